@@ -1,0 +1,46 @@
+//! How several processes exchange their states.
+
+use crate::Result;
+
+/// A group of processes that can exchange bytes.
+///
+/// All members of the group make the same calls in the same order.
+pub trait Collective {
+    /// The number of this process, from 0.
+    fn rank(&self) -> usize;
+
+    /// How many processes there are.
+    fn world_size(&self) -> usize;
+
+    /// What every process gave, in the order of their ranks; lengths may differ.
+    ///
+    /// # Errors
+    /// When the exchange fails.
+    fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>>;
+}
+
+/// A group of one: this process alone.
+///
+/// ```
+/// use metrics_core::{Collective, Solo};
+///
+/// assert_eq!((Solo.rank(), Solo.world_size()), (0, 1));
+/// assert_eq!(Solo.all_gather(b"state")?, [b"state"]);
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Solo;
+
+impl Collective for Solo {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn world_size(&self) -> usize {
+        1
+    }
+
+    fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![bytes.to_vec()])
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong, one variant per way.
+
+/// `std::result::Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of a metric, a state or a collection. Whatever was being changed is as it was before the call.
+///
+/// It converts into [`candle_core::Error`], so `?` works in functions that return Candle's `Result`, as well as in
+/// those that return `anyhow::Result` or a boxed error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument was refused; the message names it, says what it is and what was expected.
+    #[error("{op}: {message}")]
+    Argument {
+        /// The function or type that refused it.
+        op: String,
+        /// Which argument, what it is, what was expected.
+        message: String,
+    },
+
+    /// A value was asked for before there was any.
+    #[error("{metric}: compute before the first update: there is no data yet")]
+    NoData {
+        /// The metric's name.
+        metric: String,
+    },
+
+    /// A name that must be unique is taken.
+    #[error("the name `{name}` is already taken")]
+    DuplicateName {
+        /// The name that was to be added.
+        name: String,
+    },
+
+    /// Nothing has this name.
+    #[error("there is no `{name}`; there is {}", list(known))]
+    UnknownName {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+
+    /// Two things that should be merged do not measure the same.
+    #[error("cannot merge {theirs} into {ours}")]
+    Incompatible {
+        /// Fingerprint or layout of the one that was to be changed.
+        ours: String,
+        /// Fingerprint or layout of the one that was to be merged into it.
+        theirs: String,
+    },
+
+    /// A metric produced fields that its state does not declare, or left some out.
+    #[error("contribution: {message}")]
+    Contribution {
+        /// Which field, and what is wrong with it.
+        message: String,
+    },
+
+    /// A member of a collection failed.
+    #[error("member `{name}`: {source}")]
+    Member {
+        /// The member's name in the collection.
+        name: String,
+        /// Its error.
+        source: Box<Error>,
+    },
+
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// An [`Error::Argument`].
+    ///
+    /// ```
+    /// # use metrics_core::Error;
+    /// let error = Error::argument("ssim", "`sigma` is 0, but must be positive");
+    /// assert_eq!(error.to_string(), "ssim: `sigma` is 0, but must be positive");
+    /// ```
+    pub fn argument(op: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Argument { op: op.into(), message: message.into() }
+    }
+
+    pub(crate) fn contribution(message: impl Into<String>) -> Self {
+        Self::Contribution { message: message.into() }
+    }
+
+    /// Says which member of a collection failed.
+    pub(crate) fn in_member(self, name: &str) -> Self {
+        Self::Member { name: name.into(), source: Box::new(self) }
+    }
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            error => Self::wrap(error),
+        }
+    }
+}
+
+/// `` `a`, `b` ``, or `nothing`.
+pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    if quoted.is_empty() { "nothing".into() } else { quoted.join(", ") }
+}

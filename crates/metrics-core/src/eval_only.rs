@@ -1,0 +1,121 @@
+//! Metrics that can only evaluate.
+
+use candle_core::Tensor;
+use metrics_detach::{Detached, eval_scope};
+
+use crate::{Fingerprint, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value};
+
+/// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
+///
+/// Inputs are detached on the way in, members run in an eval scope, and [`forward`](EvalOnly::forward) gives
+/// [`Detached`] values, so neither the metric nor what is kept of its results can hold a model's graph.
+///
+/// It gives no access to what it wraps, short of [`into_inner`](EvalOnly::into_inner).
+#[derive(Clone, Debug)]
+pub struct EvalOnly<M>(M);
+
+impl<M> EvalOnly<M> {
+    /// Restricts a metric or a collection, with the data it has.
+    pub fn new(inner: M) -> Self {
+        Self(inner)
+    }
+
+    /// Lifts the restriction.
+    pub fn into_inner(self) -> M {
+        self.0
+    }
+}
+
+impl<M: Metric> EvalOnly<M> {
+    /// As [`Metric::update`].
+    pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
+        self.0.update(pred, target)
+    }
+
+    /// Adds a batch, and returns the value of this batch alone, without a graph.
+    ///
+    /// # Errors
+    /// As [`Metric::forward`].
+    pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Detached> {
+        eval_scope(|| self.0.forward(pred, target)).map(Detached::from)
+    }
+
+    /// As [`Metric::compute`].
+    pub fn compute(&self) -> Result<Value> {
+        self.0.compute()
+    }
+
+    /// As [`Metric::reset`].
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// As [`Metric::merge`].
+    pub fn merge(&mut self, other: &Self) -> Result<()>
+    where
+        M: 'static,
+    {
+        self.0.merge(&other.0)
+    }
+
+    /// As [`Metric::info`], but never differentiable.
+    pub fn info(&self) -> MetricInfo {
+        MetricInfo { differentiable: false, ..self.0.info() }
+    }
+
+    /// As [`Metric::fingerprint`].
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint()
+    }
+
+    /// As [`Metric::updates`].
+    pub fn updates(&self) -> u64 {
+        self.0.updates()
+    }
+
+    /// As [`Metric::state_bytes`].
+    pub fn state_bytes(&self) -> usize {
+        self.0.state_bytes()
+    }
+}
+
+impl EvalOnly<MetricCollection> {
+    /// As [`MetricCollection::update`].
+    pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
+        self.0.update(pred, target)
+    }
+
+    /// Adds a batch to every member, and returns each one's value of this batch alone, without a graph.
+    ///
+    /// # Errors
+    /// As [`MetricCollection::forward`].
+    pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Named<Detached>> {
+        let outputs = eval_scope(|| self.0.forward(pred, target))?;
+        Ok(outputs.map(Detached::from))
+    }
+
+    /// As [`MetricCollection::compute`].
+    pub fn compute(&self) -> Result<Report> {
+        self.0.compute()
+    }
+
+    /// As [`MetricCollection::reset`].
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// As [`MetricCollection::merge`].
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        self.0.merge(&other.0)
+    }
+
+    /// As [`MetricCollection::fingerprint`].
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint()
+    }
+
+    /// As [`MetricCollection::state_bytes`].
+    pub fn state_bytes(&self) -> usize {
+        self.0.state_bytes()
+    }
+}

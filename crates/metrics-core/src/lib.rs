@@ -1,0 +1,143 @@
+//! Metric state and reduction for [Candle](candle_core): what every metric needs besides its formula.
+//!
+//! A metric is a pure measure of one batch, and a state that absorbs what the measure gives. This crate has the state:
+//! exact sums that give the same bits whatever the order or the split of the data, updates that happen completely or
+//! not at all, and collections of metrics with one report. It knows nothing of images; `metrics-image` puts PSNR, SSIM
+//! and MS-SSIM on top.
+//!
+//! Training and evaluation are told apart: [`Metric::forward`] gives a value with a gradient, while [`Metric::update`]
+//! and everything that is stored never hold a graph. [`EvalOnly`] puts the latter into the type.
+//!
+//! # Example
+//!
+//! A new metric is one file. The mean absolute error, whole:
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use metrics_core::{
+//!     Contribution, Fingerprint, Growth, Measurement, Metric, MetricCollection, MetricInfo, Reduction, Result, State,
+//!     Value,
+//! };
+//!
+//! #[derive(Clone)]
+//! struct Mae {
+//!     reduction: Reduction,
+//!     state: State,
+//! }
+//!
+//! impl Mae {
+//!     fn new(reduction: Reduction) -> Self {
+//!         Self { reduction, state: State::for_reduction("error", reduction) }
+//!     }
+//! }
+//!
+//! impl Metric for Mae {
+//!     fn name(&self) -> &'static str {
+//!         "mae"
+//!     }
+//!
+//!     fn info(&self) -> MetricInfo {
+//!         MetricInfo {
+//!             differentiable: true,
+//!             higher_is_better: Some(false),
+//!             lower: Some(0.0),
+//!             upper: None,
+//!             growth: self.state.growth(),
+//!         }
+//!     }
+//!
+//!     fn fingerprint(&self) -> Fingerprint {
+//!         Fingerprint::new("mae", format!("reduction={}", self.reduction))
+//!     }
+//!
+//!     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+//!         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
+//!         let contribution = Contribution::new(per_image.dim(0)?).with("error", &per_image);
+//!         Ok(Measurement { value: per_image.mean_all()?, contribution })
+//!     }
+//!
+//!     fn state(&self) -> &State {
+//!         &self.state
+//!     }
+//!
+//!     fn state_mut(&mut self) -> &mut State {
+//!         &mut self.state
+//!     }
+//!
+//!     fn finish(&self, state: &State) -> Result<Value> {
+//!         state.reduced("error", self.reduction)
+//!     }
+//! }
+//!
+//! let pred = Var::new(&[[0.5f32, 0.5], [1.0, 0.0]], &Device::Cpu)?;
+//! let target = Tensor::new(&[[0.5f32, 0.0], [0.0, 0.0]], &Device::Cpu)?;
+//!
+//! // Training: this batch's value, with a gradient.
+//! let mut mae = Mae::new(Reduction::Mean);
+//! let loss = mae.forward(&pred, &target)?;
+//! assert!(loss.backward()?.get(&pred).is_some());
+//!
+//! // Evaluation: several metrics over all batches, without a graph.
+//! let mut metrics = MetricCollection::new()
+//!     .with("mae", Mae::new(Reduction::Mean))?
+//!     .with("mae per image", Mae::new(Reduction::Summary))?
+//!     .eval_only();
+//! metrics.update(&pred, &target)?;
+//! let report = metrics.compute()?;
+//! assert_eq!(report.scalar("mae"), Some(0.375));
+//! assert_eq!(
+//!     format!("\n{report:.3}"),
+//!     "
+//! metric         value  count    std    min    max
+//! mae            0.375
+//! mae per image  0.375      2  0.125  0.250  0.500
+//! "
+//! );
+//! # Ok::<(), metrics_core::Error>(())
+//! ```
+//!
+//! # Modules
+//!
+//! Names are at the root, except for the exact accumulators, which stand in [`exact`].
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `metric.rs` | [`Metric`], what an author writes and what comes with it; [`Measurement`], [`MetricInfo`] |
+//! | `state.rs` | [`State`]: declared fields with their [`Reduce`], and the [`Contribution`] of a batch |
+//! | `exact.rs` | [`exact::ExactSum`] and [`exact::Moments`]: sums that are rounded once, when they are read |
+//! | `reduction.rs`, `value.rs` | [`Reduction`], and the [`Value`] or [`Summary`] it gives |
+//! | `fingerprint.rs` | [`Fingerprint`], what may be merged with what |
+//! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
+//! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
+//! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
+//! | `collective.rs` | [`Collective`], a group of processes |
+//! | `error.rs` | [`Error`] |
+//! | `number.rs` | private: how numbers are written |
+
+#![forbid(unsafe_code)]
+
+mod collection;
+mod collective;
+mod error;
+mod eval_only;
+pub mod exact;
+mod fingerprint;
+mod metric;
+mod named;
+mod number;
+mod reduction;
+mod report;
+mod state;
+mod value;
+
+pub use collection::MetricCollection;
+pub use collective::{Collective, Solo};
+pub use error::{Error, Result};
+pub use eval_only::EvalOnly;
+pub use fingerprint::Fingerprint;
+pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
+pub use named::{Named, Outputs};
+pub use reduction::Reduction;
+pub use report::Report;
+pub use state::{Contribution, Reduce, State};
+pub use value::{Summary, Value};

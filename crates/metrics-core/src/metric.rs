@@ -1,0 +1,210 @@
+//! The [`Metric`] trait: a pure measure and a state.
+
+use std::fmt;
+
+use candle_core::Tensor;
+use metrics_detach::{Detached, eval_scope, is_eval};
+use serde::{Deserialize, Serialize};
+
+use crate::{Contribution, Error, Fingerprint, Result, State, Value};
+
+/// A metric of a batch of predictions against a batch of targets.
+///
+/// An author writes what is specific to the metric: what it is (`name`, `info`, `fingerprint`), what one batch gives
+/// ([`measure`](Self::measure)), where the state is, and how a state becomes a value ([`finish`](Self::finish)).
+/// Accumulating, merging and resetting come with it, and are not meant to be overridden: a collection works on
+/// `measure` and the state directly. The [crate's example](crate#example) is a whole metric.
+///
+/// Every method that returns an error leaves the metric as it was.
+pub trait Metric: CloneMetric + Send {
+    /// A short name, e.g. `ssim`, for errors.
+    fn name(&self) -> &'static str;
+
+    /// What kind of number this is.
+    fn info(&self) -> MetricInfo;
+
+    /// Kind and configuration, never data: metrics with equal fingerprints may be merged.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// One batch's value, differentiable where the metric is, and what the batch adds to the state. Writes nothing.
+    ///
+    /// # Errors
+    /// When an input is refused.
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement>;
+
+    /// The accumulated data.
+    fn state(&self) -> &State;
+
+    /// The accumulated data, to be changed.
+    fn state_mut(&mut self) -> &mut State;
+
+    /// The value of a state that has absorbed at least one contribution.
+    ///
+    /// # Errors
+    /// When the state is not one of this metric.
+    fn finish(&self, state: &State) -> Result<Value>;
+
+    /// Adds a batch. Never builds or keeps a graph.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure) and [`State::absorb`].
+    fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        self.state_mut().absorb(measurement.contribution)
+    }
+
+    /// Adds a batch, and returns the value of this batch alone: differentiable outside of an eval scope, detached
+    /// within one. The state keeps no graph in either case.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure) and [`State::absorb`].
+    fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let Measurement { value, contribution } = measure_in_scope(self, pred, target)?;
+        self.state_mut().absorb(contribution)?;
+        Ok(value)
+    }
+
+    /// The value of everything added so far.
+    ///
+    /// # Errors
+    /// [`Error::NoData`] before the first update.
+    fn compute(&self) -> Result<Value> {
+        if self.updates() == 0 {
+            return Err(Error::NoData { metric: self.name().into() });
+        }
+        self.finish(self.state())
+    }
+
+    /// Forgets everything added so far.
+    fn reset(&mut self) {
+        self.state_mut().reset();
+    }
+
+    /// How many batches were added.
+    fn updates(&self) -> u64 {
+        self.state().updates()
+    }
+
+    /// Memory held by the state, in bytes.
+    fn state_bytes(&self) -> usize {
+        self.state().bytes()
+    }
+
+    /// Adds everything that another metric has accumulated.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] when it is of another kind or configuration.
+    fn merge(&mut self, other: &dyn Metric) -> Result<()> {
+        check_mergeable(self, other)?;
+        self.state_mut().merge(other.state())
+    }
+}
+
+/// One batch, measured.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// The value of the batch alone: a scalar, or `[images]` where the metric gives one number per image.
+    pub value: Tensor,
+    /// What the batch adds to the state.
+    pub contribution: Contribution,
+}
+
+/// What kind of number a metric computes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricInfo {
+    /// Whether `forward` gives a value with a gradient.
+    pub differentiable: bool,
+    /// Whether higher is better (`Some(true)`), lower is (`Some(false)`), or neither.
+    pub higher_is_better: Option<bool>,
+    /// The lowest value possible, if there is one.
+    pub lower: Option<f64>,
+    /// The highest value possible, if there is one.
+    pub upper: Option<f64>,
+    /// How the state grows.
+    pub growth: Growth,
+}
+
+/// How a metric's state grows with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// Not at all.
+    Constant,
+    /// By 8 bytes an image and field that keeps every value.
+    PerImage,
+}
+
+/// Makes `Box<dyn Metric>` cloneable. Every metric that is `Clone` has it.
+pub trait CloneMetric {
+    /// A boxed copy, with its state.
+    fn clone_box(&self) -> Box<dyn Metric>;
+}
+
+impl<M: Metric + Clone + 'static> CloneMetric for M {
+    fn clone_box(&self) -> Box<dyn Metric> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Metric> {
+    fn clone(&self) -> Self {
+        (**self).clone_box()
+    }
+}
+
+impl fmt::Debug for dyn Metric + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} updates", self.fingerprint(), self.updates())
+    }
+}
+
+impl Metric for Box<dyn Metric> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn info(&self) -> MetricInfo {
+        (**self).info()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        (**self).fingerprint()
+    }
+
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        (**self).measure(pred, target)
+    }
+
+    fn state(&self) -> &State {
+        (**self).state()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        (**self).state_mut()
+    }
+
+    fn finish(&self, state: &State) -> Result<Value> {
+        (**self).finish(state)
+    }
+}
+
+/// Measures the tensors as they are, or, in an eval scope, without their graph.
+pub(crate) fn measure_in_scope<M: Metric + ?Sized>(metric: &M, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+    if !is_eval() {
+        return metric.measure(pred, target);
+    }
+    let (pred, target) = (Detached::from(pred), Detached::from(target));
+    let Measurement { value, contribution } = metric.measure(&pred, &target)?;
+    // A metric with weights of its own may track although its inputs do not.
+    Ok(Measurement { value: Detached::from(value).into_inner(), contribution })
+}
+
+/// Whether [`Metric::merge`] would succeed.
+pub(crate) fn check_mergeable<M: Metric + ?Sized>(ours: &M, theirs: &dyn Metric) -> Result<()> {
+    let (fingerprint, other) = (ours.fingerprint(), theirs.fingerprint());
+    if fingerprint != other {
+        return Err(Error::Incompatible { ours: fingerprint.to_string(), theirs: other.to_string() });
+    }
+    ours.state().check_layout(theirs.state())
+}

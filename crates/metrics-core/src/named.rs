@@ -1,0 +1,117 @@
+//! Things by name, in the order in which they were added.
+
+use candle_core::Tensor;
+
+use crate::{Error, Result};
+
+/// What [`MetricCollection::forward`](crate::MetricCollection::forward) gives: the batch's value of each member.
+pub type Outputs = Named<Tensor>;
+
+/// Things by name, in the order in which they were added. Names are unique and not empty.
+///
+/// ```
+/// use metrics_core::Named;
+///
+/// let mut sides = Named::new();
+/// sides.insert("width", 640)?;
+/// sides.insert("height", 480)?;
+/// assert_eq!(sides.get("height"), Some(&480));
+/// assert_eq!(sides.names().collect::<Vec<_>>(), ["width", "height"]);
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named<T> {
+    // A list, because a collection has a handful of members: looking one up is a few string comparisons.
+    entries: Vec<(String, T)>,
+}
+
+impl<T> Named<T> {
+    /// Empty.
+    pub fn new() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// Adds an entry at the end.
+    ///
+    /// # Errors
+    /// When the name is empty or taken.
+    pub fn insert(&mut self, name: impl Into<String>, item: T) -> Result<()> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(Error::argument("insert", "`name` is empty, but must tell the entries apart"));
+        }
+        if self.get(&name).is_some() {
+            return Err(Error::DuplicateName { name });
+        }
+        self.entries.push((name, item));
+        Ok(())
+    }
+
+    /// The entry of this name.
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, item)| item)
+    }
+
+    /// The entry of this name, or an error that tells the names there are.
+    pub(crate) fn require(&self, name: &str) -> Result<&T> {
+        let unknown = || Error::UnknownName { name: name.into(), known: self.names().map(String::from).collect() };
+        self.get(name).ok_or_else(unknown)
+    }
+
+    /// Names and entries, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
+        self.entries.iter().map(|(name, item)| (name.as_str(), item))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut T)> {
+        self.entries.iter_mut().map(|(name, item)| (name.as_str(), item))
+    }
+
+    /// Names, in order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Every entry transformed, under the same names.
+    pub fn map<U>(self, mut transform: impl FnMut(T) -> U) -> Named<U> {
+        Named { entries: self.entries.into_iter().map(|(name, item)| (name, transform(item))).collect() }
+    }
+
+    /// Something made from every entry, under the same names; an error says which entry it comes from.
+    pub(crate) fn try_map<U>(&self, mut transform: impl FnMut(&T) -> Result<U>) -> Result<Named<U>> {
+        let entry = |(name, item)| match transform(item) {
+            Ok(item) => Ok((String::from(name), item)),
+            Err(error) => Err(error.in_member(name)),
+        };
+        Ok(Named { entries: self.iter().map(entry).collect::<Result<_>>()? })
+    }
+
+    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) {
+        self.entries.iter_mut().for_each(|(name, _)| *name = rename(name));
+    }
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> IntoIterator for Named<T> {
+    type Item = (String, T);
+    type IntoIter = std::vec::IntoIter<(String, T)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}

@@ -1,0 +1,101 @@
+//! One field of a state.
+
+use std::fmt;
+
+use crate::exact::{ExactSum, Moments, larger, smaller};
+
+/// How a field of per-image numbers is reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reduce {
+    /// Their exact sum.
+    Sum,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// All of them, in the order of the updates: 8 bytes an image.
+    Collect,
+    /// Count, mean, standard deviation, minimum and maximum.
+    Summary,
+}
+
+impl fmt::Display for Reduce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sum => "sum",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Collect => "collect",
+            Self::Summary => "summary",
+        })
+    }
+}
+
+/// The data of a field.
+#[derive(Clone, Debug)]
+pub(super) enum Accumulator {
+    Sum(Box<ExactSum>),
+    Min(f64),
+    Max(f64),
+    Collect(Vec<f64>),
+    Summary(Box<Moments>),
+}
+
+impl Accumulator {
+    pub(super) fn new(reduce: Reduce) -> Self {
+        match reduce {
+            Reduce::Sum => Self::Sum(Box::default()),
+            Reduce::Min => Self::Min(f64::INFINITY),
+            Reduce::Max => Self::Max(f64::NEG_INFINITY),
+            Reduce::Collect => Self::Collect(Vec::new()),
+            Reduce::Summary => Self::Summary(Box::default()),
+        }
+    }
+
+    pub(super) fn reduce(&self) -> Reduce {
+        match self {
+            Self::Sum(_) => Reduce::Sum,
+            Self::Min(_) => Reduce::Min,
+            Self::Max(_) => Reduce::Max,
+            Self::Collect(_) => Reduce::Collect,
+            Self::Summary(_) => Reduce::Summary,
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        *self = Self::new(self.reduce());
+    }
+
+    pub(super) fn absorb(&mut self, column: Vec<f64>) {
+        match self {
+            Self::Sum(sum) => sum.extend(column),
+            Self::Min(min) => *min = column.into_iter().fold(*min, smaller),
+            Self::Max(max) => *max = column.into_iter().fold(*max, larger),
+            Self::Collect(values) => values.extend(column),
+            Self::Summary(moments) => column.into_iter().for_each(|x| moments.add(x)),
+        }
+    }
+
+    /// Adds the data of a field that is reduced in the same way; the caller has checked the layouts.
+    pub(super) fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Sum(ours), Self::Sum(theirs)) => ours.merge(theirs),
+            (Self::Min(ours), Self::Min(theirs)) => *ours = smaller(*ours, *theirs),
+            (Self::Max(ours), Self::Max(theirs)) => *ours = larger(*ours, *theirs),
+            (Self::Collect(ours), Self::Collect(theirs)) => ours.extend(theirs),
+            (Self::Summary(ours), Self::Summary(theirs)) => ours.merge(theirs),
+            (ours, theirs) => debug_assert_eq!(ours.reduce(), theirs.reduce(), "the layouts were not checked"),
+        }
+    }
+
+    /// Memory outside of the enum itself.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Sum(sum) => size_of_val(&**sum),
+            Self::Min(_) | Self::Max(_) => 0,
+            Self::Collect(values) => size_of_val(values.as_slice()),
+            Self::Summary(moments) => size_of_val(&**moments),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a metric computes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::number;
+
+/// The value of a metric, in plain numbers.
+///
+/// With serde, a number, a list or an object. JSON has no infinities and no NaN, so they become `"inf"`, `"-inf"` and
+/// `"NaN"` there, and are understood when read. (`serde_json` reads numbers to the last bit with its feature
+/// `float_roundtrip` only.)
+///
+/// ```
+/// use metrics_core::Value;
+///
+/// let value: Value = serde_json::from_str("\"inf\"")?;
+/// assert_eq!(value, Value::Scalar(f64::INFINITY));
+/// assert_eq!(value.scalar(), Some(f64::INFINITY));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// One number for all images.
+    Scalar(#[serde(with = "number::serde_scalar")] f64),
+    /// One number per image, in the order of the updates.
+    PerImage(#[serde(with = "number::serde_list")] Vec<f64>),
+    /// How the numbers of the images are distributed.
+    Summary(Summary),
+}
+
+impl Value {
+    /// The value as one number: a summary gives its mean, a list nothing.
+    pub fn scalar(&self) -> Option<f64> {
+        match self {
+            Self::Scalar(value) => Some(*value),
+            Self::Summary(summary) => Some(summary.mean),
+            Self::PerImage(_) => None,
+        }
+    }
+}
+
+/// To six decimals, or as many as the format's precision says.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |x: f64| number::show(x, f.precision());
+        match self {
+            Self::Scalar(value) => f.write_str(&show(*value)),
+            Self::PerImage(values) => {
+                let values: Vec<_> = values.iter().map(|&value| show(value)).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
+            Self::Summary(summary) => summary.fmt(f),
+        }
+    }
+}
+
+/// The distribution of one number per image.
+///
+/// A NaN among the numbers makes everything but the count NaN. An infinity shows in mean and extremes, and makes the
+/// standard deviation NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// How many images.
+    pub count: u64,
+    /// Arithmetic mean, correctly rounded.
+    #[serde(with = "number::serde_scalar")]
+    pub mean: f64,
+    /// Population standard deviation: the mean square is divided by `count`, not by `count - 1`. Of one image it is 0.
+    /// Correctly rounded.
+    #[serde(with = "number::serde_scalar")]
+    pub std: f64,
+    /// The smallest.
+    #[serde(with = "number::serde_scalar")]
+    pub min: f64,
+    /// The largest.
+    #[serde(with = "number::serde_scalar")]
+    pub max: f64,
+}
+
+/// `mean ± std (min .. max, n = count)`.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [mean, std, min, max] = [self.mean, self.std, self.min, self.max].map(|x| number::show(x, f.precision()));
+        write!(f, "{mean} ± {std} ({min} .. {max}, n = {})", self.count)
+    }
+}

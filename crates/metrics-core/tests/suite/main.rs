@@ -1,0 +1,12 @@
+//! Tests of metrics-core through its public interface, in one program so that it is linked once.
+
+mod collection;
+mod error;
+mod eval_only;
+mod exact;
+mod exact_moments;
+mod graph;
+mod metric;
+mod report;
+mod state;
+mod toy;

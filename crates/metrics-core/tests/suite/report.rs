@@ -1,0 +1,93 @@
+//! The table and the map.
+
+use metrics_core::{MetricCollection, Named, Reduction, Report, Result, Value};
+
+use crate::toy::{Mae, batch, zeros};
+
+fn report() -> Result<Report> {
+    let mut metrics = MetricCollection::new()
+        .with("mean", Mae::new(Reduction::Mean))?
+        .with("größe", Mae::new(Reduction::Summary))?
+        .with("each", Mae::new(Reduction::None))?;
+    let pred = batch(&[0.25, 0.75]);
+    metrics.update(&pred, &zeros(&pred))?;
+    metrics.compute()
+}
+
+#[test]
+fn the_table_is_aligned() -> Result<()> {
+    let expected = "\
+metric       value  count       std       min       max
+mean      0.500000
+größe     0.500000      2  0.250000  0.250000  0.750000
+each    (2 values)
+";
+    assert_eq!(report()?.to_string(), expected);
+    Ok(())
+}
+
+#[test]
+fn the_table_has_only_the_columns_it_needs() -> Result<()> {
+    let mut values = Named::new();
+    values.insert("psnr", Value::Scalar(f64::INFINITY))?;
+    values.insert("ssim", Value::Scalar(0.98765))?;
+    values.insert("tiny", Value::Scalar(1.25e-7))?;
+    values.insert("nothing", Value::Scalar(f64::NAN))?;
+    let expected = "\
+metric      value
+psnr          inf
+ssim        0.988
+tiny     1.250e-7
+nothing       NaN
+";
+    assert_eq!(format!("{:.3}", Report::from(values)), expected);
+    Ok(())
+}
+
+#[test]
+fn json_keeps_the_order_and_the_values() -> Result<()> {
+    let report = report()?;
+    let json = serde_json::to_string(&report).expect("a map");
+    assert_eq!(
+        json,
+        r#"{"mean":0.5,"größe":{"count":2,"mean":0.5,"std":0.25,"min":0.25,"max":0.75},"each":[0.25,0.75]}"#
+    );
+    assert_eq!(serde_json::from_str::<Report>(&json).expect("a report"), report);
+    Ok(())
+}
+
+#[test]
+fn json_keeps_what_is_not_finite() -> Result<()> {
+    let mut values = Named::new();
+    values.insert("psnr", Value::Scalar(f64::INFINITY))?;
+    values.insert("each", Value::PerImage(vec![f64::NEG_INFINITY, 30.0, f64::NAN]))?;
+    let json = serde_json::to_string(&Report::from(values)).expect("a map");
+    assert_eq!(json, r#"{"psnr":"inf","each":["-inf",30.0,"NaN"]}"#);
+
+    let report: Report = serde_json::from_str(&json).expect("a report");
+    assert_eq!(report.scalar("psnr"), Some(f64::INFINITY));
+    let Some(Value::PerImage(values)) = report.get("each") else { panic!("not a list") };
+    assert_eq!(values[..2], [f64::NEG_INFINITY, 30.0]);
+    assert!(values[2].is_nan());
+    Ok(())
+}
+
+#[test]
+fn json_that_is_no_report_is_refused() {
+    let error = |json: &str| serde_json::from_str::<Report>(json).expect_err("not a report").to_string();
+    assert!(error(r#"{"a": 1, "a": 2}"#).starts_with("the name `a` is already taken"));
+    assert!(error("[1]").contains("expected a map from the names of metrics to their values"));
+    assert!(error(r#"{"a": "infinite"}"#).contains("did not match any variant of untagged enum Value"));
+}
+
+#[test]
+fn values_are_text_and_numbers() -> Result<()> {
+    let report = report()?;
+    let text = |name: &str| format!("{:.2}", report.get(name).expect("a value"));
+    assert_eq!(text("mean"), "0.50");
+    assert_eq!(text("größe"), "0.50 ± 0.25 (0.25 .. 0.75, n = 2)");
+    assert_eq!(text("each"), "[0.25, 0.75]");
+    assert_eq!((report.scalar("mean"), report.scalar("größe"), report.scalar("each")), (Some(0.5), Some(0.5), None));
+    assert_eq!((report.len(), report.into_iter().count()), (3, 3));
+    Ok(())
+}
