@@ -1,0 +1,121 @@
+use candle_core::{D, Tensor};
+use metrics_core::{Error, Result};
+
+use crate::SsimConfig;
+use crate::kernel::{self, Padding, Plan};
+use crate::pair::{Pair, Spread};
+use crate::scores::Scores;
+
+/// Structural similarity of two batches of images, reduced over the batch; differentiable in both.
+///
+/// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without gradient)
+/// and device, with values in the data range of the configuration. Returns a scalar in `-1..=1` (the sum over images for
+/// [`Reduction::Sum`](metrics_core::Reduction::Sum)), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
+/// score 1. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
+///
+/// # Errors
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, or a configuration
+/// that [`SsimConfig::build`] refuses.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{SsimConfig, ssim};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 32, 32), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.8, 0.1)?)?;
+/// let score = ssim(&pred, &target, &SsimConfig::new(1.0))?;
+/// assert!(score.to_scalar::<f32>()? < 1.0);
+/// let gradient = score.backward()?.get(&pred).unwrap().clone();
+/// assert_eq!(gradient.dims(), [2, 3, 32, 32]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    ssim_scores("ssim", pred, target, config)?.reduce(config.reduction)
+}
+
+/// [`ssim`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`ssim`].
+pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    ssim_scores("ssim_per_image", pred, target, config)?.per_image()
+}
+
+/// SSIM at every pixel: `[N, C, H, W]`, smaller by the window's side minus one with [`Padding::Valid`]; differentiable.
+///
+/// # Errors
+/// As [`ssim`].
+pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    let (pair, plan) = ssim_pair("ssim_map", pred, target, config)?;
+    Ok(kernel::ssim_maps(&pair, &plan)?.ssim)
+}
+
+/// The contrast-and-structure term `(2 σxy + c2) / (σx² + σy² + c2)` at every pixel, of the size of [`ssim_map`]; differentiable.
+///
+/// # Errors
+/// As [`ssim`].
+pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    let (pair, plan) = ssim_pair("contrast_map", pred, target, config)?;
+    Ok(kernel::ssim_maps(&pair, &plan)?.contrast)
+}
+
+/// The mean of [`contrast_map`] for each image, `[N]`, over the windows that lie inside the image, as MS-SSIM uses it.
+///
+/// # Errors
+/// As [`ssim`]; every side must hold the window whatever the padding.
+pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    let op = "contrast_per_image";
+    let (pair, plan) = ssim_pair(op, pred, target, config)?;
+    let inside = Plan { padding: Padding::Valid, ..plan.clone() };
+    check_sides(op, pair.sides(), &inside)?;
+    let wide = kernel::contrast_planes(&pair, &plan)?.mean(D::Minus1)?;
+    Scores { wide, dtype: pair.dtype }.per_image()
+}
+
+pub(crate) fn ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Scores> {
+    let (pair, plan) = ssim_pair(op, pred, target, config)?;
+    ssim_of_pair(&pair, &plan)
+}
+
+pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan) -> Result<Scores> {
+    let wide = kernel::ssim_planes(pair, plan)?.mean(D::Minus1)?;
+    Ok(Scores { wide, dtype: pair.dtype })
+}
+
+/// The pair that SSIM is computed on, and how.
+pub(crate) fn ssim_pair(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<(Pair, Plan)> {
+    config.validate()?;
+    let pair = Pair::new(op, &config.input, Spread::Larger, pred, target)?;
+    let pair = if config.downsample { downsample(&pair)? } else { pair };
+    let plan = config.plan(op, pair.sides().len())?;
+    check_sides(op, pair.sides(), &plan)?;
+    Ok((pair, plan))
+}
+
+fn downsample(pair: &Pair) -> Result<Pair> {
+    let shorter = pair.sides().iter().copied().min().unwrap_or(0);
+    match (shorter as f64 / 256.0).round_ties_even() as usize {
+        0 | 1 => Ok(pair.clone()),
+        factor => kernel::mean_pool(pair, factor),
+    }
+}
+
+/// Every side must be long enough for the window under its border rule.
+fn check_sides(op: &str, sides: &[usize], plan: &Plan) -> Result<()> {
+    for (axis, (&side, taps)) in sides.iter().zip(&plan.taps).enumerate() {
+        let window = taps.len();
+        let (least, border) = match plan.padding {
+            Padding::Valid => (window, "inside the image"),
+            Padding::Reflect => (window / 2 + 1, "with a reflected border"),
+            Padding::Zero => (1, "with a border of zeros"),
+        };
+        if side < least {
+            let message = format!(
+                "spatial axis {axis} of `pred` has {side} pixels (sides {sides:?}), \
+                 expected at least {least} for a window of {window} {border}"
+            );
+            return Err(Error::argument(op, message));
+        }
+    }
+    Ok(())
+}

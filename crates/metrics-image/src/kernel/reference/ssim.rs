@@ -1,0 +1,151 @@
+use candle_core::{D, DType, Device, Tensor};
+use metrics_core::Result;
+
+use super::axis::{AxisMap, apply_all};
+use crate::kernel::{Maps, OddSides, Padding, Plan};
+use crate::pair::{Pair, Range, sum_dtype};
+
+/// SSIM and contrast at every pixel, from four filtered fields: x, y, x² + y² and x y.
+///
+/// The moments are taken around one pivot for each image and channel. Variance and covariance do not depend on it, but without it
+/// f32 loses them where the mean is large; means get it back.
+pub(crate) fn ssim_maps(pair: &Pair, plan: &Plan) -> Result<Maps> {
+    let window = Window::new(pair, plan)?;
+    let (pivot_x, pivot_y) = (pivot(&pair.pred)?, pivot(&pair.target)?);
+    let (x, y) = (pair.pred.broadcast_sub(&pivot_x)?, pair.target.broadcast_sub(&pivot_y)?);
+
+    // Around the pivot, a pixel of 0 beyond the border is a pixel of -pivot.
+    let mean_x = window.filter(&x, &pivot_x.neg()?)?;
+    let mean_y = window.filter(&y, &pivot_y.neg()?)?;
+    let squares = window.filter(&(x.sqr()? + y.sqr()?)?, &(pivot_x.sqr()? + pivot_y.sqr()?)?)?;
+    let products = window.filter(&(&x * &y)?, &(&pivot_x * &pivot_y)?)?;
+
+    let variances = ((squares - mean_x.sqr()?)? - mean_y.sqr()?)?.affine(plan.covariance, 0.0)?;
+    let variances = with_value(&variances, |v| v.relu())?;
+    let covariance = (products - (&mean_x * &mean_y)?)?.affine(plan.covariance, 0.0)?;
+    let bound = variances.detach().affine(0.5, 0.0)?; // |σxy| ≤ σx σy ≤ (σx² + σy²) / 2
+    let covariance = with_value(&covariance, |c| c.minimum(&bound)?.maximum(&bound.neg()?))?;
+
+    let (mean_x, mean_y) = (mean_x.broadcast_add(&pivot_x)?, mean_y.broadcast_add(&pivot_y)?);
+    let (c1, c2) = (constant(&pair.range, plan.k1, &x)?, constant(&pair.range, plan.k2, &x)?);
+    let above = (&mean_x * &mean_y)?.affine(2.0, 0.0)?.broadcast_add(&c1)?;
+    let below = (mean_x.sqr()? + mean_y.sqr()?)?.broadcast_add(&c1)?;
+    let contrast = (covariance.affine(2.0, 0.0)?.broadcast_add(&c2)? / variances.broadcast_add(&c2)?)?;
+    let ssim = ((above / below)? * &contrast)?;
+    Ok(Maps { ssim, contrast })
+}
+
+/// Mean SSIM of each image and channel, `[N, C]`.
+pub(crate) fn ssim_planes(pair: &Pair, plan: &Plan) -> Result<Tensor> {
+    plane_means(&ssim_maps(pair, plan)?.ssim)
+}
+
+/// Mean contrast of each image and channel, `[N, C]`, over the windows that lie inside the image.
+pub(crate) fn contrast_planes(pair: &Pair, plan: &Plan) -> Result<Tensor> {
+    inner_means(&ssim_maps(pair, plan)?.contrast, plan)
+}
+
+/// The terms of MS-SSIM, `[scales, N, C]`.
+pub(crate) fn ms_ssim_planes(pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
+    let mut pair = pair.clone();
+    let mut terms = Vec::with_capacity(scales);
+    for _ in 1..scales {
+        terms.push(contrast_planes(&pair, plan)?);
+        pair = halve(&pair, odd_sides)?;
+    }
+    terms.push(ssim_planes(&pair, plan)?);
+    Ok(Tensor::stack(&terms, 0)?)
+}
+
+/// Both images averaged over blocks of `factor` pixels a side.
+pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
+    let maps: Vec<_> = pair.sides().iter().map(|&side| AxisMap::mean_pool(side, factor)).collect();
+    map_pair(pair, &maps)
+}
+
+fn halve(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
+    let sides = pair.sides();
+    let leads = odd_sides.lead(sides);
+    let maps: Vec<_> = sides.iter().zip(leads).map(|(&side, lead)| AxisMap::halve(side, lead, odd_sides)).collect();
+    map_pair(pair, &maps)
+}
+
+fn map_pair(pair: &Pair, maps: &[AxisMap]) -> Result<Pair> {
+    let (pred, target) = (apply_all(maps, &pair.pred)?, apply_all(maps, &pair.target)?);
+    Ok(Pair { pred, target, ..pair.clone() })
+}
+
+/// A window for images of one size.
+struct Window {
+    maps: Vec<AxisMap>,
+    /// The weight that lies beyond a border of zeros, one number for each pixel of the map.
+    beyond: Option<Tensor>,
+}
+
+impl Window {
+    fn new(pair: &Pair, plan: &Plan) -> Result<Self> {
+        let sides = pair.sides().iter().zip(&plan.taps);
+        let maps: Vec<_> = sides.map(|(&side, taps)| AxisMap::filter(side, taps, plan.padding)).collect();
+        let beyond = if plan.padding == Padding::Zero { Some(beyond(&maps, &pair.pred)?) } else { None };
+        Ok(Self { maps, beyond })
+    }
+
+    /// Filters `x`, which has the value `border` (`[N, C, 1, …]`) beyond a border of zeros.
+    fn filter(&self, x: &Tensor, border: &Tensor) -> Result<Tensor> {
+        let filtered = apply_all(&self.maps, x)?;
+        Ok(match &self.beyond {
+            Some(weight) => filtered.broadcast_add(&weight.broadcast_mul(border)?)?,
+            None => filtered.contiguous()?,
+        })
+    }
+}
+
+fn beyond(maps: &[AxisMap], like: &Tensor) -> Result<Tensor> {
+    let mut inside = Tensor::ones((), DType::F64, &Device::Cpu)?;
+    for map in maps {
+        let coverage = Tensor::new(map.coverage(), &Device::Cpu)?;
+        inside = inside.unsqueeze(D::Minus1)?.broadcast_mul(&coverage)?;
+    }
+    Ok(inside.affine(-1.0, 1.0)?.to_dtype(like.dtype())?.to_device(like.device())?)
+}
+
+/// The mean of each plane, `[N, C, 1, …]`, without a graph: the value of SSIM does not depend on it.
+fn pivot(x: &Tensor) -> Result<Tensor> {
+    let axes: Vec<usize> = (2..x.rank()).collect();
+    Ok(x.detach().mean_keepdim(axes)?)
+}
+
+/// `x` with the value of `f(x)` and the gradient of `x`: a clamp that only removes rounding errors must not cut gradients.
+fn with_value(x: &Tensor, f: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>) -> Result<Tensor> {
+    let value = x.detach();
+    Ok((x + (f(&value)? - value)?)?)
+}
+
+/// `(k R)²`, of a shape that broadcasts over `like`.
+fn constant(range: &Range, k: f64, like: &Tensor) -> Result<Tensor> {
+    let mut shape = vec![1; like.rank()];
+    let constant = match range {
+        Range::Fixed(range) => Tensor::full((k * range).powi(2), shape, &Device::Cpu)?,
+        Range::PerImage(range) => {
+            shape[0] = range.dim(0)?;
+            range.affine(k, 0.0)?.sqr()?.reshape(shape)?
+        }
+    };
+    Ok(constant.to_dtype(like.dtype())?.to_device(like.device())?)
+}
+
+fn plane_means(map: &Tensor) -> Result<Tensor> {
+    Ok(map.flatten_from(2)?.to_dtype(sum_dtype(map.device()))?.mean(D::Minus1)?)
+}
+
+fn inner_means(map: &Tensor, plan: &Plan) -> Result<Tensor> {
+    if plan.padding == Padding::Valid {
+        return plane_means(map);
+    }
+    let mut inner = map.clone();
+    for (axis, radius) in (2..).zip(plan.radii()) {
+        let side = inner.dim(axis)?;
+        inner = inner.narrow(axis, radius, side - 2 * radius)?;
+    }
+    plane_means(&inner)
+}

@@ -1,0 +1,69 @@
+//! PSNR, SSIM and MS-SSIM for [Candle](candle_core): differentiable, as training losses and as metrics.
+//!
+//! # Train with it
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor, Var};
+//! use metrics_image::{L1SsimLoss, SsimConfig};
+//!
+//! let loss = L1SsimLoss::new(SsimConfig::new(1.0))?; // images in 0..=1
+//! let target = Tensor::rand(0f32, 1f32, (1, 3, 32, 32), &Device::Cpu)?;
+//! let image = Var::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu)?;
+//! let before = loss.forward(&image, &target)?;
+//! let gradient = before.backward()?.get(&image).unwrap().clone();
+//! image.set(&(image.as_tensor() - (gradient * 500.0)?)?)?;
+//! assert!(loss.forward(&image, &target)?.to_scalar::<f32>()? < before.to_scalar::<f32>()?);
+//! # Ok::<(), candle_core::Error>(())
+//! ```
+//!
+//! # Evaluate with it
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use metrics_core::MetricCollection;
+//! use metrics_image::{Psnr, PsnrConfig, Ssim, SsimConfig};
+//!
+//! let mut metrics = MetricCollection::new()
+//!     .with("psnr", Psnr::new(PsnrConfig::new(1.0))?)?
+//!     .with("ssim", Ssim::new(SsimConfig::new(1.0))?)?
+//!     .eval_only(); // nothing that comes out of it holds a graph
+//! for _ in 0..2 {
+//!     let target = Tensor::rand(0f32, 1f32, (4, 3, 32, 32), &Device::Cpu)?;
+//!     metrics.update(&target.affine(0.9, 0.05)?, &target)?;
+//! }
+//! let report = metrics.compute()?;
+//! assert!(report.scalar("ssim").unwrap() > 0.9);
+//! println!("{report}");
+//! # Ok::<(), metrics_core::Error>(())
+//! ```
+//!
+//! # What is where
+//!
+//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], each also per image, and the maps [`ssim_map()`] and [`contrast_map()`];
+//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], with a preset for each library they agree with;
+//! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`L1SsimLoss`];
+//! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`].
+//!
+//! Images are `[N, C, H, W]`, volumes `[N, C, D, H, W]`; f32, f64, f16, bf16 (half types are computed in f32), or u8 without
+//! gradient. Gradients of gradients are not supported: Candle detaches gradients as it computes them.
+
+mod check;
+mod config;
+mod functional;
+mod kernel;
+mod loss;
+mod metric;
+mod pair;
+mod scores;
+
+pub use config::{
+    ChannelPower, Channels, Covariance, DataRange, MsSsimConfig, MseFloor, Normalize, OddSides, PerAxis, Pooling,
+    PsnrConfig, SsimConfig,
+};
+pub use functional::{
+    contrast_map, contrast_per_image, ms_ssim, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+};
+pub use kernel::Padding;
+pub use loss::{L1SsimLoss, MsSsimLoss, PsnrLoss, SsimLoss};
+pub use metric::{MsSsim, Psnr, Similarity, SimilarityConfig, Ssim};
+pub use metrics_core::Reduction;

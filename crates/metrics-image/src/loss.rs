@@ -1,0 +1,158 @@
+//! Training losses: smaller is better, differentiable in both images.
+
+use candle_core::Tensor;
+use metrics_core::{Error, Reduction, Result};
+
+use crate::functional::{Errors, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
+use crate::pair::Pair;
+use crate::scores::Scores;
+use crate::{MsSsimConfig, PsnrConfig, SsimConfig, kernel};
+
+/// `1 - ssim`, reduced over the batch: 0 for equal images.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{SsimConfig, SsimLoss};
+///
+/// let loss = SsimLoss::new(SsimConfig::new(1.0))?;
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.5, 0.2)?)?;
+/// let gradients = loss.forward(&pred, &target)?.backward()?;
+/// assert!(gradients.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SsimLoss {
+    config: SsimConfig,
+}
+
+impl SsimLoss {
+    /// A loss of this configuration.
+    ///
+    /// # Errors
+    /// As [`SsimConfig::build`], and for `Reduction::Summary`, which has no single value to minimise.
+    pub fn new(config: SsimConfig) -> Result<Self> {
+        config.validate()?;
+        check_reduction("SsimLoss", config.reduction)?;
+        Ok(Self { config })
+    }
+
+    /// The loss of a batch: a scalar, or `[N]` with `Reduction::None`.
+    ///
+    /// # Errors
+    /// As [`ssim`](crate::ssim()).
+    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+        one_minus(&ssim_scores("SsimLoss", pred, target, &self.config)?, self.config.reduction)
+    }
+}
+
+/// `1 - ms_ssim`, reduced over the batch: 0 for equal images.
+#[derive(Clone, Debug)]
+pub struct MsSsimLoss {
+    config: MsSsimConfig,
+}
+
+impl MsSsimLoss {
+    /// A loss of this configuration.
+    ///
+    /// # Errors
+    /// As [`MsSsimConfig::build`], and for `Reduction::Summary`, which has no single value to minimise.
+    pub fn new(config: MsSsimConfig) -> Result<Self> {
+        config.validate()?;
+        check_reduction("MsSsimLoss", config.ssim.reduction)?;
+        Ok(Self { config })
+    }
+
+    /// The loss of a batch: a scalar, or `[N]` with `Reduction::None`.
+    ///
+    /// # Errors
+    /// As [`ms_ssim`](crate::ms_ssim()).
+    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+        one_minus(&ms_ssim_scores("MsSsimLoss", pred, target, &self.config)?, self.config.ssim.reduction)
+    }
+}
+
+/// `-psnr`: unbounded below, with gradient 0 where the images are equal.
+#[derive(Clone, Debug)]
+pub struct PsnrLoss {
+    config: PsnrConfig,
+}
+
+impl PsnrLoss {
+    /// A loss of this configuration.
+    ///
+    /// # Errors
+    /// As [`PsnrConfig::build`], and for `Reduction::Summary`, which has no single value to minimise.
+    pub fn new(config: PsnrConfig) -> Result<Self> {
+        config.validate()?;
+        check_reduction("PsnrLoss", config.reduction)?;
+        Ok(Self { config })
+    }
+
+    /// The loss of a batch: a scalar, or `[N]` for per-image values with `Reduction::None`.
+    ///
+    /// # Errors
+    /// As [`psnr`](crate::psnr()).
+    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+        Ok(Errors::new("PsnrLoss", pred, target, &self.config)?.value(&self.config)?.neg()?)
+    }
+}
+
+/// `(1 - λ) · L1 + λ · (1 - ssim)`, the loss of 3-D Gaussian splatting (Kerbl et al., ACM TOG 42(4), 2023, equation 7); λ = 0.2
+/// unless set. Both terms see the same pixels: after the configuration's crop, clamp and choice of channels.
+#[derive(Clone, Debug)]
+pub struct L1SsimLoss {
+    config: SsimConfig,
+    lambda: f64,
+}
+
+impl L1SsimLoss {
+    /// A loss of this configuration.
+    ///
+    /// # Errors
+    /// As [`SsimLoss::new`].
+    pub fn new(config: SsimConfig) -> Result<Self> {
+        config.validate()?;
+        check_reduction("L1SsimLoss", config.reduction)?;
+        Ok(Self { config, lambda: 0.2 })
+    }
+
+    /// Sets λ, the weight of the SSIM term.
+    ///
+    /// # Errors
+    /// If λ is not in `0..=1`.
+    pub fn lambda(mut self, lambda: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&lambda) {
+            return Err(Error::argument("L1SsimLoss", format!("`lambda` must be in 0..=1, got {lambda}")));
+        }
+        self.lambda = lambda;
+        Ok(self)
+    }
+
+    /// The loss of a batch: a scalar, or `[N]` with `Reduction::None`.
+    ///
+    /// # Errors
+    /// As [`ssim`](crate::ssim()).
+    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let (pair, plan) = ssim_pair("L1SsimLoss", pred, target, &self.config)?;
+        let ssim = ssim_of_pair(&pair, &plan)?.affine(-self.lambda, self.lambda)?;
+        let l1 = mean_absolute_error(&pair)?.affine(1.0 - self.lambda, 0.0)?;
+        Scores { wide: (ssim.wide + l1.wide)?, dtype: pair.dtype }.reduce(self.config.reduction)
+    }
+}
+
+fn mean_absolute_error(pair: &Pair) -> Result<Scores> {
+    let pixels: usize = pair.pred.dims()[1..].iter().product();
+    Scores { wide: kernel::absolute_error(pair)?, dtype: pair.dtype }.affine(1.0 / pixels as f64, 0.0)
+}
+
+fn one_minus(scores: &Scores, reduction: Reduction) -> Result<Tensor> {
+    scores.affine(-1.0, 1.0)?.reduce(reduction)
+}
+
+fn check_reduction(loss: &str, reduction: Reduction) -> Result<()> {
+    if reduction == Reduction::Summary {
+        return Err(Error::argument(loss, "`reduction` must be Mean, Sum or None for a loss, got Summary"));
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+use candle_core::Tensor;
+use metrics_core::{Contribution, Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
+use metrics_detach::DetachExt;
+
+use super::similarity::growth;
+use crate::PsnrConfig;
+use crate::config::Pooling;
+use crate::functional::{Errors, decibels};
+
+/// PSNR as a metric over a data set, pooled over all pixels or reduced over images; see [`PsnrConfig`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_core::Metric;
+/// use metrics_image::{Psnr, PsnrConfig};
+///
+/// let mut metric = Psnr::new(PsnrConfig::new(1.0))?;
+/// let target = Tensor::zeros((2, 1, 8, 8), candle_core::DType::F64, &Device::Cpu)?;
+/// metric.update(&(&target + 0.1)?, &target)?;
+/// assert!((metric.compute()?.scalar().unwrap() - 20.0).abs() < 1e-12);
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Psnr {
+    config: PsnrConfig,
+    state: State,
+}
+
+const ERROR: &str = "squared_error";
+const PIXELS: &str = "pixels";
+const SCORE: &str = "score";
+
+impl Psnr {
+    /// A metric of this configuration that has seen nothing.
+    ///
+    /// # Errors
+    /// If [`PsnrConfig::build`] refuses the configuration.
+    pub fn new(config: PsnrConfig) -> Result<Self> {
+        config.validate()?;
+        let state = match config.pooling {
+            Pooling::Pooled => State::new().with(ERROR, Reduce::Sum).with(PIXELS, Reduce::Sum),
+            Pooling::PerImage => State::for_reduction(SCORE, config.reduction),
+        };
+        Ok(Self { config, state })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &PsnrConfig {
+        &self.config
+    }
+}
+
+impl Metric for Psnr {
+    fn name(&self) -> &'static str {
+        "psnr"
+    }
+
+    fn info(&self) -> MetricInfo {
+        let growth = match self.config.pooling {
+            Pooling::Pooled => Growth::Constant,
+            Pooling::PerImage => growth(self.config.reduction),
+        };
+        MetricInfo { differentiable: true, higher_is_better: Some(true), lower: None, upper: self.config.cap, growth }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::new("psnr", format!("{:?}", self.config))
+    }
+
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        let errors = Errors::new("psnr", pred, target, &self.config)?;
+        let images = pred.dim(0)?;
+        let contribution = match self.config.pooling {
+            Pooling::Pooled => Contribution::new(images)
+                .with(ERROR, errors.relative.detached())
+                .with_values(PIXELS, vec![errors.pixels as f64; images]),
+            Pooling::PerImage => Contribution::new(images).with(SCORE, errors.per_image(&self.config)?.wide.detached()),
+        };
+        Ok(Measurement { value: errors.value(&self.config)?, contribution })
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn finish(&self, state: &State) -> Result<Value> {
+        match self.config.pooling {
+            Pooling::Pooled => Ok(Value::Scalar(decibels(state.sum(ERROR)? / state.sum(PIXELS)?, &self.config))),
+            Pooling::PerImage => state.reduced(SCORE, self.config.reduction),
+        }
+    }
+}

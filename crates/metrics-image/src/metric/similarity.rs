@@ -1,0 +1,155 @@
+use candle_core::Tensor;
+use metrics_core::{
+    Contribution, Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduction, Result, State, Value,
+};
+use metrics_detach::DetachExt;
+
+use crate::functional::{ms_ssim_scores, ssim_scores};
+use crate::{MsSsimConfig, SsimConfig};
+
+/// SSIM as a metric over a data set; see [`SsimConfig`].
+pub type Ssim = Similarity<SsimConfig>;
+
+/// MS-SSIM as a metric over a data set; see [`MsSsimConfig`].
+pub type MsSsim = Similarity<MsSsimConfig>;
+
+/// A metric that gives each image one score of at most 1: [`Ssim`] and [`MsSsim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_core::Metric;
+/// use metrics_image::{Ssim, SsimConfig};
+///
+/// let mut metric = Ssim::new(SsimConfig::new(1.0))?;
+/// for _ in 0..3 {
+///     let images = Tensor::rand(0f32, 1f32, (4, 3, 16, 16), &Device::Cpu)?;
+///     metric.update(&images, &images)?;
+/// }
+/// assert_eq!(metric.compute()?.scalar(), Some(1.0));
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Similarity<C> {
+    config: C,
+    state: State,
+}
+
+impl<C: SimilarityConfig> Similarity<C> {
+    /// A metric of this configuration that has seen nothing.
+    ///
+    /// # Errors
+    /// If the configuration's `build` refuses it.
+    pub fn new(config: C) -> Result<Self> {
+        config.validate()?;
+        let state = State::for_reduction(SCORE, config.reduction());
+        Ok(Self { config, state })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &C {
+        &self.config
+    }
+}
+
+const SCORE: &str = "score";
+
+impl<C: SimilarityConfig> Metric for Similarity<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn info(&self) -> MetricInfo {
+        MetricInfo {
+            differentiable: true,
+            higher_is_better: Some(true),
+            lower: Some(C::LOWER),
+            upper: Some(1.0),
+            growth: growth(self.config.reduction()),
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::new(C::NAME, format!("{:?}", self.config))
+    }
+
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        let (scores, value) = self.config.scores(pred, target)?;
+        let contribution = Contribution::new(pred.dim(0)?).with(SCORE, scores.detached());
+        Ok(Measurement { value, contribution })
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn finish(&self, state: &State) -> Result<Value> {
+        state.reduced(SCORE, self.config.reduction())
+    }
+}
+
+/// How a state of per-image values grows.
+pub(super) fn growth(reduction: Reduction) -> Growth {
+    match reduction {
+        Reduction::None => Growth::PerImage,
+        Reduction::Mean | Reduction::Sum | Reduction::Summary => Growth::Constant,
+    }
+}
+
+/// The configurations that [`Similarity`] takes; not for implementing elsewhere.
+pub trait SimilarityConfig: sealed::Scored {}
+
+impl SimilarityConfig for SsimConfig {}
+impl SimilarityConfig for MsSsimConfig {}
+
+mod sealed {
+    use super::*;
+
+    pub trait Scored: Clone + std::fmt::Debug + Send + 'static {
+        const NAME: &'static str;
+        const LOWER: f64;
+        fn validate(&self) -> Result<()>;
+        fn reduction(&self) -> Reduction;
+        /// The score of each image, `[N]`, and the batch's value.
+        fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)>;
+    }
+
+    impl Scored for SsimConfig {
+        const NAME: &'static str = "ssim";
+        const LOWER: f64 = -1.0;
+
+        fn validate(&self) -> Result<()> {
+            SsimConfig::validate(self)
+        }
+
+        fn reduction(&self) -> Reduction {
+            self.reduction
+        }
+
+        fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+            let scores = ssim_scores(Self::NAME, pred, target, self)?;
+            Ok((scores.wide.clone(), scores.reduce(self.reduction)?))
+        }
+    }
+
+    impl Scored for MsSsimConfig {
+        const NAME: &'static str = "ms_ssim";
+        const LOWER: f64 = -1.0;
+
+        fn validate(&self) -> Result<()> {
+            MsSsimConfig::validate(self)
+        }
+
+        fn reduction(&self) -> Reduction {
+            self.ssim.reduction
+        }
+
+        fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+            let scores = ms_ssim_scores(Self::NAME, pred, target, self)?;
+            Ok((scores.wide.clone(), scores.reduce(self.ssim.reduction)?))
+        }
+    }
+}

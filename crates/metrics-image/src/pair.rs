@@ -1,0 +1,138 @@
+//! From two tensors of the caller to the pair of images that a kernel scores.
+
+use candle_core::{D, DType, Device, Tensor};
+use metrics_core::{Error, Result};
+use metrics_detach::is_eval;
+
+use crate::check;
+use crate::config::{Channels, DataRange, Input};
+
+/// A checked pair of images, cropped, clamped and converted to luma as its configuration asks.
+///
+/// The dtype is that of the caller unless a conversion needed floating point; kernels convert what they must.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) pred: Tensor,
+    pub(crate) target: Tensor,
+    pub(crate) range: Range,
+    /// What the caller gets back: f64 for f64 images, f32 for all others.
+    pub(crate) dtype: DType,
+}
+
+/// The data range of each image.
+#[derive(Clone)]
+pub(crate) enum Range {
+    Fixed(f64),
+    /// Found in the data: shape `[N]`, without a graph.
+    PerImage(Tensor),
+}
+
+/// Whose spread counts when the range is found in the data.
+#[derive(Clone, Copy)]
+pub(crate) enum Spread {
+    Larger,
+    Target,
+}
+
+/// The dtype in which images of `dtype` are computed.
+pub(crate) fn compute_dtype(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// The dtype in which sums over many pixels are kept: f64 wherever there is one.
+pub(crate) fn sum_dtype(device: &Device) -> DType {
+    if device.is_metal() { DType::F32 } else { DType::F64 }
+}
+
+impl Pair {
+    pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Self> {
+        check::pair(op, pred, target)?;
+        let dtype = compute_dtype(pred.dtype());
+        let prepare = |image: &Tensor| -> Result<Tensor> {
+            // Integers have no gradient, but Candle lets a u8 tensor track the graph it came from.
+            let image = if is_eval() || image.dtype() == DType::U8 { image.detach() } else { image.clone() };
+            let image = crop(op, &image, input.crop_border)?;
+            let image = clamp(&image, input.range)?;
+            match input.channels {
+                Channels::All => Ok(image),
+                Channels::Luma => luma(op, &image, input.range),
+            }
+        };
+        let (pred, target) = (prepare(pred)?, prepare(target)?);
+        let range = range(input.range, spread, &pred, &target)?;
+        Ok(Self { pred, target, range, dtype })
+    }
+
+    /// Lengths of the spatial axes: `[H, W]` or `[D, H, W]`.
+    pub(crate) fn sides(&self) -> &[usize] {
+        &self.pred.dims()[2..]
+    }
+
+    /// The same pair in the floating-point dtype that ordinary tensor operations compute it in.
+    pub(crate) fn to_float(&self) -> Result<Self> {
+        let pred = self.pred.to_dtype(self.dtype)?;
+        let target = self.target.to_dtype(self.dtype)?;
+        Ok(Self { pred, target, ..self.clone() })
+    }
+}
+
+fn crop(op: &str, image: &Tensor, border: usize) -> Result<Tensor> {
+    let mut image = image.clone();
+    for axis in 2..image.rank() {
+        let side = image.dim(axis)?;
+        if 2 * border >= side {
+            let dims = image.dims();
+            let message =
+                format!("`crop_border` is {border}, which leaves nothing of a side of {side} (`pred` is {dims:?})");
+            return Err(Error::argument(op, message));
+        }
+        image = image.narrow(axis, border, side - 2 * border)?;
+    }
+    Ok(image)
+}
+
+/// Clamps with PyTorch's gradient (1 at the bounds, where Candle's `clamp` has 1/2) and leaves NaN alone.
+fn clamp(image: &Tensor, range: DataRange) -> Result<Tensor> {
+    let DataRange::Clamp(low, high) = range else { return Ok(image.clone()) };
+    let image = image.to_dtype(compute_dtype(image.dtype()))?;
+    let values = image.detach(); // a tracked mask would keep the graph of everything it was compared with
+    let below = values.lt(low)?.where_cond(&values.ones_like()?.affine(low, 0.0)?, &image)?;
+    Ok(values.gt(high)?.where_cond(&values.ones_like()?.affine(high, 0.0)?, &below)?)
+}
+
+fn luma(op: &str, image: &Tensor, range: DataRange) -> Result<Tensor> {
+    let channels = image.dim(1)?;
+    if channels != 3 {
+        let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {channels}");
+        return Err(Error::argument(op, message));
+    }
+    let (low, span) = match range {
+        DataRange::Clamp(low, high) => (low, high - low),
+        range => (0.0, range.fixed().unwrap_or(1.0)),
+    };
+    let image = image.to_dtype(compute_dtype(image.dtype()))?;
+    let weighted =
+        |channel: usize, weight: f64| image.narrow(1, channel, 1)?.affine(weight / 255.0, -low * weight / 255.0);
+    let sum = ((weighted(0, 65.481)? + weighted(1, 128.553)?)? + weighted(2, 24.966)?)?;
+    Ok((sum + (low + span * 16.0 / 255.0))?)
+}
+
+fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Range> {
+    if let Some(range) = range.fixed() {
+        return Ok(Range::Fixed(range));
+    }
+    let spread_of = |image: &Tensor| -> Result<Tensor> {
+        let image = image.detach().to_dtype(compute_dtype(image.dtype()))?;
+        let (rows, count) = (image.dim(0)?, image.elem_count());
+        let rows = if range == DataRange::PerBatch { 1 } else { rows };
+        let flat = image.reshape((rows, count / rows))?;
+        Ok((flat.max(D::Minus1)? - flat.min(D::Minus1)?)?)
+    };
+    let found = match spread {
+        Spread::Target => spread_of(target)?,
+        Spread::Larger => spread_of(pred)?.maximum(&spread_of(target)?)?,
+    };
+    // Constant images have no spread; with range 1 two equal ones score 1 instead of 0/0.
+    let found = found.eq(0.0)?.where_cond(&found.ones_like()?, &found)?;
+    Ok(Range::PerImage(found.broadcast_as(pred.dim(0)?)?.contiguous()?))
+}
