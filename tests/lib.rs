@@ -1,0 +1,4 @@
+//! Helpers shared by the workspace tests.
+
+pub mod golden;
+pub mod images;

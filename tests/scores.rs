@@ -1,0 +1,217 @@
+//! What the scores are, apart from what other libraries say they are.
+
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use metrics_core::{Metric, Value};
+use metrics_image::{
+    Channels, DataRange, L1SsimLoss, MsSsim, MsSsimConfig, Padding, Pooling, Psnr, PsnrConfig, Reduction, Ssim,
+    SsimConfig, contrast_map, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+};
+use tests::images::textured;
+
+fn scalar(x: &Tensor) -> Result<f64> {
+    Ok(x.to_dtype(DType::F64)?.to_scalar()?)
+}
+
+fn list(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+#[test]
+fn an_image_scores_one_against_itself_at_any_offset() -> Result<()> {
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        for (scale, offset) in
+            [(1.0, 0.0), (1.0, 100.0), (1.0, 1000.0), (1e-3, 0.9), (0.0, 0.9), (1e4, 0.0), (0.0, 0.0)]
+        {
+            let image = textured((1, 2, 20, 17), 1, DType::F64)?.affine(scale, offset)?.to_dtype(dtype)?;
+            for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+                let score = scalar(&ssim(&image, &image, &SsimConfig::new(1.0).padding(padding))?)?;
+                ensure!((score - 1.0).abs() <= 1e-7, "{dtype:?} {scale} {offset} {padding:?}: {score}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn f32_stays_near_f64_where_moments_cancel() -> Result<()> {
+    for (scale, offset) in [(1.0, 0.0), (1e-3, 0.9), (1.0, 100.0), (1.0, 1000.0)] {
+        let image = |seed| -> Result<Tensor> {
+            // Rounded to f32 first, so that both precisions see the same pixels.
+            Ok(textured((1, 1, 40, 41), seed, DType::F64)?.affine(scale, offset)?.to_dtype(DType::F32)?)
+        };
+        let (x, y) = (image(1)?, image(2)?);
+        for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+            let config = SsimConfig::new(1.0).padding(padding);
+            let narrow = scalar(&ssim(&x, &y, &config)?)?;
+            let wide = scalar(&ssim(&x.to_dtype(DType::F64)?, &y.to_dtype(DType::F64)?, &config)?)?;
+            // The project's promise for f32.
+            ensure!((narrow - wide).abs() <= 1e-6, "{scale} {offset} {padding:?}: {narrow} instead of {wide}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_nan_spoils_its_own_image_only() -> Result<()> {
+    let target = textured((3, 3, 48, 48), 1, DType::F32)?;
+    let mut pixels: Vec<f32> = textured((3, 3, 48, 48), 2, DType::F32)?.flatten_all()?.to_vec1()?;
+    pixels[3 * 48 * 48 + 100] = f32::NAN;
+    let pred = Tensor::from_vec(pixels, (3, 3, 48, 48), &Device::Cpu)?;
+    let ms_ssim = MsSsimConfig::new(1.0).betas([0.5, 0.5]);
+    let all = [
+        ssim_per_image(&pred, &target, &SsimConfig::new(1.0))?,
+        ssim_per_image(&pred, &target, &SsimConfig::new((0.1, 0.9)))?,
+        ms_ssim_per_image(&pred, &target, &ms_ssim)?,
+        psnr_per_image(&pred, &target, &PsnrConfig::new(1.0))?,
+        psnr_per_image(&pred, &target, &PsnrConfig::burn((0.1, 0.9)))?,
+    ];
+    for scores in all {
+        let nan: Vec<bool> = list(&scores)?.into_iter().map(f64::is_nan).collect();
+        ensure!(nan == [false, true, false], "{scores}");
+    }
+    Ok(())
+}
+
+#[test]
+fn u8_scores_as_the_same_numbers_in_f32() -> Result<()> {
+    let image =
+        |seed| -> Result<Tensor> { Ok((textured((2, 3, 24, 24), seed, DType::F32)? * 255.0)?.to_dtype(DType::U8)?) };
+    let (x, y) = (image(1)?, image(2)?);
+    let (xf, yf) = (x.to_dtype(DType::F32)?, y.to_dtype(DType::F32)?);
+    for channels in [Channels::All, Channels::Luma] {
+        let config = SsimConfig::new(255.0).channels(channels);
+        ensure!(list(&ssim_per_image(&x, &y, &config)?)? == list(&ssim_per_image(&xf, &yf, &config)?)?);
+    }
+    let config = PsnrConfig::new(255.0);
+    ensure!(scalar(&psnr(&x, &y, &config)?)? == scalar(&psnr(&xf, &yf, &config)?)?);
+    Ok(())
+}
+
+#[test]
+fn luma_is_bt601_in_studio_range() -> Result<()> {
+    // 8-bit white is 235 and black 16 on the scale of 0..=255, so their difference is 219.
+    let white = Tensor::full(255f64, (1, 3, 8, 8), &Device::Cpu)?;
+    let black = white.zeros_like()?;
+    let config = PsnrConfig::new(255.0).channels(Channels::Luma);
+    let expected = 20.0 * (255.0 / 219.0f64).log10();
+    ensure!((scalar(&psnr(&white, &black, &config)?)? - expected).abs() < 1e-9);
+    // Red by itself, in 0..=1: 65.481 / 255.
+    let red = Tensor::cat(
+        &[
+            Tensor::ones((1, 1, 8, 8), DType::F64, &Device::Cpu)?,
+            Tensor::zeros((1, 2, 8, 8), DType::F64, &Device::Cpu)?,
+        ],
+        1,
+    )?;
+    let config = PsnrConfig::new(1.0).channels(Channels::Luma);
+    let expected = -20.0 * (65.481 / 255.0f64).log10();
+    ensure!((scalar(&psnr(&red, &red.zeros_like()?, &config)?)? - expected).abs() < 1e-9);
+    Ok(())
+}
+
+#[test]
+fn crop_border_scores_the_inner_image() -> Result<()> {
+    let (x, y) = (textured((1, 1, 30, 33), 1, DType::F64)?, textured((1, 1, 30, 33), 2, DType::F64)?);
+    let inner = |t: &Tensor| t.narrow(2, 4, 22)?.narrow(3, 4, 25);
+    let config = SsimConfig::new(1.0);
+    let cropped = scalar(&ssim(&x, &y, &config.clone().crop_border(4))?)?;
+    ensure!(cropped == scalar(&ssim(&inner(&x)?, &inner(&y)?, &config)?)?);
+    Ok(())
+}
+
+#[test]
+fn ranges_found_in_the_data() -> Result<()> {
+    let dim = |seed| -> Result<Tensor> { Ok((textured((1, 1, 16, 16), seed, DType::F64)? * 0.5)?) };
+    let bright = |seed| textured((1, 1, 16, 16), seed, DType::F64);
+    let (x, y) = (Tensor::cat(&[dim(1)?, bright(2)?], 0)?, Tensor::cat(&[dim(3)?, bright(4)?], 0)?);
+    let spread = |t: &Tensor| -> Result<f64> { Ok(scalar(&t.max_all()?)? - scalar(&t.min_all()?)?) };
+    let (first, second) = (spread(&dim(1)?)?.max(spread(&dim(3)?)?), spread(&bright(2)?)?.max(spread(&bright(4)?)?));
+    let at = |range: f64| -> Result<Vec<f64>> { list(&ssim_per_image(&x, &y, &SsimConfig::new(range))?) };
+    let per_image = list(&ssim_per_image(&x, &y, &SsimConfig::new(DataRange::PerImage))?)?;
+    for (got, want) in per_image.iter().zip([at(first)?[0], at(second)?[1]]) {
+        ensure!((got - want).abs() < 1e-12, "{got} instead of {want}");
+    }
+    let per_batch = list(&ssim_per_image(&x, &y, &SsimConfig::new(DataRange::PerBatch))?)?;
+    let whole = spread(&x)?.max(spread(&y)?);
+    ensure!((per_batch[0] - at(whole)?[0]).abs() < 1e-12);
+    let flat = Tensor::full(0.3, (1, 1, 16, 16), &Device::Cpu)?;
+    ensure!(scalar(&ssim(&flat, &flat, &SsimConfig::new(DataRange::PerImage))?)? == 1.0);
+    Ok(())
+}
+
+#[test]
+fn reductions() -> Result<()> {
+    let (x, y) = (textured((3, 1, 16, 16), 1, DType::F64)?, textured((3, 1, 16, 16), 2, DType::F64)?);
+    let config = SsimConfig::new(1.0);
+    let each = list(&ssim_per_image(&x, &y, &config)?)?;
+    let of = |reduction| ssim(&x, &y, &config.clone().reduction(reduction));
+    ensure!(list(&of(Reduction::None)?)? == each);
+    ensure!((scalar(&of(Reduction::Sum)?)? - each.iter().sum::<f64>()).abs() < 1e-12);
+    ensure!((scalar(&of(Reduction::Mean)?)? - each.iter().sum::<f64>() / 3.0).abs() < 1e-12);
+    let map = ssim_map(&x, &y, &config)?;
+    ensure!(map.dims() == [3, 1, 16, 16] && contrast_map(&x, &y, &config)?.dims() == map.dims());
+    ensure!((list(&map.mean((1, 2, 3))?)?[1] - each[1]).abs() < 1e-12);
+    ensure!(ssim_map(&x, &y, &config.padding(Padding::Valid))?.dims() == [3, 1, 6, 6]);
+    Ok(())
+}
+
+#[test]
+fn l1_ssim_is_the_weighted_sum() -> Result<()> {
+    let (x, y) = (textured((2, 3, 16, 16), 1, DType::F64)?, textured((2, 3, 16, 16), 2, DType::F64)?);
+    let config = SsimConfig::new(1.0);
+    let l1 = scalar(&(&x - &y)?.abs()?.mean_all()?)?;
+    let dissimilarity = 1.0 - scalar(&ssim(&x, &y, &config)?)?;
+    let loss = L1SsimLoss::new(config)?;
+    ensure!((scalar(&loss.forward(&x, &y)?)? - (0.8 * l1 + 0.2 * dissimilarity)).abs() < 1e-12);
+    let loss = loss.lambda(1.0)?;
+    ensure!((scalar(&loss.forward(&x, &y)?)? - dissimilarity).abs() < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn pooled_psnr_is_not_the_mean_of_psnrs() -> Result<()> {
+    let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+    let offsets = Tensor::new(&[0.01f64, 0.3], &Device::Cpu)?.reshape((2, 1, 1, 1))?;
+    let pred = target.broadcast_add(&offsets)?;
+    let mut pooled = Psnr::new(PsnrConfig::new(1.0))?;
+    let mut mean = Psnr::new(PsnrConfig::new(1.0).pooling(Pooling::PerImage))?;
+    for image in 0..2 {
+        let (x, y) = (pred.narrow(0, image, 1)?, target.narrow(0, image, 1)?);
+        pooled.update(&x, &y)?;
+        mean.update(&x, &y)?;
+    }
+    let value = |metric: &Psnr| -> Result<f64> { metric.compute()?.scalar().context("no scalar") };
+    ensure!((value(&pooled)? - -10.0 * 0.04505f64.log10()).abs() < 1e-9); // (0.01² + 0.3²) / 2
+    ensure!((value(&mean)? - (40.0 - 20.0 * 0.3f64.log10()) / 2.0).abs() < 1e-9);
+    ensure!((value(&pooled)? - scalar(&psnr(&pred, &target, &PsnrConfig::new(1.0))?)?).abs() < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn metrics_accumulate_what_functions_return() -> Result<()> {
+    let (x, y) = (textured((5, 1, 24, 24), 1, DType::F64)?, textured((5, 1, 24, 24), 2, DType::F64)?);
+    let ms_config = MsSsimConfig::new(1.0).betas([0.4, 0.6]).reduction(Reduction::None);
+    let mut metrics: Vec<(Box<dyn Metric>, Vec<f64>)> = vec![
+        (
+            Box::new(Ssim::new(SsimConfig::new(1.0).reduction(Reduction::None))?),
+            list(&ssim_per_image(&x, &y, &SsimConfig::new(1.0))?)?,
+        ),
+        (Box::new(MsSsim::new(ms_config.clone())?), list(&ms_ssim_per_image(&x, &y, &ms_config)?)?),
+        (
+            Box::new(Psnr::new(PsnrConfig::skimage(1.0).reduction(Reduction::None))?),
+            list(&psnr_per_image(&x, &y, &PsnrConfig::new(1.0))?)?,
+        ),
+    ];
+    for (metric, expected) in &mut metrics {
+        metric.update(&x.narrow(0, 0, 2)?, &y.narrow(0, 0, 2)?)?;
+        let batch = metric.forward(&x.narrow(0, 2, 3)?, &y.narrow(0, 2, 3)?)?;
+        ensure!(batch.dims() == [3]);
+        let Value::PerImage(values) = metric.compute()? else { anyhow::bail!("not per image") };
+        ensure!(values.len() == 5);
+        for (got, want) in values.iter().zip(&*expected) {
+            ensure!((got - want).abs() < 1e-12, "{}: {got} instead of {want}", metric.name());
+        }
+    }
+    Ok(())
+}
