@@ -11,7 +11,7 @@ use crate::pair::Pair;
 pub(crate) use plan::Plan;
 pub use plan::{OddSides, Padding};
 
-/// The SSIM map and, of the same size, the contrast map; shape `[N, C, …]` as [`Plan::map_dims`] says.
+/// The SSIM map and, of the same size, the contrast map.
 pub(crate) struct Maps {
     pub(crate) ssim: Tensor,
     pub(crate) contrast: Tensor,

@@ -31,15 +31,6 @@ impl Plan {
     pub(crate) fn radii(&self) -> Vec<usize> {
         self.taps.iter().map(|taps| taps.len() / 2).collect()
     }
-
-    /// Size of the map that an image of size `dims` gives.
-    pub(crate) fn map_dims(&self, dims: &[usize]) -> Vec<usize> {
-        let shrink = |(&side, taps): (&usize, &Vec<f64>)| match self.padding {
-            Padding::Valid => (side + 1).saturating_sub(taps.len()),
-            Padding::Reflect | Padding::Zero => side,
-        };
-        dims.iter().zip(&self.taps).map(shrink).collect()
-    }
 }
 
 /// How a side of odd length is halved between two scales of MS-SSIM.

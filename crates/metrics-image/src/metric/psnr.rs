@@ -1,8 +1,7 @@
 use candle_core::Tensor;
-use metrics_core::{Contribution, Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
+use metrics_core::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
 use metrics_detach::DetachExt;
 
-use super::similarity::growth;
 use crate::PsnrConfig;
 use crate::config::Pooling;
 use crate::functional::{Errors, decibels};
@@ -56,11 +55,13 @@ impl Metric for Psnr {
     }
 
     fn info(&self) -> MetricInfo {
-        let growth = match self.config.pooling {
-            Pooling::Pooled => Growth::Constant,
-            Pooling::PerImage => growth(self.config.reduction),
-        };
-        MetricInfo { differentiable: true, higher_is_better: Some(true), lower: None, upper: self.config.cap, growth }
+        MetricInfo {
+            differentiable: true,
+            higher_is_better: Some(true),
+            lower: None,
+            upper: self.config.cap,
+            growth: self.state.growth(),
+        }
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -1,7 +1,5 @@
 use candle_core::Tensor;
-use metrics_core::{
-    Contribution, Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduction, Result, State, Value,
-};
+use metrics_core::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value};
 use metrics_detach::DetachExt;
 
 use crate::functional::{ms_ssim_scores, ssim_scores};
@@ -64,7 +62,7 @@ impl<C: SimilarityConfig> Metric for Similarity<C> {
             higher_is_better: Some(true),
             lower: Some(C::LOWER),
             upper: Some(1.0),
-            growth: growth(self.config.reduction()),
+            growth: self.state.growth(),
         }
     }
 
@@ -88,14 +86,6 @@ impl<C: SimilarityConfig> Metric for Similarity<C> {
 
     fn finish(&self, state: &State) -> Result<Value> {
         state.reduced(SCORE, self.config.reduction())
-    }
-}
-
-/// How a state of per-image values grows.
-pub(super) fn growth(reduction: Reduction) -> Growth {
-    match reduction {
-        Reduction::None => Growth::PerImage,
-        Reduction::Mean | Reduction::Sum | Reduction::Summary => Growth::Constant,
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) fn ssim_maps(pair: &Pair, plan: &Plan) -> Result<Maps> {
     let squares = window.filter(&(x.sqr()? + y.sqr()?)?, &(pivot_x.sqr()? + pivot_y.sqr()?)?)?;
     let products = window.filter(&(&x * &y)?, &(&pivot_x * &pivot_y)?)?;
 
-    let variances = ((squares - mean_x.sqr()?)? - mean_y.sqr()?)?.affine(plan.covariance, 0.0)?;
+    // In this order, equal images have variances of exactly twice their covariance, and score exactly 1.
+    let variances = (squares - (mean_x.sqr()? + mean_y.sqr()?)?)?.affine(plan.covariance, 0.0)?;
     let variances = with_value(&variances, |v| v.relu())?;
     let covariance = (products - (&mean_x * &mean_y)?)?.affine(plan.covariance, 0.0)?;
     let bound = variances.detach().affine(0.5, 0.0)?; // |σxy| ≤ σx σy ≤ (σx² + σy²) / 2
