@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use metrics_core::{Error, Reduction, Result};
 
 use crate::functional::{Errors, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
+use crate::kernel::PixelError;
 use crate::pair::Pair;
 use crate::scores::Scores;
 use crate::{MsSsimConfig, PsnrConfig, SsimConfig, kernel};
@@ -143,7 +144,8 @@ impl L1SsimLoss {
 
 fn mean_absolute_error(pair: &Pair) -> Result<Scores> {
     let pixels: usize = pair.pred.dims()[1..].iter().product();
-    Scores { wide: kernel::absolute_error(pair)?, dtype: pair.dtype }.affine(1.0 / pixels as f64, 0.0)
+    Scores { wide: kernel::of(pair).errors(pair, PixelError::Absolute)?, dtype: pair.dtype }
+        .affine(1.0 / pixels as f64, 0.0)
 }
 
 fn one_minus(scores: &Scores, reduction: Reduction) -> Result<Tensor> {

@@ -52,7 +52,7 @@ pub(crate) fn ms_ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &
             return Err(Error::argument(op, message));
         }
     }
-    let terms = kernel::ms_ssim_planes(&pair, &plan, scales, config.odd_sides)?;
+    let terms = kernel::of(&pair).scales(&pair, &plan, scales, config.odd_sides)?;
     let wide = match config.power {
         ChannelPower::AfterMean => product_of_powers(&terms.mean(D::Minus1)?, config)?,
         ChannelPower::PerChannel => product_of_powers(&terms, config)?.mean(D::Minus1)?,

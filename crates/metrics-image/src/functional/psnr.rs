@@ -2,6 +2,7 @@ use candle_core::Tensor;
 use metrics_core::{Reduction, Result};
 
 use crate::config::{MseFloor, Pooling};
+use crate::kernel::PixelError;
 use crate::pair::{Pair, Range, Spread};
 use crate::scores::Scores;
 use crate::{PsnrConfig, kernel};
@@ -50,7 +51,7 @@ impl Errors {
     pub(crate) fn new(op: &str, pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Self> {
         config.validate()?;
         let pair = Pair::new(op, &config.input, Spread::Target, pred, target)?;
-        let sum = kernel::squared_error(&pair)?;
+        let sum = kernel::of(&pair).errors(&pair, PixelError::Squared)?;
         let relative = match &pair.range {
             Range::Fixed(range) => sum.affine(range.powi(-2), 0.0)?,
             Range::PerImage(range) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,

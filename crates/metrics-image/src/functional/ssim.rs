@@ -2,7 +2,7 @@ use candle_core::{D, Tensor};
 use metrics_core::{Error, Result};
 
 use crate::SsimConfig;
-use crate::kernel::{self, Padding, Plan};
+use crate::kernel::{self, Padding, Plan, Score};
 use crate::pair::{Pair, Spread};
 use crate::scores::Scores;
 
@@ -47,7 +47,7 @@ pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Re
 /// As [`ssim`].
 pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
     let (pair, plan) = ssim_pair("ssim_map", pred, target, config)?;
-    Ok(kernel::ssim_maps(&pair, &plan)?.ssim)
+    kernel::of(&pair).map(&pair, &plan, Score::Ssim)
 }
 
 /// The contrast-and-structure term `(2 σxy + c2) / (σx² + σy² + c2)` at every pixel, of the size of [`ssim_map`]; differentiable.
@@ -56,7 +56,7 @@ pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<T
 /// As [`ssim`].
 pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
     let (pair, plan) = ssim_pair("contrast_map", pred, target, config)?;
-    Ok(kernel::ssim_maps(&pair, &plan)?.contrast)
+    kernel::of(&pair).map(&pair, &plan, Score::Contrast)
 }
 
 /// The mean of [`contrast_map`] for each image, `[N]`, over the windows that lie inside the image, as MS-SSIM uses it.
@@ -68,7 +68,7 @@ pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -
     let (pair, plan) = ssim_pair(op, pred, target, config)?;
     let inside = Plan { padding: Padding::Valid, ..plan.clone() };
     check_sides(op, pair.sides(), &inside)?;
-    let wide = kernel::contrast_planes(&pair, &plan)?.mean(D::Minus1)?;
+    let wide = kernel::of(&pair).means(&pair, &plan, Score::Contrast)?.mean(D::Minus1)?;
     Scores { wide, dtype: pair.dtype }.per_image()
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &Ssi
 }
 
 pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan) -> Result<Scores> {
-    let wide = kernel::ssim_planes(pair, plan)?.mean(D::Minus1)?;
+    let wide = kernel::of(pair).means(pair, plan, Score::Ssim)?.mean(D::Minus1)?;
     Ok(Scores { wide, dtype: pair.dtype })
 }
 

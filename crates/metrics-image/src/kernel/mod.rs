@@ -1,50 +1,55 @@
-//! The door to the kernels: what is computed is said here, how is chosen here, by device and dtype.
+//! The door to the kernels: what they compute is said here, and which family computes it is chosen here.
 
+mod cpu;
+mod op;
 mod plan;
 mod reference;
 
 use candle_core::Tensor;
 use metrics_core::Result;
 
+use self::op::Fused;
+use self::reference::Reference;
 use crate::pair::Pair;
 
 pub(crate) use plan::Plan;
 pub use plan::{OddSides, Padding};
 
-/// The SSIM map and, of the same size, the contrast map.
-pub(crate) struct Maps {
-    pub(crate) ssim: Tensor,
-    pub(crate) contrast: Tensor,
+/// Which of the two means of a map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Score {
+    /// Over the whole map of SSIM.
+    Ssim,
+    /// Of the contrast, over the windows that lie inside the image.
+    Contrast,
 }
 
-/// SSIM and contrast at every pixel.
-pub(crate) fn ssim_maps(pair: &Pair, plan: &Plan) -> Result<Maps> {
-    reference::ssim_maps(&pair.to_float()?, plan)
+/// Which error of a pixel is summed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PixelError {
+    Squared,
+    Absolute,
 }
 
-/// Mean SSIM of each image and channel, `[N, C]`.
-pub(crate) fn ssim_planes(pair: &Pair, plan: &Plan) -> Result<Tensor> {
-    reference::ssim_planes(&pair.to_float()?, plan)
+/// What every family of kernels computes. Results are differentiable in both images; sums and means are in f64 where the device
+/// has it.
+pub(crate) trait Kernel: Sync {
+    /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result.
+    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
+
+    /// Mean SSIM or contrast of each image and channel, `[N, C]`.
+    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
+
+    /// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
+    fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor>;
+
+    /// Sum of the errors of each image's pixels, `[N]`.
+    fn errors(&self, pair: &Pair, error: PixelError) -> Result<Tensor>;
 }
 
-/// Mean contrast of each image and channel, `[N, C]`, over the windows that lie inside the image.
-pub(crate) fn contrast_planes(pair: &Pair, plan: &Plan) -> Result<Tensor> {
-    reference::contrast_planes(&pair.to_float()?, plan)
-}
-
-/// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
-pub(crate) fn ms_ssim_planes(pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
-    reference::ms_ssim_planes(&pair.to_float()?, plan, scales, odd_sides)
-}
-
-/// Sum of squared differences of each image, `[N]`.
-pub(crate) fn squared_error(pair: &Pair) -> Result<Tensor> {
-    reference::squared_error(&pair.to_float()?)
-}
-
-/// Sum of absolute differences of each image, `[N]`.
-pub(crate) fn absolute_error(pair: &Pair) -> Result<Tensor> {
-    reference::absolute_error(&pair.to_float()?)
+/// The kernels for a pair: fused ones where there are any for its device, else ordinary tensor operations.
+pub(crate) fn of(pair: &Pair) -> &'static dyn Kernel {
+    if pair.pred.device().is_cpu() { &Fused } else { &Reference }
 }
 
 /// Both images averaged over blocks of `factor` pixels a side; what does not fill a block is left out.

@@ -6,5 +6,31 @@ mod axis;
 mod error;
 mod ssim;
 
-pub(super) use error::{absolute_error, squared_error};
-pub(super) use ssim::{contrast_planes, mean_pool, ms_ssim_planes, ssim_maps, ssim_planes};
+use candle_core::Tensor;
+use metrics_core::Result;
+
+use super::{Kernel, OddSides, PixelError, Plan, Score};
+use crate::pair::Pair;
+
+pub(super) use ssim::mean_pool;
+
+/// The reference kernels.
+pub(super) struct Reference;
+
+impl Kernel for Reference {
+    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+        ssim::map(&pair.to_float()?, plan, score)
+    }
+
+    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+        ssim::means(&pair.to_float()?, plan, score)
+    }
+
+    fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
+        ssim::scales(&pair.to_float()?, plan, scales, odd_sides)
+    }
+
+    fn errors(&self, pair: &Pair, error: PixelError) -> Result<Tensor> {
+        error::sums(&pair.to_float()?, error)
+    }
+}

@@ -2,14 +2,14 @@ use candle_core::{D, DType, Device, Tensor};
 use metrics_core::Result;
 
 use super::axis::{AxisMap, apply_all};
-use crate::kernel::{Maps, OddSides, Padding, Plan};
+use crate::kernel::{OddSides, Padding, Plan, Score};
 use crate::pair::{Pair, Range, sum_dtype};
 
-/// SSIM and contrast at every pixel, from four filtered fields: x, y, x² + y² and x y.
+/// SSIM or contrast at every pixel, from four filtered fields: x, y, x² + y² and x y.
 ///
 /// The moments are taken around one pivot for each image and channel. Variance and covariance do not depend on it, but without it
 /// f32 loses them where the mean is large; means get it back.
-pub(crate) fn ssim_maps(pair: &Pair, plan: &Plan) -> Result<Maps> {
+pub(super) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     let window = Window::new(pair, plan)?;
     let (pivot_x, pivot_y) = (pivot(&pair.pred)?, pivot(&pair.target)?);
     let (x, y) = (pair.pred.broadcast_sub(&pivot_x)?, pair.target.broadcast_sub(&pivot_y)?);
@@ -27,39 +27,41 @@ pub(crate) fn ssim_maps(pair: &Pair, plan: &Plan) -> Result<Maps> {
     let bound = variances.detach().affine(0.5, 0.0)?; // |σxy| ≤ σx σy ≤ (σx² + σy²) / 2
     let covariance = with_value(&covariance, |c| c.minimum(&bound)?.maximum(&bound.neg()?))?;
 
+    let c2 = constant(&pair.range, plan.k2, &x)?;
+    let contrast = (covariance.affine(2.0, 0.0)?.broadcast_add(&c2)? / variances.broadcast_add(&c2)?)?;
+    if score == Score::Contrast {
+        return Ok(contrast);
+    }
+    let c1 = constant(&pair.range, plan.k1, &x)?;
     let (mean_x, mean_y) = (mean_x.broadcast_add(&pivot_x)?, mean_y.broadcast_add(&pivot_y)?);
-    let (c1, c2) = (constant(&pair.range, plan.k1, &x)?, constant(&pair.range, plan.k2, &x)?);
     let above = (&mean_x * &mean_y)?.affine(2.0, 0.0)?.broadcast_add(&c1)?;
     let below = (mean_x.sqr()? + mean_y.sqr()?)?.broadcast_add(&c1)?;
-    let contrast = (covariance.affine(2.0, 0.0)?.broadcast_add(&c2)? / variances.broadcast_add(&c2)?)?;
-    let ssim = ((above / below)? * &contrast)?;
-    Ok(Maps { ssim, contrast })
+    Ok(((above / below)? * contrast)?)
 }
 
-/// Mean SSIM of each image and channel, `[N, C]`.
-pub(crate) fn ssim_planes(pair: &Pair, plan: &Plan) -> Result<Tensor> {
-    plane_means(&ssim_maps(pair, plan)?.ssim)
-}
-
-/// Mean contrast of each image and channel, `[N, C]`, over the windows that lie inside the image.
-pub(crate) fn contrast_planes(pair: &Pair, plan: &Plan) -> Result<Tensor> {
-    inner_means(&ssim_maps(pair, plan)?.contrast, plan)
+/// Mean SSIM or contrast of each image and channel, `[N, C]`.
+pub(super) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+    let map = map(pair, plan, score)?;
+    match score {
+        Score::Ssim => plane_means(&map),
+        Score::Contrast => inner_means(&map, plan),
+    }
 }
 
 /// The terms of MS-SSIM, `[scales, N, C]`.
-pub(crate) fn ms_ssim_planes(pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
+pub(super) fn scales(pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
     let mut pair = pair.clone();
     let mut terms = Vec::with_capacity(scales);
     for _ in 1..scales {
-        terms.push(contrast_planes(&pair, plan)?);
+        terms.push(means(&pair, plan, Score::Contrast)?);
         pair = halve(&pair, odd_sides)?;
     }
-    terms.push(ssim_planes(&pair, plan)?);
+    terms.push(means(&pair, plan, Score::Ssim)?);
     Ok(Tensor::stack(&terms, 0)?)
 }
 
 /// Both images averaged over blocks of `factor` pixels a side.
-pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
+pub(in crate::kernel) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
     let maps: Vec<_> = pair.sides().iter().map(|&side| AxisMap::mean_pool(side, factor)).collect();
     map_pair(pair, &maps)
 }

@@ -1,0 +1,128 @@
+//! The last leg of the way back: from derivatives by the moments of a block of lines to derivatives by their pixels.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::border::{Border, Margins};
+use super::derivatives::Wanted;
+use super::filter::{self, BLOCK, Sink};
+use super::lanes::{Lanes, Real};
+use super::plane::Pixel;
+use super::pool::Coarser;
+use super::scratch::Scratch;
+use super::window::Window;
+
+/// Where the gradient goes, for each input that wants one: dense lines of the task's part.
+pub(super) type Outputs<'a, P> = [Option<&'a mut [P]>; 2];
+
+/// Takes `BLOCK` lines of derivatives that have been filtered across, with room at both ends for what is outside the map.
+pub(super) struct Back<'a, T> {
+    window: &'a Window<T>,
+    wanted: Wanted,
+    /// Columns of the gradient.
+    columns: Range<usize>,
+    margins: Margins,
+    rows: &'a mut [T],
+    stride: usize,
+    /// A row of the gradient by x and by y.
+    gradient: [&'a mut [T]; 2],
+    coarser: [Option<Coarser<'a, T>>; 2],
+}
+
+impl<'a, T: Real> Back<'a, T> {
+    fn stride(width: usize, along: Border) -> usize {
+        Scratch::<T>::padded(width + 2 * along.taps())
+    }
+
+    /// Memory for rows of `width` (already padded) of `fields` fields.
+    pub(super) fn len(width: usize, along: Border, fields: usize) -> usize {
+        (fields * BLOCK + 2) * Self::stride(width, along)
+    }
+
+    /// For the gradient at `columns` from the derivatives at `map_columns`.
+    pub(super) fn new(
+        window: &'a Window<T>,
+        wanted: Wanted,
+        columns: &Range<usize>,
+        map_columns: &Range<usize>,
+        width: usize,
+        memory: &'a mut [T],
+        coarser: [Option<Coarser<'a, T>>; 2],
+    ) -> Self {
+        let stride = Self::stride(width, window.borders[2]);
+        let (gradient, rows) = memory.split_at_mut(2 * stride);
+        let margins = Margins::new(window.borders[2].adjoint(), columns, map_columns);
+        let gradient = gradient.split_at_mut(stride).into();
+        Self { window, wanted, columns: columns.clone(), margins, rows, stride, gradient, coarser }
+    }
+
+    /// Filters line `line` of the block along; `u` and `v` there are `pixels` from `offset` on.
+    #[inline(always)]
+    pub(super) fn finish<S: Simd, const F: usize>(&mut self, simd: S, line: usize, [u, v]: [&[T]; 2], offset: usize) {
+        for field in 0..F {
+            self.margins.fill(&mut self.rows[(field * BLOCK + line) * self.stride..][..self.stride], T::default());
+        }
+        let mut rows: [&[T]; F] = [&[]; F];
+        for field in 0..F {
+            rows[field] = &self.rows[(field * BLOCK + line) * self.stride..][..self.stride];
+        }
+        let [dx, dy] = &mut self.gradient;
+        let mut sink = Combine { simd, wanted: self.wanted, u, v, offset, dx, dy };
+        filter::along(simd, &self.window.taps[2], rows, self.columns.len(), line, &mut sink);
+    }
+
+    /// Writes what [`finish`](Self::finish) made, line `y` of slice `z` of the plane, to line `line` of the outputs.
+    #[inline(always)]
+    pub(super) fn write<P: Pixel<Real = T>>(&mut self, [z, y]: [usize; 2], line: usize, outputs: &mut Outputs<P>) {
+        let width = self.window.borders[2].input;
+        for ((gradient, coarser), output) in self.gradient.iter_mut().zip(&self.coarser).zip(outputs) {
+            let Some(output) = output else { continue };
+            let gradient = &mut gradient[..self.columns.len()];
+            self.window.fold([z, y], &self.columns, gradient, |value, factor| value / factor);
+            if let Some(coarser) = coarser {
+                coarser.add([z, y], &self.columns, gradient);
+            }
+            P::narrow(gradient, &mut output[line * width..][self.columns.clone()]);
+        }
+    }
+}
+
+impl<T: Real, S: Simd, const F: usize> Sink<T, S, F> for Back<'_, T> {
+    #[inline(always)]
+    fn put(&mut self, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
+        for field in 0..F {
+            fields[field].store(self.rows, (field * BLOCK + line) * self.stride + self.margins.start + at);
+        }
+    }
+}
+
+/// Takes filtered derivatives by moments, makes derivatives by pixels.
+struct Combine<'a, T, S> {
+    simd: S,
+    wanted: Wanted,
+    u: &'a [T],
+    v: &'a [T],
+    /// Where the row's first pixel is in `u` and `v`.
+    offset: usize,
+    dx: &'a mut [T],
+    dy: &'a mut [T],
+}
+
+impl<T: Real, S: Simd, const F: usize> Sink<T, S, F> for Combine<'_, T, S> {
+    #[inline(always)]
+    fn put(&mut self, _line: usize, at: usize, fields: [Lanes<T, S>; F]) {
+        let two = Lanes::splat(self.simd, T::of(2.0));
+        let u = two * Lanes::load(self.simd, self.u, self.offset + at);
+        let v = two * Lanes::load(self.simd, self.v, self.offset + at);
+        match self.wanted {
+            Wanted::Both => {
+                let (du, dv) = (u.mul_add(fields[2], fields[0]), v.mul_add(fields[F - 1], fields[1]));
+                (du + dv).store(self.dx, at);
+                (du - dv).store(self.dy, at);
+            }
+            Wanted::X => v.mul_add(fields[2], u.mul_add(fields[1], fields[0])).store(self.dx, at),
+            Wanted::Y => (-v).mul_add(fields[2], u.mul_add(fields[1], fields[0])).store(self.dy, at),
+        }
+    }
+}

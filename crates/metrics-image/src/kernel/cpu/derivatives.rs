@@ -1,0 +1,113 @@
+//! The derivatives of SSIM by its filtered fields.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::filter::{BLOCK, Sink};
+use super::formula::Terms;
+use super::lanes::{Lanes, Real, groups_mut};
+use super::plane::{Pixel, Plane};
+use super::pool::Coarser;
+use super::score::Scores;
+use super::window::clip;
+
+/// What the gradient is of, and what is added to it.
+#[derive(Clone, Copy)]
+pub(super) struct Goal<'a, P: Pixel> {
+    pub(super) weights: Weights<'a, P>,
+    /// What comes from the next coarser scale, for x and for y.
+    pub(super) coarser: [Option<Coarser<'a, P::Real>>; 2],
+}
+
+/// How much each pixel of the maps of SSIM and of contrast weighs.
+#[derive(Clone, Copy)]
+pub(super) enum Weights<'a, P> {
+    /// All the same, but for the contrast at those that do not count.
+    Means { ssim: f64, contrast: f64 },
+    /// Each as given.
+    Maps([Option<Plane<'a, P>>; 2]),
+}
+
+/// Which inputs want a gradient.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Wanted {
+    X,
+    Y,
+    Both,
+}
+
+/// Takes blocks of moments; makes `F` fields of derivatives: by the means of `u` and `v` and by their mean squares; or, if only
+/// one input wants its gradient, the first two joined to the one it needs.
+pub(super) struct Derive<'a, P: Pixel, S: Simd, const F: usize> {
+    pub(super) scores: Scores<'a, P::Real, S>,
+    pub(super) weights: Weights<'a, P>,
+    pub(super) wanted: Wanted,
+    /// `BLOCK` rows of weights for SSIM, as many for the contrast.
+    pub(super) weight_rows: [&'a mut [P::Real]; 2],
+    /// Where the derivatives go, `F` vectors side by side.
+    pub(super) memory: &'a mut [P::Real],
+    /// For each line of the block that is in the map, where its row starts in `memory`.
+    pub(super) starts: [Option<usize>; BLOCK],
+}
+
+impl<P: Pixel, S: Simd, const F: usize> Derive<'_, P, S, F> {
+    /// Length of a row of derivatives.
+    pub(super) fn stride(width: usize) -> usize {
+        F * width
+    }
+
+    /// Writes row `row` of the weights for line `y` of slice `z` of the map, at a mirrored border as the adjoint wants them.
+    #[inline(always)]
+    pub(super) fn weigh(&mut self, [z, y]: [usize; 2], row: usize) {
+        let Scores { window, columns, width, .. } = &self.scores;
+        let [ssim, contrast] = &mut self.weight_rows;
+        let ssim = &mut ssim[row * width..][..columns.len()];
+        let contrast = &mut contrast[row * width..][..columns.len()];
+        match &self.weights {
+            Weights::Means { ssim: weight, contrast: contrast_weight } => {
+                ssim.fill(P::Real::of(*weight));
+                contrast.fill(P::Real::default());
+                if window.contrast_lines(0).contains(&z) && window.contrast_lines(1).contains(&y) {
+                    contrast[clip(columns, &window.contrast_lines(2))].fill(P::Real::of(*contrast_weight));
+                }
+            }
+            Weights::Maps([ssim_map, contrast_map]) => {
+                copy_or_clear(ssim_map, [z, y], columns, ssim);
+                copy_or_clear(contrast_map, [z, y], columns, contrast);
+            }
+        }
+        window.fold([z, y], columns, ssim, |weight, factor| weight * factor);
+        window.fold([z, y], columns, contrast, |weight, factor| weight * factor);
+    }
+}
+
+fn copy_or_clear<P: Pixel>(map: &Option<Plane<P>>, [z, y]: [usize; 2], columns: &Range<usize>, row: &mut [P::Real]) {
+    match map {
+        Some(map) => map.copy_row(z, y, columns.clone(), row),
+        None => row.fill(P::Real::default()),
+    }
+}
+
+impl<P: Pixel, S: Simd, const F: usize> Sink<P::Real, S, 4> for Derive<'_, P, S, F> {
+    #[inline(always)]
+    fn put(&mut self, line: usize, at: usize, moments: [Lanes<P::Real, S>; 4]) {
+        let Some(start) = self.starts[line] else { return };
+        let (simd, width) = (self.scores.simd, self.scores.width);
+        let terms = Terms::new(simd, self.scores.constants, moments);
+        self.scores.keep(line, at, &terms);
+        let ssim = Lanes::load(simd, self.weight_rows[0], line * width + at);
+        let contrast = Lanes::load(simd, self.weight_rows[1], line * width + at);
+        let [by_u, by_v, by_uu, by_vv] = terms.partials(ssim, contrast);
+        let fields = match self.wanted {
+            Wanted::Both => [by_u, by_v, by_uu, by_vv],
+            Wanted::X => [by_u + by_v, by_uu, by_vv, by_vv],
+            Wanted::Y => [by_u - by_v, by_uu, by_vv, by_vv],
+        };
+        let row = groups_mut::<P::Real, S, F>(&mut self.memory[start..][..Self::stride(width)]);
+        let group = &mut row[at / Lanes::<P::Real, S>::COUNT];
+        for field in 0..F {
+            group[field] = fields[field].vector();
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The gradient of SSIM by the pixels of a flat plane, in the same walk as the value.
+//!
+//! The derivatives by the four filtered fields are made row by row as the moments become known, wait in a ring of their own, and
+//! are filtered back, across and along, by the adjoint filter. With `α`, `β` the filtered derivatives by the mean and by the mean
+//! square of `u`, the derivative by the pixel `u` is `α + 2·u·β`; the same for `v`; and since `u = x + y` and `v = x - y`,
+//! `d/dx = d/du + d/dv` and `d/dy = d/du - d/dv`. For one of the two inputs, three fields do.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::back::{Back, Outputs};
+use super::derivatives::{Derive, Goal, Wanted};
+use super::filter::{self, BLOCK};
+use super::pixels::Rows;
+use super::plane::Pixel;
+use super::ring::{Moments, Slots};
+use super::score::Scores;
+use super::scratch::Scratch;
+use super::total::Total;
+use super::value::{Subject, Sums};
+use super::window::{clamp, tiles};
+
+/// The sums over a band, and the gradient by its pixels.
+#[inline(always)]
+pub(super) fn band<P: Pixel, S: Simd>(
+    simd: S,
+    subject: &Subject<P>,
+    goal: Goal<P>,
+    lines: &Range<usize>,
+    outputs: &mut Outputs<P>,
+    scratch: &mut Scratch<P::Real>,
+) -> Sums {
+    let mut sums = Sums::default();
+    for columns in tiles(subject.window.borders[2].input) {
+        let tile = Tile { subject, goal, lines, columns };
+        sums += match outputs {
+            [Some(_), Some(_)] => tile.walk::<S, 4>(simd, Wanted::Both, outputs, scratch),
+            [_, None] => tile.walk::<S, 3>(simd, Wanted::X, outputs, scratch),
+            [None, _] => tile.walk::<S, 3>(simd, Wanted::Y, outputs, scratch),
+        };
+    }
+    sums
+}
+
+/// A run of lines and columns of the gradient.
+struct Tile<'a, 'p, P: Pixel> {
+    subject: &'a Subject<'p, P>,
+    goal: Goal<'a, P>,
+    lines: &'a Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<P: Pixel> Tile<'_, '_, P> {
+    #[inline(always)]
+    fn walk<S: Simd, const F: usize>(
+        &self,
+        simd: S,
+        wanted: Wanted,
+        outputs: &mut Outputs<P>,
+        scratch: &mut Scratch<P::Real>,
+    ) -> Sums {
+        let Subject { pair, window, pivot, constants } = self.subject;
+        let [_, down, along] = window.borders;
+        // The part of the map that the gradient of this tile depends on.
+        let columns = along.adjoint().reads(self.columns.clone());
+        let width = Scratch::<P::Real>::padded(columns.len());
+        let (pixels, block) = (Rows::<P>::len(width, along), Scores::<P::Real, S>::len(width));
+        let [a, b, u, v, ring, derivatives, w0, w1, l0, l1, back] = scratch.cut([
+            pixels,
+            pixels,
+            pixels,
+            pixels,
+            Moments::<P>::len(width, down),
+            Derive::<P, S, F>::stride(width) * Slots::count(down.adjoint()),
+            block,
+            block,
+            block,
+            block,
+            Back::<P::Real>::len(width, along, F),
+        ]);
+        let rows = Rows::new(*pair, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
+        let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
+        let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
+        let (losses, totals) = ([l0, l1], [Total::default(); 2]);
+        let scores = Scores { simd, window, constants, columns, width, counted, losses, totals };
+        let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
+        let derive = Derive::<P, S, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
+        let moments = Moments::new(rows, &window.taps[2], down, width, ring, self.lines.clone());
+        let mut derivatives = Derivatives { derive, moments, slots: Slots::new(down.adjoint()), next: 0 };
+        derivatives.start(simd, self.lines.start);
+        for start in self.lines.clone().step_by(BLOCK) {
+            filter::across::<_, _, F>(simd, &window.taps[1], derivatives.block(simd, start), &mut back);
+            for line in start..(start + BLOCK).min(self.lines.end) {
+                let (pixels, at) = derivatives.moments.pixels(simd, [0, line], self.columns.start);
+                back.finish::<S, F>(simd, line - start, pixels, at);
+                back.write([0, line], line - self.lines.start, outputs);
+            }
+        }
+        Sums::new(derivatives.derive.scores.totals, derivatives.moments.errors.value())
+    }
+}
+
+/// Rows of derivatives waiting to be filtered back across.
+struct Derivatives<'a, P: Pixel, S: Simd, const F: usize> {
+    derive: Derive<'a, P, S, F>,
+    moments: Moments<'a, P>,
+    slots: Slots,
+    /// The next line of the map to make.
+    next: usize,
+}
+
+impl<P: Pixel, S: Simd, const F: usize> Derivatives<'_, P, S, F> {
+    /// Prepares for blocks of gradient lines from `line` on.
+    #[inline(always)]
+    fn start(&mut self, simd: S, line: usize) {
+        self.next = self.slots.reads(line).start;
+        self.moments.start(simd, self.next);
+    }
+
+    /// The derivatives that the block of gradient lines from `line` on is made of.
+    #[inline(always)]
+    fn block(&mut self, simd: S, line: usize) -> filter::Rows<'_, P::Real> {
+        while self.next < self.slots.reads(line).end {
+            self.make(simd, self.next);
+            self.next += BLOCK;
+        }
+        let stride = Derive::<P, S, F>::stride(self.derive.scores.width);
+        filter::Rows { memory: self.derive.memory, len: stride, stride, rows: self.slots.block(line) }
+    }
+
+    /// The derivatives at the block of map lines from `start` on.
+    #[inline(always)]
+    fn make(&mut self, simd: S, start: usize) {
+        let window = self.derive.scores.window;
+        let stride = Derive::<P, S, F>::stride(self.derive.scores.width);
+        let lines = start..(start + BLOCK).min(window.borders[1].output);
+        self.derive.starts = [None; BLOCK];
+        for line in lines.clone() {
+            self.derive.weigh([0, line], line - start);
+            self.derive.starts[line - start] = Some(self.slots.row(line) * stride);
+        }
+        filter::across(simd, &window.taps[1], self.moments.block(simd, 0, start), &mut self.derive);
+        for line in lines {
+            self.derive.scores.count([0, line], line - start);
+        }
+    }
+}

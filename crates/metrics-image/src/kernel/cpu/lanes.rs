@@ -1,0 +1,246 @@
+//! The numbers the kernels compute in, and vectors of them for whichever instruction set the machine has.
+
+use std::ops::{Add, AddAssign, Mul, Neg, Sub};
+
+use pulp::Simd;
+
+/// A type the kernels compute in: `f32` or `f64`.
+pub(crate) trait Real:
+    pulp::bytemuck::Pod + PartialOrd + Default + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
+{
+    /// As many of them as one register of `S` holds.
+    type Vector<S: Simd>: pulp::bytemuck::Pod;
+
+    fn of(value: f64) -> Self;
+    fn wide(self) -> f64;
+
+    fn vectors<S: Simd>(slice: &[Self]) -> &[Self::Vector<S>];
+    fn vectors_mut<S: Simd>(slice: &mut [Self]) -> &mut [Self::Vector<S>];
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    fn add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn sub<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn at_least_zero<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+}
+
+macro_rules! real {
+    ($real:ty, $vector:ident, $vectors:ident, $vectors_mut:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
+     $mul_add:ident, $neg:ident, $abs:ident, $less_than:ident, $select:ident) => {
+        impl Real for $real {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn of(value: f64) -> Self {
+                value as $real
+            }
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn vectors<S: Simd>(slice: &[Self]) -> &[S::$vector] {
+                S::$vectors(slice).0
+            }
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(slice: &mut [Self]) -> &mut [S::$vector] {
+                S::$vectors_mut(slice).0
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+            #[inline(always)]
+            fn add<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn sub<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
+            }
+            #[inline(always)]
+            fn mul<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$mul(a, b)
+            }
+            #[inline(always)]
+            fn div<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$div(a, b)
+            }
+            #[inline(always)]
+            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            fn neg<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$neg(a)
+            }
+            #[inline(always)]
+            fn abs<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$abs(a)
+            }
+            #[inline(always)]
+            fn at_least_zero<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                // Not `max`: whether that keeps a NaN differs between instruction sets.
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less_than(a, zero), zero, a)
+            }
+        }
+    };
+}
+
+real!(
+    f32,
+    f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    splat_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    div_f32s,
+    mul_add_e_f32s,
+    neg_f32s,
+    abs_f32s,
+    less_than_f32s,
+    select_f32s
+);
+real!(
+    f64,
+    f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    splat_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    div_f64s,
+    mul_add_e_f64s,
+    neg_f64s,
+    abs_f64s,
+    less_than_f64s,
+    select_f64s
+);
+
+/// Vectors of `F` fields side by side, as they lie in a row of a ring.
+#[inline(always)]
+pub(super) fn groups<T: Real, S: Simd, const F: usize>(row: &[T]) -> &[[T::Vector<S>; F]] {
+    T::vectors::<S>(row).as_chunks().0
+}
+
+#[inline(always)]
+pub(super) fn groups_mut<T: Real, S: Simd, const F: usize>(row: &mut [T]) -> &mut [[T::Vector<S>; F]] {
+    T::vectors_mut::<S>(row).as_chunks_mut().0
+}
+
+/// One register of numbers, with the operators one expects.
+#[derive(Clone, Copy)]
+pub(super) struct Lanes<T: Real, S: Simd> {
+    simd: S,
+    vector: T::Vector<S>,
+}
+
+impl<T: Real, S: Simd> Lanes<T, S> {
+    /// How many numbers one register holds.
+    pub(super) const COUNT: usize = size_of::<T::Vector<S>>() / size_of::<T>();
+
+    #[inline(always)]
+    pub(super) fn splat(simd: S, value: T) -> Self {
+        Self { simd, vector: T::splat(simd, value) }
+    }
+
+    #[inline(always)]
+    pub(super) fn zero(simd: S) -> Self {
+        Self::splat(simd, T::default())
+    }
+
+    /// The numbers from `slice[at]` on.
+    #[inline(always)]
+    pub(super) fn load(simd: S, slice: &[T], at: usize) -> Self {
+        Self { simd, vector: T::vectors::<S>(&slice[at..at + Self::COUNT])[0] }
+    }
+
+    #[inline(always)]
+    pub(super) fn new(simd: S, vector: T::Vector<S>) -> Self {
+        Self { simd, vector }
+    }
+
+    #[inline(always)]
+    pub(super) fn vector(self) -> T::Vector<S> {
+        self.vector
+    }
+
+    #[inline(always)]
+    pub(super) fn store(self, slice: &mut [T], at: usize) {
+        T::vectors_mut::<S>(&mut slice[at..at + Self::COUNT])[0] = self.vector;
+    }
+
+    /// `self * factor + term`.
+    #[inline(always)]
+    pub(super) fn mul_add(self, factor: Self, term: Self) -> Self {
+        self.with(T::mul_add(self.simd, self.vector, factor.vector, term.vector))
+    }
+
+    /// `1 / self`.
+    #[inline(always)]
+    pub(super) fn recip(self) -> Self {
+        self.with(T::div(self.simd, T::splat(self.simd, T::of(1.0)), self.vector))
+    }
+
+    #[inline(always)]
+    pub(super) fn abs(self) -> Self {
+        self.with(T::abs(self.simd, self.vector))
+    }
+
+    /// Negative numbers become 0; NaN stays NaN.
+    #[inline(always)]
+    pub(super) fn at_least_zero(self) -> Self {
+        self.with(T::at_least_zero(self.simd, self.vector))
+    }
+
+    #[inline(always)]
+    fn with(self, vector: T::Vector<S>) -> Self {
+        Self { vector, ..self }
+    }
+}
+
+impl<T: Real, S: Simd> Add for Lanes<T, S> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.with(<T as Real>::add(self.simd, self.vector, other.vector))
+    }
+}
+
+impl<T: Real, S: Simd> AddAssign for Lanes<T, S> {
+    #[inline(always)]
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl<T: Real, S: Simd> Sub for Lanes<T, S> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.with(<T as Real>::sub(self.simd, self.vector, other.vector))
+    }
+}
+
+impl<T: Real, S: Simd> Mul for Lanes<T, S> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.with(<T as Real>::mul(self.simd, self.vector, other.vector))
+    }
+}
+
+impl<T: Real, S: Simd> Neg for Lanes<T, S> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        self.with(T::neg(self.simd, self.vector))
+    }
+}

@@ -1,0 +1,126 @@
+//! The last few rows of a tile, filtered along the row, waiting to be filtered across.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::border::Border;
+use super::filter::{self, BLOCK};
+use super::pixels::Rows;
+use super::plane::Pixel;
+use super::total::ErrorTotal;
+
+/// Which row of a ring holds which line.
+pub(super) struct Slots {
+    border: Border,
+    /// Rows that hold lines; one more holds what is outside the image.
+    lines: usize,
+    rows: Vec<usize>,
+}
+
+impl Slots {
+    /// With room for a block of lines that come before they are needed.
+    pub(super) fn new(border: Border) -> Self {
+        let block = border.taps() + BLOCK - 1;
+        Self { border, lines: block + BLOCK - 1, rows: vec![0; block] }
+    }
+
+    /// Rows of memory the ring takes.
+    pub(super) fn count(border: Border) -> usize {
+        border.taps() + 2 * BLOCK - 1
+    }
+
+    pub(super) fn row(&self, line: usize) -> usize {
+        line % self.lines
+    }
+
+    pub(super) fn outside(&self) -> usize {
+        self.lines
+    }
+
+    /// The rows that a block of output lines from `output` on is made of.
+    pub(super) fn block(&mut self, output: usize) -> &[usize] {
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            *row = self.border.line(output + at).map_or(self.lines, |line| line % self.lines);
+        }
+        &self.rows
+    }
+
+    /// The input lines that a block of output lines reads.
+    pub(super) fn reads(&self, output: usize) -> Range<usize> {
+        self.border.reads(output..output + BLOCK)
+    }
+}
+
+/// Moments of `u` and `v` along the rows of one tile.
+pub(super) struct Moments<'a, P: Pixel> {
+    rows: Rows<'a, P>,
+    taps: &'a [P::Real],
+    slots: Slots,
+    memory: &'a mut [P::Real],
+    stride: usize,
+    /// The next line to read.
+    next: usize,
+    /// The lines whose pixels count into the errors.
+    owned: Range<usize>,
+    counting: bool,
+    pub(super) errors: ErrorTotal,
+}
+
+impl<'a, P: Pixel> Moments<'a, P> {
+    /// Memory needed for rows of `width` (already padded).
+    pub(super) fn len(width: usize, down: Border) -> usize {
+        4 * width * Slots::count(down)
+    }
+
+    pub(super) fn new(
+        rows: Rows<'a, P>,
+        taps: &'a [P::Real],
+        down: Border,
+        width: usize,
+        memory: &'a mut [P::Real],
+        owned: Range<usize>,
+    ) -> Self {
+        Self { rows, taps, slots: Slots::new(down), memory, stride: 4 * width, next: 0, owned, counting: true, errors: ErrorTotal::default() }
+    }
+
+    /// Prepares for blocks from output line `output` on.
+    #[inline(always)]
+    pub(super) fn start<S: Simd>(&mut self, simd: S, output: usize) {
+        self.next = self.slots.reads(output).start;
+        let [u, v] = self.rows.outside();
+        let out = &mut self.memory[self.slots.outside() * self.stride..][..self.stride];
+        filter::moments_along(simd, self.taps, [u, v], out);
+    }
+
+    /// The row of what is outside the image.
+    pub(super) fn outside(&self) -> &[P::Real] {
+        &self.memory[self.slots.outside() * self.stride..][..self.stride]
+    }
+
+    /// Whether the lines read from now on count into the errors.
+    pub(super) fn count_errors(&mut self, counting: bool) {
+        self.counting = counting;
+    }
+
+    /// Reads what the block of output lines from `output` on needs.
+    #[inline(always)]
+    pub(super) fn block<S: Simd>(&mut self, simd: S, z: usize, output: usize) -> filter::Rows<'_, P::Real> {
+        let reads = self.slots.reads(output);
+        while self.next < reads.end {
+            let errors = (self.counting && self.owned.contains(&self.next)).then_some(&mut self.errors);
+            let row = self.rows.read(simd, z, self.next, errors);
+            let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.stride];
+            filter::moments_along(simd, self.taps, row, out);
+            self.next += 1;
+        }
+        filter::Rows { memory: self.memory, len: self.stride, stride: self.stride, rows: self.slots.block(output) }
+    }
+
+    /// `u` and `v` at a line that has been read before, and where `column` is in them.
+    #[inline(always)]
+    pub(super) fn pixels<S: Simd>(&mut self, simd: S, [z, line]: [usize; 2], column: usize) -> ([&[P::Real]; 2], usize) {
+        let at = self.rows.position(column);
+        (self.rows.read(simd, z, line, None), at)
+    }
+}

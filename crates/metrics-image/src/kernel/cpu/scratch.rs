@@ -1,0 +1,33 @@
+//! Working memory of one thread, reused from task to task.
+
+use super::lanes::Real;
+
+/// Rows start on a cache line, so that no aligned load touches two.
+const LINE_BYTES: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Scratch<T> {
+    memory: Vec<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    /// `len` rounded up so that the next row starts on a cache line.
+    pub(super) fn padded(len: usize) -> usize {
+        len.next_multiple_of(LINE_BYTES / size_of::<T>())
+    }
+
+    /// Zeroed memory, cut into pieces of the asked lengths (each should be [`padded`](Self::padded)).
+    pub(super) fn cut<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [T]; N] {
+        let slack = LINE_BYTES / size_of::<T>();
+        let total = lens.iter().sum::<usize>() + slack;
+        self.memory.clear();
+        self.memory.resize(total, T::default());
+        let skip = self.memory.as_ptr().align_offset(LINE_BYTES).min(slack);
+        let mut rest = &mut self.memory[skip..];
+        lens.map(|len| {
+            let (piece, tail) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = tail;
+            piece
+        })
+    }
+}

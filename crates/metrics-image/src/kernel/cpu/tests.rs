@@ -1,0 +1,423 @@
+use super::naive::{Naive, means};
+use super::*;
+use super::super::plan::Padding;
+
+fn gaussian(len: usize, sigma: f64) -> Vec<f64> {
+    let taps: Vec<f64> = (0..len).map(|i| (-((i as f64 - (len / 2) as f64) / sigma).powi(2) / 2.0).exp()).collect();
+    let sum: f64 = taps.iter().sum();
+    taps.iter().map(|tap| tap / sum).collect()
+}
+
+fn plan(padding: Padding, len: usize, axes: usize) -> Plan {
+    Plan { taps: vec![gaussian(len, 1.5); axes], padding, covariance: 1.0, k1: 0.01, k2: 0.03 }
+}
+
+/// Numbers in 0..1 from a small generator.
+fn noise(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn images(dims: [usize; 3], seed: u64) -> [Naive; 2] {
+    let mut next = noise(seed);
+    let x = Naive::build(dims, |[z, y, x]| {
+        0.5 + 0.4 * ((x + z) as f64 * 0.21).sin() * (y as f64 * 0.13).cos() + 0.1 * f64::from(next() as f32)
+    });
+    let x = Naive { data: x.data.iter().map(|&v| f64::from(v as f32)).collect(), ..x };
+    let y = Naive { data: x.data.iter().map(|&v| f64::from((v + 0.3 * (next() - 0.5)) as f32)).collect(), ..x.clone() };
+    [x, y]
+}
+
+fn narrow(image: &Naive) -> Vec<f32> {
+    image.data.iter().map(|&v| v as f32).collect()
+}
+
+fn check(dims: [usize; 3], plan: &Plan) {
+    let [x, y] = images(dims, (dims[1] * 100 + dims[2]) as u64);
+    let (xs, ys) = (narrow(&x), narrow(&y));
+    let pair = Pair { x: Plane::dense(&xs, dims).unwrap(), y: Plane::dense(&ys, dims).unwrap() };
+    let got = stats(&[pair], &[1.0], plan).unwrap()[0];
+    let [ssim, contrast] = means(&x, &y, plan, 1.0);
+    let errors = x.data.iter().zip(&y.data).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    assert!((got.ssim - ssim).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {ssim}");
+    assert!(contrast.is_nan() == got.contrast.is_nan(), "{dims:?} {plan:?} {got:?} {contrast}");
+    assert!(contrast.is_nan() || (got.contrast - contrast).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {contrast}");
+    assert!((got.errors.squared / errors - 1.0).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {errors}");
+    let pair = Pair { x: Plane::dense(&x.data, dims).unwrap(), y: Plane::dense(&y.data, dims).unwrap() };
+    let got = stats(&[pair], &[1.0], plan).unwrap()[0];
+    assert!((got.ssim - ssim).abs() < 1e-12, "{dims:?} {plan:?} {got:?} {ssim}");
+}
+
+#[test]
+fn sizes() {
+    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for len in [1, 3, 7, 11, 15, 23] {
+            let plan = plan(padding, len, 2);
+            let least = if padding == Padding::Reflect { len / 2 + 1 } else if padding == Padding::Valid { len } else { 1 };
+            for side in least..=70 {
+                check([1, side, (side * 7) % 70 + least], &plan);
+                if len == 11 {
+                    check([1, 12, side], &plan);
+                    check([1, side, 12], &plan);
+                }
+            }
+        }
+        check([1, 150, 420], &plan(padding, 11, 2));
+    }
+}
+
+fn pair<'a, P: Pixel>(x: &'a [P], y: &'a [P], dims: [usize; 3]) -> Pair<'a, P> {
+    Pair { x: Plane::dense(x, dims).unwrap(), y: Plane::dense(y, dims).unwrap() }
+}
+
+/// The derivative along a random direction by the gradient, against a difference of values.
+fn check_gradient(dims: [usize; 3], plan: &Plan) {
+    let [x, y] = images(dims, (dims[1] * 100 + dims[2]) as u64);
+    let [x, y] = [x.data, y.data];
+    let weights = [0.7, 0.4];
+    let score = |x: &[f64], y: &[f64]| {
+        let stats = stats(&[pair(x, y, dims)], &[1.0], plan).unwrap()[0];
+        weights[0] * stats.ssim + if stats.contrast.is_nan() { 0.0 } else { weights[1] * stats.contrast }
+    };
+    let (mut dx, mut dy) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let both = stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [Some(&mut dx), Some(&mut dy)]).unwrap();
+    let value = stats(&[pair(&x, &y, dims)], &[1.0], plan).unwrap();
+    assert!((both[0].ssim - value[0].ssim).abs() < 1e-13 && (both[0].errors.squared - value[0].errors.squared).abs() < 1e-10);
+    let mut next = noise(7);
+    let h = 1e-5;
+    for (gradient, which) in [(&dx, 0), (&dy, 1)] {
+        let direction: Vec<f64> = x.iter().map(|_| next() - 0.5).collect();
+        let moved = |by: f64| {
+            let step = |v: &[f64]| v.iter().zip(&direction).map(|(v, d)| v + by * d).collect::<Vec<_>>();
+            if which == 0 { score(&step(&x), &y) } else { score(&x, &step(&y)) }
+        };
+        let difference = (moved(h) - moved(-h)) / (2.0 * h);
+        let slope: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt() * (x.len() as f64 / 12.0).sqrt();
+        assert!((difference - slope).abs() < 1e-6 * norm.max(1e-3), "{dims:?} {plan:?} {which}: {difference} {slope} {norm}");
+    }
+    // One input alone, and in f32.
+    let mut alone = vec![0.0; x.len()];
+    stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [Some(&mut alone), None]).unwrap();
+    assert!(distance(&alone, &dx) < 1e-13, "{dims:?} {plan:?}");
+    stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [None, Some(&mut alone)]).unwrap();
+    assert!(distance(&alone, &dy) < 1e-13, "{dims:?} {plan:?}");
+    let [xs, ys] = [&x, &y].map(|v| v.iter().map(|&v| v as f32).collect::<Vec<_>>());
+    let mut single = vec![0.0f32; x.len()];
+    stats_and_gradient(&[pair(&xs, &ys, dims)], &[1.0], plan, &[weights], [Some(&mut single), None]).unwrap();
+    let single: Vec<f64> = single.iter().map(|&v| f64::from(v)).collect();
+    // A window of one pixel sees no variance: what is left of it are rounding errors.
+    assert!(plan.taps[0].len() == 1 || distance(&single, &dx) < 1e-5, "{dims:?} {plan:?} {}", distance(&single, &dx));
+}
+
+/// Relative L2 distance.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied()).max(1e-300)
+}
+
+#[test]
+fn gradients() {
+    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for len in [1, 3, 11, 15] {
+            let plan = plan(padding, len, 2);
+            let least = if padding == Padding::Reflect { len / 2 + 1 } else if padding == Padding::Valid { len } else { 1 };
+            for side in least..=70 {
+                check_gradient([1, side, (side * 7) % 70 + least], &plan);
+                if len == 11 {
+                    check_gradient([1, 12, side], &plan);
+                    check_gradient([1, side, 12], &plan);
+                }
+            }
+        }
+        check_gradient([1, 150, 420], &plan(padding, 11, 2));
+    }
+}
+
+#[test]
+fn volumes() {
+    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for (len, dims) in [(3, [5, 6, 40]), (7, [7, 9, 8]), (11, [12, 13, 11]), (11, [11, 37, 12]), (5, [38, 6, 70])] {
+            check(dims, &plan(padding, len, 3));
+            check_gradient(dims, &plan(padding, len, 3));
+        }
+        let mut uneven = plan(padding, 3, 3);
+        uneven.taps = vec![gaussian(1, 1.0), gaussian(11, 1.5), gaussian(7, 1.0)];
+        check([6, 14, 20], &uneven);
+        check_gradient([6, 14, 20], &uneven);
+        uneven.taps[0] = gaussian(5, 1.0);
+        check([6, 14, 20], &uneven);
+        check_gradient([6, 14, 20], &uneven);
+    }
+}
+
+#[test]
+fn maps_and_their_gradients() {
+    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for dims in [[1, 12, 13], [1, 30, 211], [11, 12, 13]] {
+            let plan = plan(padding, 11, if dims[0] > 1 { 3 } else { 2 });
+            let [x, y] = images(dims, 5);
+            let [ssim, contrast] = naive::maps(&x, &y, &plan, 1.0);
+            let map = |x: &[f64], y: &[f64]| {
+                let (mut ssim_map, mut contrast_map) = (vec![0.0; ssim.data.len()], vec![0.0; ssim.data.len()]);
+                let maps = [Some(&mut ssim_map[..]), Some(&mut contrast_map[..])];
+                super::map(&[pair(x, y, dims)], &[1.0], &plan, maps).unwrap();
+                [ssim_map, contrast_map]
+            };
+            let [got_ssim, got_contrast] = map(&x.data, &y.data);
+            assert!(distance(&got_ssim, &ssim.data) < 1e-12 && distance(&got_contrast, &contrast.data) < 1e-12);
+            let mut next = noise(3);
+            let upstream: Vec<f64> = ssim.data.iter().map(|_| next() - 0.3).collect();
+            let direction: Vec<f64> = x.data.iter().map(|_| next() - 0.5).collect();
+            let (mut dx, mut dy) = (vec![0.0; x.data.len()], vec![0.0; x.data.len()]);
+            let planes = [Plane::dense(&upstream, ssim.dims).unwrap()];
+            let planes = [Some(&planes[..]), None];
+            let outputs = [Some(&mut dx[..]), Some(&mut dy[..])];
+            map_gradient(&[pair(&x.data, &y.data, dims)], &[1.0], &plan, planes, outputs).unwrap();
+            let h = 1e-6;
+            let moved = |by: f64| x.data.iter().zip(&direction).map(|(v, d)| v + by * d).collect::<Vec<_>>();
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let ahead = dot(&map(&moved(h), &y.data)[0], &upstream);
+            let behind = dot(&map(&moved(-h), &y.data)[0], &upstream);
+            let (difference, slope) = ((ahead - behind) / (2.0 * h), dot(&dx, &direction));
+            assert!((difference - slope).abs() < 1e-6 * slope.abs().max(1.0), "{dims:?} {padding:?} {difference} {slope}");
+        }
+    }
+}
+
+/// Halving by its definition: pad in front, then average blocks of two on each axis but a flat one.
+fn naive_half(image: &Naive, odd_sides: OddSides) -> Naive {
+    let first = usize::from(image.dims[0] == 1);
+    let leads = odd_sides.lead(&image.dims[first..]);
+    let lead = |axis: usize| if axis < first { 0 } else { leads[axis - first] };
+    let block = |axis: usize| if axis < first { 1 } else { 2 };
+    let dims = std::array::from_fn(|axis| (image.dims[axis] + lead(axis)) / block(axis));
+    Naive::build(dims, |at| {
+        let mut sum = 0.0;
+        for corner in 0..block(0) * 4 {
+            let offset = [corner / 4, corner / 2 % 2, corner % 2];
+            let place = |axis: usize| (at[axis] * block(axis) + offset[axis]).checked_sub(lead(axis));
+            sum += match [place(0), place(1), place(2)] {
+                [Some(z), Some(y), Some(x)] => image.get([z, y, x]),
+                _ if odd_sides == OddSides::Zero => 0.0,
+                place => image.get(place.map(|place| place.unwrap_or(0))),
+            };
+        }
+        sum / (block(0) * 4) as f64
+    })
+}
+
+#[test]
+fn halving_and_its_way_back() {
+    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
+        for (dims, padding) in [
+            ([1, 24, 30], Padding::Reflect),
+            ([1, 25, 30], Padding::Reflect),
+            ([1, 24, 431], Padding::Valid),
+            ([1, 271, 33], Padding::Valid),
+            ([1, 270, 33], Padding::Zero),
+            ([13, 12, 37], Padding::Zero),
+            ([12, 40, 70], Padding::Valid),
+            ([37, 12, 14], Padding::Reflect),
+        ] {
+            let plan = plan(padding, 11, if dims[0] > 1 { 3 } else { 2 });
+            let [x, y] = images(dims, 11);
+            let small = halved(dims, &plan, odd_sides);
+            let len = small.iter().product();
+            let (mut half_x, mut half_y) = (vec![0.0; len], vec![0.0; len]);
+            let halves = [&mut half_x[..], &mut half_y[..]];
+            let pairs = [pair(&x.data, &y.data, dims)];
+            let stats = super::stats_and_halves(&pairs, &[1.0], &plan, odd_sides, halves).unwrap();
+            assert_eq!(stats, super::stats(&pairs, &[1.0], &plan).unwrap());
+            for (got, image) in [(&half_x, &x), (&half_y, &y)] {
+                let expected = naive_half(image, odd_sides);
+                assert_eq!(expected.dims, small);
+                assert!(distance(got, &expected.data) < 1e-15, "{dims:?} {odd_sides:?}");
+            }
+            // The way back is the adjoint: <half(x), g> = <x, back(g)>.
+            let mut next = noise(9);
+            let coarser: Vec<f64> = (0..len).map(|_| next() - 0.5).collect();
+            let mut gradient = vec![0.0; x.data.len()];
+            let (outputs, coarser_of) = ([Some(&mut gradient[..]), None], [Some(&coarser[..]), None]);
+            stats_and_whole_gradient(&pairs, &[1.0], &plan, &[[0.0; 2]], outputs, odd_sides, coarser_of).unwrap();
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let (there, back) = (dot(&half_x, &coarser), dot(&x.data, &gradient));
+            assert!((there - back).abs() < 1e-12 * len as f64, "{dims:?} {odd_sides:?} {there} {back}");
+        }
+    }
+}
+
+#[test]
+fn pixel_errors_and_their_gradient() {
+    for dims in [[1, 1, 1], [1, 37, 211], [3, 40, 1000]] {
+        let [x, y] = images(dims, 4);
+        let pairs = [pair(&x.data, &y.data, dims)];
+        let (mut dx, mut dy) = (vec![0.0; x.data.len()], vec![0.0; x.data.len()]);
+        let got = errors_and_gradient(&pairs, &[[0.5, 0.25]], [Some(&mut dx), Some(&mut dy)])[0];
+        assert_eq!(got, errors(&pairs)[0]);
+        let differences = || x.data.iter().zip(&y.data).map(|(a, b)| a - b);
+        assert!((got.squared / differences().map(|e| e * e).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!((got.absolute / differences().map(f64::abs).sum::<f64>() - 1.0).abs() < 1e-12);
+        for (error, (dx, dy)) in differences().zip(dx.iter().zip(&dy)) {
+            let slope = error + 0.25 * if error == 0.0 { 0.0 } else { error.signum() };
+            assert!((dx - slope).abs() < 1e-15 && (dy + slope).abs() < 1e-15);
+        }
+    }
+}
+
+/// Everything there is to know about some pairs of planes.
+fn results<P: Pixel + PartialEq + std::fmt::Debug>(pairs: &[Pair<P>]) -> (Vec<PlaneStats>, Vec<Errors>, [Vec<P>; 4]) {
+    let dims = pairs[0].x.dims();
+    let plan = plan(Padding::Reflect, 11, if dims[0] > 1 { 3 } else { 2 });
+    let ranges = vec![1.0; pairs.len()];
+    let mut made: [Vec<P>; 4] = std::array::from_fn(|_| vec![P::default(); pairs.len() * dims.iter().product::<usize>()]);
+    let [dx, dy, ssim, contrast] = &mut made;
+    let stats =
+        stats_and_gradient(pairs, &ranges, &plan, &vec![[1.0, 0.5]; pairs.len()], [Some(dx), Some(dy)]).unwrap();
+    let again = map(pairs, &ranges, &plan, [Some(ssim), Some(contrast)]).unwrap();
+    // As text, in which NaN equals NaN.
+    assert_eq!(format!("{stats:?}"), format!("{again:?}"));
+    (stats, errors(pairs), made)
+}
+
+#[test]
+fn same_bits_whatever_the_threads_the_batch_and_the_strides() {
+    for dims in [[1, 300, 215], [13, 40, 70]] {
+        let len: usize = dims.iter().product();
+        let images: Vec<_> = (0..3).flat_map(|seed| images(dims, seed)).map(|image| narrow(&image)).collect();
+        let dense: Vec<_> = images.chunks(2).map(|xy| pair(&xy[0], &xy[1], dims)).collect();
+        let expected = results(&dense);
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert!(pool.install(|| results(&dense)) == expected);
+        }
+        for (plane, &alone) in dense.iter().enumerate() {
+            let (stats, errors, made) = results(&[alone]);
+            assert!(stats[0] == expected.0[plane] && errors[0] == expected.1[plane]);
+            for (made, expected) in made.iter().zip(&expected.2) {
+                assert!(made[..] == expected[plane * len..][..len]);
+            }
+        }
+        // Transposed and with every other pixel unused.
+        let strides = [2, 2 * dims[0], 2 * dims[0] * dims[1]];
+        let spread = |image: &[f32]| {
+            let mut data = vec![f32::NAN; 2 * len];
+            for z in 0..dims[0] {
+                for y in 0..dims[1] {
+                    for x in 0..dims[2] {
+                        data[z * strides[0] + y * strides[1] + x * strides[2]] = image[(z * dims[1] + y) * dims[2] + x];
+                    }
+                }
+            }
+            data
+        };
+        let spread: Vec<_> = images.iter().map(|image| spread(image)).collect();
+        let plane = |data| Plane::new(data, dims, strides).unwrap();
+        let strided: Vec<_> = spread.chunks(2).map(|xy| Pair { x: plane(&xy[0]), y: plane(&xy[1]) }).collect();
+        assert!(results(&strided) == expected);
+    }
+}
+
+#[test]
+fn broadcast_views() {
+    let dims = [1, 20, 30];
+    let row: Vec<f32> = (0..30).map(|i| i as f32 / 30.0).collect();
+    let full: Vec<f32> = (0..600).map(|i| row[i % 30]).collect();
+    let [x, _] = images(dims, 1);
+    let x = narrow(&x);
+    let x = Plane::dense(&x, dims).unwrap();
+    let view = Pair { x, y: Plane::new(&row, dims, [0, 0, 1]).unwrap() };
+    assert!(results(&[view]) == results(&[Pair { x, y: Plane::dense(&full, dims).unwrap() }]));
+    let constant = Pair { x, y: Plane::new(&row[3..4], dims, [0, 0, 0]).unwrap() };
+    assert!(results(&[constant]) == results(&[Pair { x, y: Plane::dense(&[row[3]; 600], dims).unwrap() }]));
+    assert!(Plane::new(&row, dims, [0, 2, 1]).is_none());
+    assert!(Plane::new(&row, [1, usize::MAX, 2], [0, usize::MAX, 1]).is_none());
+    assert!(Plane::new(&row, [1, 0, 2], [0, 2, 1]).is_none());
+}
+
+#[test]
+fn half_and_byte_pixels_are_computed_as_f32() {
+    let dims = [1, 40, 53];
+    let [x, y] = images(dims, 1).map(|image| narrow(&image));
+    fn same<P: Pixel + PartialEq + std::fmt::Debug>(dims: [usize; 3], x: &[f32], y: &[f32], exact: bool) {
+        let stored = |reals: &[f32]| {
+            let mut pixels = vec![P::default(); reals.len()];
+            P::narrow(&reals.iter().map(|&real| P::Real::of(f64::from(real))).collect::<Vec<_>>(), &mut pixels);
+            pixels
+        };
+        let read = |pixels: &[P]| {
+            let mut reals = vec![P::Real::default(); pixels.len()];
+            P::widen(pixels, &mut reals);
+            reals.iter().map(|real| real.wide() as f32).collect::<Vec<_>>()
+        };
+        let (x, y) = (stored(x), stored(y));
+        let (got_stats, got_errors, made) = results(&[pair(&x, &y, dims)]);
+        let (stats, errors, expected) = results(&[pair(&read(&x), &read(&y), dims)]);
+        assert!(got_stats == stats && got_errors == errors);
+        for (made, expected) in made.iter().zip(&expected) {
+            assert!(!exact || made[..] == stored(expected)[..]);
+        }
+    }
+    same::<half::f16>(dims, &x, &y, true);
+    same::<half::bf16>(dims, &x, &y, true);
+    let bytes = |image: &[f32]| image.iter().map(|v| v * 255.0).collect::<Vec<_>>();
+    same::<u8>(dims, &bytes(&x), &bytes(&y), false);
+}
+
+#[test]
+fn a_nan_spoils_its_own_plane_only() {
+    let dims = [1, 40, 53];
+    let [x, y] = images(dims, 1).map(|image| narrow(&image));
+    let mut bad = x.clone();
+    bad[700] = f32::NAN;
+    let (stats, errors, made) = results(&[pair(&x, &y, dims), pair(&bad, &y, dims), pair(&x, &y, dims)]);
+    assert!(stats[1].ssim.is_nan() && stats[1].contrast.is_nan() && errors[1].squared.is_nan());
+    assert!(stats[0] == stats[2] && stats[0].ssim.is_finite() && errors[0] == errors[2]);
+    let spoilt = |made: &[f32]| made.iter().filter(|v| v.is_nan()).count();
+    for made in &made {
+        let [first, second, third] = [0, 1, 2].map(|plane| spoilt(&made[plane * 40 * 53..][..40 * 53]));
+        assert!(first == 0 && third == 0 && second > 0 && second <= 21 * 21);
+    }
+}
+
+#[test]
+fn accuracy() {
+    let dims = [1, 96, 101];
+    let mut next = noise(21);
+    let mut random = |low: f64, high: f64| Naive::build(dims, |_| low + (high - low) * next());
+    let ramp = Naive::build(dims, |[_, y, x]| (x + y) as f64 / 200.0);
+    let cases = [
+        ("random", 1.0, random(0.0, 1.0), random(0.0, 1.0)),
+        ("ramp", 1.0, ramp.clone(), random(-0.01, 0.01)),
+        ("low contrast", 1.0, random(0.899, 0.901), random(0.899, 0.901)),
+        ("offset 100", 1.0, random(100.0, 101.0), random(100.0, 101.0)),
+        ("offset 1000", 1.0, random(1000.0, 1001.0), random(1000.0, 1001.0)),
+        ("constant", 1.0, random(0.5, 0.5), random(0.25, 0.25)),
+        ("16 bits", 65535.0, random(0.0, 65535.0), random(0.0, 65535.0)),
+        ("high range", 1e4, random(0.0, 1e4), random(0.0, 1e4)),
+    ];
+    let plan = plan(Padding::Reflect, 11, 2);
+    for (name, range, x, y) in cases {
+        let y = if name == "ramp" { x.zip(&y, |x, noise| x + noise) } else { y };
+        let [x, y] = [x, y].map(|image| Naive { data: image.data.iter().map(|&v| f64::from(v as f32)).collect(), ..image });
+        let (xs, ys) = (narrow(&x), narrow(&y));
+        let pairs = [pair(&xs, &ys, dims), pair(&xs, &xs, dims)];
+        let (mut single, mut double) = (vec![0.0f32; 2 * xs.len()], vec![0.0; xs.len()]);
+        let weights = [[1.0, 0.0]; 2];
+        let got = stats_and_gradient(&pairs, &[range; 2], &plan, &weights, [Some(&mut single), None]).unwrap();
+        let wide = [pair(&x.data, &y.data, dims)];
+        stats_and_gradient(&wide, &[range], &plan, &weights, [Some(&mut double), None]).unwrap();
+        let [ssim, contrast] = means(&x, &y, &plan, range);
+        let single: Vec<f64> = single[..xs.len()].iter().map(|&v| f64::from(v)).collect();
+        let far = distance(&single, &double);
+        println!("{name}: {:.1e} {:.1e}, gradient {far:.1e}", got[0].ssim - ssim, got[0].contrast - contrast);
+        assert!((got[0].ssim - ssim).abs() < 1e-6 && (got[0].contrast - contrast).abs() < 1e-6, "{name}");
+        assert_eq!(got[1].ssim, 1.0, "{name}");
+        assert!(far < 1e-5, "{name} {far}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Sums in f64 of many numbers that come a register at a time.
+
+use pulp::Simd;
+
+use super::lanes::{Lanes, Real};
+
+/// The most lanes a register has: f32 in 512 bits.
+const MOST_LANES: usize = 16;
+
+/// One f64 sum per lane; which numbers meet in which lane depends on their place in the row only.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Total {
+    lanes: [f64; MOST_LANES],
+}
+
+impl Total {
+    #[inline(always)]
+    pub(super) fn add<T: Real, S: Simd>(&mut self, vector: Lanes<T, S>) {
+        const { assert!(Lanes::<T, S>::COUNT <= MOST_LANES) };
+        let vector = [vector.vector()];
+        let values: &[T] = pulp::bytemuck::cast_slice(&vector);
+        for lane in 0..Lanes::<T, S>::COUNT {
+            self.lanes[lane] += values[lane].wide();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn add_one<T: Real>(&mut self, value: T) {
+        self.lanes[0] += value.wide();
+    }
+
+    /// Adds a short row, in `T` but for its last step.
+    #[inline(always)]
+    pub(super) fn add_row<T: Real, S: Simd>(&mut self, simd: S, row: &[T]) {
+        let mut sum = Lanes::zero(simd);
+        let mut at = 0;
+        while at + Lanes::<T, S>::COUNT <= row.len() {
+            sum += Lanes::load(simd, row, at);
+            at += Lanes::<T, S>::COUNT;
+        }
+        self.add(sum);
+        for &value in &row[at..] {
+            self.add_one(value);
+        }
+    }
+
+    pub(super) fn value(&self) -> f64 {
+        self.lanes.iter().sum()
+    }
+}
+
+/// Sums of errors over rows of pixels.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ErrorTotal {
+    squared: Total,
+    absolute: Total,
+}
+
+impl ErrorTotal {
+    #[inline(always)]
+    pub(super) fn add_rows<T: Real, S: Simd>(&mut self, simd: S, x: &[T], y: &[T]) {
+        // Short runs, so that sums in T lose nothing that matters.
+        let run = 16 * Lanes::<T, S>::COUNT;
+        for (x, y) in x.chunks(run).zip(y.chunks(run)) {
+            self.add_run(simd, x, y);
+        }
+    }
+
+    #[inline(always)]
+    fn add_run<T: Real, S: Simd>(&mut self, simd: S, x: &[T], y: &[T]) {
+        let (mut squared, mut absolute) = (Lanes::zero(simd), Lanes::zero(simd));
+        let mut at = 0;
+        while at + Lanes::<T, S>::COUNT <= x.len() {
+            let error = Lanes::load(simd, x, at) - Lanes::load(simd, y, at);
+            squared = error.mul_add(error, squared);
+            absolute += error.abs();
+            at += Lanes::<T, S>::COUNT;
+        }
+        self.squared.add(squared);
+        self.absolute.add(absolute);
+        for (x, y) in x[at..].iter().zip(&y[at..]) {
+            let error = x.wide() - y.wide();
+            self.squared.add_one(error * error);
+            self.absolute.add_one(error.abs());
+        }
+    }
+
+    pub(super) fn value(&self) -> Errors {
+        Errors { squared: self.squared.value(), absolute: self.absolute.value() }
+    }
+}
+
+/// Sums over the pixels of a plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Errors {
+    /// Of `(x - y)²`.
+    pub(crate) squared: f64,
+    /// Of `|x - y|`.
+    pub(crate) absolute: f64,
+}
+
+impl std::ops::AddAssign for Errors {
+    fn add_assign(&mut self, other: Self) {
+        self.squared += other.squared;
+        self.absolute += other.absolute;
+    }
+}

@@ -1,0 +1,130 @@
+//! A plan made ready for planes of one size.
+
+use std::ops::Range;
+
+use super::super::plan::{Padding, Plan};
+use super::border::{Border, runs};
+use super::filter::BLOCK;
+use super::lanes::Real;
+
+/// Columns of a tile: wide enough that its halo costs little, narrow enough that its rows stay in the first two caches.
+const TILE: usize = 192;
+/// Output lines of a band, the unit of work: enough to make the halo cheap, few enough to keep all threads busy.
+const BAND: usize = 128;
+/// Lines and columns of a tile of a volume: the rings of slices should stay in the second cache.
+const VOLUME_TILE: [usize; 2] = [32, 64];
+/// Slices of a band of a volume.
+const VOLUME_BAND: usize = 32;
+
+/// Taps and borders along depth, height and width; in two dimensions depth has one tap.
+pub(super) struct Window<T> {
+    pub(super) taps: [Vec<T>; 3],
+    pub(super) borders: [Border; 3],
+    /// Lines at either end of the map that the mean of the contrast leaves out.
+    crop: [usize; 3],
+}
+
+impl<T: Real> Window<T> {
+    /// `None` if the plane is too small for the window, or has another number of axes.
+    pub(super) fn new(plan: &Plan, dims: [usize; 3]) -> Option<Self> {
+        let mut all = [&[1.0][..]; 3];
+        let first = 3usize.checked_sub(plan.taps.len())?;
+        for (taps, given) in all[first..].iter_mut().zip(&plan.taps) {
+            *taps = given;
+        }
+        if first > 1 || dims[..first].iter().any(|&dim| dim != 1) {
+            return None;
+        }
+        let mut borders = [Border::forward(1, 0, plan.padding); 3];
+        for (axis, border) in borders.iter_mut().enumerate() {
+            let radius = all[axis].len() / 2;
+            if plan.padding == Padding::Reflect && radius >= dims[axis] {
+                return None;
+            }
+            *border = Border::forward(dims[axis], radius, plan.padding);
+            if border.output == 0 {
+                return None;
+            }
+        }
+        let crop = match plan.padding {
+            Padding::Valid => [0; 3],
+            Padding::Reflect | Padding::Zero => all.map(|taps| taps.len() / 2),
+        };
+        Some(Self { taps: all.map(|taps| taps.iter().map(|&tap| T::of(tap)).collect()), borders, crop })
+    }
+
+    pub(super) fn map_dims(&self) -> [usize; 3] {
+        self.borders.map(|border| border.output)
+    }
+
+    /// The map's lines that count into the mean of the contrast.
+    pub(super) fn contrast_lines(&self, axis: usize) -> Range<usize> {
+        let (len, crop) = (self.borders[axis].output, self.crop[axis]);
+        crop.min(len)..len.saturating_sub(crop).max(crop.min(len))
+    }
+
+    /// Pixels of the map, and those of them that count into the mean of the contrast.
+    pub(super) fn counts(&self) -> [f64; 2] {
+        let map: usize = self.map_dims().iter().product();
+        let contrast: usize = (0..3).map(|axis| self.contrast_lines(axis).len()).product();
+        [map as f64, contrast as f64]
+    }
+
+    /// Applies the factors of a mirrored border to part of line `y` of slice `z`; see [`Border::fold`].
+    #[inline(always)]
+    pub(super) fn fold(&self, [z, y]: [usize; 2], columns: &Range<usize>, row: &mut [T], apply: impl Fn(f64, f64) -> f64) {
+        let [depth, down, along] = self.borders;
+        let scale = |value: &mut T, factor: f64| *value = T::of(apply(value.wide(), factor));
+        let factor = depth.fold(z) * down.fold(y);
+        if factor != 1.0 {
+            row.iter_mut().for_each(|value| scale(value, factor));
+        }
+        for end in along.ends().filter(|end| columns.contains(end)) {
+            scale(&mut row[end - columns.start], along.fold(end));
+        }
+    }
+
+    /// Whether the planes are volumes.
+    pub(super) fn is_deep(&self) -> bool {
+        self.borders[0].input > 1 || self.taps[0].len() > 1
+    }
+
+    /// The runs of slices of a volume, or else of lines, that are worked on independently: of the map, or of the gradient.
+    pub(super) fn bands(&self, of_gradient: bool) -> Vec<Range<usize>> {
+        let (axis, target) = if self.is_deep() { (0, VOLUME_BAND) } else { (1, BAND) };
+        let Border { input, output, .. } = self.borders[axis];
+        runs(if of_gradient { input } else { output }, target, BLOCK).collect()
+    }
+}
+
+/// Runs of columns that are worked on one after the other.
+pub(super) fn tiles(width: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    runs(width, TILE, 16)
+}
+
+/// Runs of lines and of columns of a volume's slices that are worked on one after the other.
+pub(super) fn volume_tiles(height: usize, width: usize) -> impl Iterator<Item = [Range<usize>; 2]> {
+    let lines = runs(height, VOLUME_TILE[0], 4);
+    lines.flat_map(move |lines| runs(width, VOLUME_TILE[1], 16).map(move |columns| [lines.clone(), columns]))
+}
+
+/// The input lines that a run of output lines owns: each belongs to exactly one run, surplus ones at the end to the last.
+pub(super) fn owned(run: &Range<usize>, border: Border) -> Range<usize> {
+    run.start..if run.end == border.output { border.input } else { run.end }
+}
+
+/// The part of `run` that lies in `bounds`, counted from the start of `run`.
+pub(super) fn clip(run: &Range<usize>, bounds: &Range<usize>) -> Range<usize> {
+    let place = |at: usize| at.clamp(run.start, run.end) - run.start;
+    place(bounds.start)..place(bounds.end)
+}
+
+pub(super) fn common(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    let start = a.start.max(b.start);
+    start..a.end.min(b.end).max(start)
+}
+
+/// The part of `run` below `len`.
+pub(super) fn clamp(run: &Range<usize>, len: usize) -> Range<usize> {
+    run.start.min(len)..run.end.min(len)
+}
