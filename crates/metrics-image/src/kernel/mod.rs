@@ -4,6 +4,8 @@ mod cpu;
 mod op;
 mod plan;
 mod reference;
+#[cfg(test)]
+mod suite;
 
 use candle_core::Tensor;
 use metrics_core::Result;
@@ -34,6 +36,10 @@ pub(crate) enum PixelError {
 /// What every family of kernels computes. Results are differentiable in both images; sums and means are in f64 where the device
 /// has it.
 pub(crate) trait Kernel: Sync {
+    /// What the family is called, for messages of tests.
+    #[cfg(test)]
+    fn name(&self) -> &'static str;
+
     /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result.
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
 

@@ -8,13 +8,10 @@ use super::border::{Border, Margins};
 use super::derivatives::Wanted;
 use super::filter::{self, BLOCK, Sink};
 use super::lanes::{Lanes, Real};
-use super::plane::Pixel;
+use super::plane::Targets;
 use super::pool::Coarser;
 use super::scratch::Scratch;
 use super::window::Window;
-
-/// Where the gradient goes, for each input that wants one: dense lines of the task's part.
-pub(super) type Outputs<'a, P> = [Option<&'a mut [P]>; 2];
 
 /// Takes `BLOCK` lines of derivatives that have been filtered across, with room at both ends for what is outside the map.
 pub(super) struct Back<'a, T> {
@@ -58,8 +55,7 @@ impl<'a, T: Real> Back<'a, T> {
     }
 
     /// Filters line `line` of the block along; `u` and `v` there are `pixels` from `offset` on.
-    #[inline(always)]
-    pub(super) fn finish<S: Simd, const F: usize>(&mut self, simd: S, line: usize, [u, v]: [&[T]; 2], offset: usize) {
+    pub(super) fn finish<const F: usize>(&mut self, line: usize, [u, v]: [&[T]; 2], offset: usize) {
         for field in 0..F {
             self.margins.fill(&mut self.rows[(field * BLOCK + line) * self.stride..][..self.stride], T::default());
         }
@@ -68,13 +64,12 @@ impl<'a, T: Real> Back<'a, T> {
             rows[field] = &self.rows[(field * BLOCK + line) * self.stride..][..self.stride];
         }
         let [dx, dy] = &mut self.gradient;
-        let mut sink = Combine { simd, wanted: self.wanted, u, v, offset, dx, dy };
-        filter::along(simd, &self.window.taps[2], rows, self.columns.len(), line, &mut sink);
+        let mut sink = Combine { wanted: self.wanted, u, v, offset, dx, dy };
+        filter::along(self.window.arch, &self.window.taps[2], rows, self.columns.len(), &mut sink);
     }
 
     /// Writes what [`finish`](Self::finish) made, line `y` of slice `z` of the plane, to line `line` of the outputs.
-    #[inline(always)]
-    pub(super) fn write<P: Pixel<Real = T>>(&mut self, [z, y]: [usize; 2], line: usize, outputs: &mut Outputs<P>) {
+    pub(super) fn write(&mut self, [z, y]: [usize; 2], line: usize, outputs: &mut Targets<T>) {
         let width = self.window.borders[2].input;
         for ((gradient, coarser), output) in self.gradient.iter_mut().zip(&self.coarser).zip(outputs) {
             let Some(output) = output else { continue };
@@ -83,14 +78,14 @@ impl<'a, T: Real> Back<'a, T> {
             if let Some(coarser) = coarser {
                 coarser.add([z, y], &self.columns, gradient);
             }
-            P::narrow(gradient, &mut output[line * width..][self.columns.clone()]);
+            output.write(line * width + self.columns.start, gradient);
         }
     }
 }
 
-impl<T: Real, S: Simd, const F: usize> Sink<T, S, F> for Back<'_, T> {
+impl<T: Real, const F: usize> Sink<T, F> for Back<'_, T> {
     #[inline(always)]
-    fn put(&mut self, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
+    fn put<S: Simd>(&mut self, _: S, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
         for field in 0..F {
             fields[field].store(self.rows, (field * BLOCK + line) * self.stride + self.margins.start + at);
         }
@@ -98,8 +93,7 @@ impl<T: Real, S: Simd, const F: usize> Sink<T, S, F> for Back<'_, T> {
 }
 
 /// Takes filtered derivatives by moments, makes derivatives by pixels.
-struct Combine<'a, T, S> {
-    simd: S,
+struct Combine<'a, T> {
     wanted: Wanted,
     u: &'a [T],
     v: &'a [T],
@@ -109,12 +103,12 @@ struct Combine<'a, T, S> {
     dy: &'a mut [T],
 }
 
-impl<T: Real, S: Simd, const F: usize> Sink<T, S, F> for Combine<'_, T, S> {
+impl<T: Real, const F: usize> Sink<T, F> for Combine<'_, T> {
     #[inline(always)]
-    fn put(&mut self, _line: usize, at: usize, fields: [Lanes<T, S>; F]) {
-        let two = Lanes::splat(self.simd, T::of(2.0));
-        let u = two * Lanes::load(self.simd, self.u, self.offset + at);
-        let v = two * Lanes::load(self.simd, self.v, self.offset + at);
+    fn put<S: Simd>(&mut self, simd: S, _: usize, at: usize, fields: [Lanes<T, S>; F]) {
+        let two = Lanes::splat(simd, T::of(2.0));
+        let u = two * Lanes::load(simd, self.u, self.offset + at);
+        let v = two * Lanes::load(simd, self.v, self.offset + at);
         match self.wanted {
             Wanted::Both => {
                 let (du, dv) = (u.mul_add(fields[2], fields[0]), v.mul_add(fields[F - 1], fields[1]));

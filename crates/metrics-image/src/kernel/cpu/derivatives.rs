@@ -7,26 +7,26 @@ use pulp::Simd;
 use super::filter::{BLOCK, Sink};
 use super::formula::Terms;
 use super::lanes::{Lanes, Real, groups_mut};
-use super::plane::{Pixel, Plane};
+use super::plane::Source;
 use super::pool::Coarser;
 use super::score::Scores;
 use super::window::clip;
 
 /// What the gradient is of, and what is added to it.
 #[derive(Clone, Copy)]
-pub(super) struct Goal<'a, P: Pixel> {
-    pub(super) weights: Weights<'a, P>,
+pub(super) struct Goal<'a, T> {
+    pub(super) weights: Weights<'a, T>,
     /// What comes from the next coarser scale, for x and for y.
-    pub(super) coarser: [Option<Coarser<'a, P::Real>>; 2],
+    pub(super) coarser: [Option<Coarser<'a, T>>; 2],
 }
 
 /// How much each pixel of the maps of SSIM and of contrast weighs.
 #[derive(Clone, Copy)]
-pub(super) enum Weights<'a, P> {
+pub(super) enum Weights<'a, T> {
     /// All the same, but for the contrast at those that do not count.
     Means { ssim: f64, contrast: f64 },
     /// Each as given.
-    Maps([Option<Plane<'a, P>>; 2]),
+    Maps([Option<&'a dyn Source<T>>; 2]),
 }
 
 /// Which inputs want a gradient.
@@ -39,26 +39,25 @@ pub(super) enum Wanted {
 
 /// Takes blocks of moments; makes `F` fields of derivatives: by the means of `u` and `v` and by their mean squares; or, if only
 /// one input wants its gradient, the first two joined to the one it needs.
-pub(super) struct Derive<'a, P: Pixel, S: Simd, const F: usize> {
-    pub(super) scores: Scores<'a, P::Real, S>,
-    pub(super) weights: Weights<'a, P>,
+pub(super) struct Derive<'a, T, const F: usize> {
+    pub(super) scores: Scores<'a, T>,
+    pub(super) weights: Weights<'a, T>,
     pub(super) wanted: Wanted,
     /// `BLOCK` rows of weights for SSIM, as many for the contrast.
-    pub(super) weight_rows: [&'a mut [P::Real]; 2],
+    pub(super) weight_rows: [&'a mut [T]; 2],
     /// Where the derivatives go, `F` vectors side by side.
-    pub(super) memory: &'a mut [P::Real],
+    pub(super) memory: &'a mut [T],
     /// For each line of the block that is in the map, where its row starts in `memory`.
     pub(super) starts: [Option<usize>; BLOCK],
 }
 
-impl<P: Pixel, S: Simd, const F: usize> Derive<'_, P, S, F> {
+impl<T: Real, const F: usize> Derive<'_, T, F> {
     /// Length of a row of derivatives.
     pub(super) fn stride(width: usize) -> usize {
         F * width
     }
 
     /// Writes row `row` of the weights for line `y` of slice `z` of the map, at a mirrored border as the adjoint wants them.
-    #[inline(always)]
     pub(super) fn weigh(&mut self, [z, y]: [usize; 2], row: usize) {
         let Scores { window, columns, width, .. } = &self.scores;
         let [ssim, contrast] = &mut self.weight_rows;
@@ -66,10 +65,10 @@ impl<P: Pixel, S: Simd, const F: usize> Derive<'_, P, S, F> {
         let contrast = &mut contrast[row * width..][..columns.len()];
         match &self.weights {
             Weights::Means { ssim: weight, contrast: contrast_weight } => {
-                ssim.fill(P::Real::of(*weight));
-                contrast.fill(P::Real::default());
+                ssim.fill(T::of(*weight));
+                contrast.fill(T::default());
                 if window.contrast_lines(0).contains(&z) && window.contrast_lines(1).contains(&y) {
-                    contrast[clip(columns, &window.contrast_lines(2))].fill(P::Real::of(*contrast_weight));
+                    contrast[clip(columns, &window.contrast_lines(2))].fill(T::of(*contrast_weight));
                 }
             }
             Weights::Maps([ssim_map, contrast_map]) => {
@@ -82,18 +81,18 @@ impl<P: Pixel, S: Simd, const F: usize> Derive<'_, P, S, F> {
     }
 }
 
-fn copy_or_clear<P: Pixel>(map: &Option<Plane<P>>, [z, y]: [usize; 2], columns: &Range<usize>, row: &mut [P::Real]) {
+fn copy_or_clear<T: Real>(map: &Option<&dyn Source<T>>, at: [usize; 2], columns: &Range<usize>, row: &mut [T]) {
     match map {
-        Some(map) => map.copy_row(z, y, columns.clone(), row),
-        None => row.fill(P::Real::default()),
+        Some(map) => map.copy_row(at, columns.clone(), row),
+        None => row.fill(T::default()),
     }
 }
 
-impl<P: Pixel, S: Simd, const F: usize> Sink<P::Real, S, 4> for Derive<'_, P, S, F> {
+impl<T: Real, const F: usize> Sink<T, 4> for Derive<'_, T, F> {
     #[inline(always)]
-    fn put(&mut self, line: usize, at: usize, moments: [Lanes<P::Real, S>; 4]) {
+    fn put<S: Simd>(&mut self, simd: S, line: usize, at: usize, moments: [Lanes<T, S>; 4]) {
         let Some(start) = self.starts[line] else { return };
-        let (simd, width) = (self.scores.simd, self.scores.width);
+        let width = self.scores.width;
         let terms = Terms::new(simd, self.scores.constants, moments);
         self.scores.keep(line, at, &terms);
         let ssim = Lanes::load(simd, self.weight_rows[0], line * width + at);
@@ -104,8 +103,8 @@ impl<P: Pixel, S: Simd, const F: usize> Sink<P::Real, S, 4> for Derive<'_, P, S,
             Wanted::X => [by_u + by_v, by_uu, by_vv, by_vv],
             Wanted::Y => [by_u - by_v, by_uu, by_vv, by_vv],
         };
-        let row = groups_mut::<P::Real, S, F>(&mut self.memory[start..][..Self::stride(width)]);
-        let group = &mut row[at / Lanes::<P::Real, S>::COUNT];
+        let row = groups_mut::<T, S, F>(&mut self.memory[start..][..Self::stride(width)]);
+        let group = &mut row[at / Lanes::<T, S>::COUNT];
         for field in 0..F {
             group[field] = fields[field].vector();
         }

@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
-use super::back::Outputs;
 use super::border::runs;
 use super::lanes::Real;
-use super::pixels::Pair;
-use super::plane::Pixel;
+use super::plane::{Sources, Targets};
 use super::total::{ErrorTotal, Errors};
 
 /// Pixels of a band: enough to outweigh what starting a task costs.
@@ -19,40 +17,73 @@ pub(super) fn bands([depth, height, width]: [usize; 3]) -> Vec<Range<usize>> {
     runs(depth * height, BAND_PIXELS.div_ceil(width), 1).collect()
 }
 
-/// The sums over a band; and the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|`, where that of `|0|` is 0.
-#[inline(always)]
-pub(super) fn band<P: Pixel, S: Simd>(
-    simd: S,
-    pair: &Pair<P>,
-    lines: &Range<usize>,
-    [squared, absolute]: [f64; 2],
-    outputs: &mut Outputs<P>,
-) -> Errors {
-    let [_, height, width] = pair.x.dims();
-    let mut buffers = [(); 3].map(|()| vec![P::Real::default(); width]);
-    let [a, b, gradient] = &mut buffers;
-    let mut total = ErrorTotal::default();
-    for line in lines.clone() {
-        let (z, y) = (line / height, line % height);
-        let (x, y) = (pair.x.row(z, y, 0..width, a), pair.y.row(z, y, 0..width, b));
-        total.add_rows(simd, x, y);
-        for (output, sign) in outputs.iter_mut().zip([1.0, -1.0]) {
-            let Some(output) = output else { continue };
-            slopes(x, y, P::Real::of(2.0 * sign * squared), P::Real::of(sign * absolute), gradient);
-            P::narrow(gradient, &mut output[(line - lines.start) * width..][..width]);
-        }
-    }
-    total.value()
+/// What to do with a band of a pair of planes.
+pub(super) struct Band<'a, T> {
+    pub(super) sources: Sources<'a, T>,
+    pub(super) dims: [usize; 3],
+    pub(super) lines: &'a Range<usize>,
+    /// Of the sums of squared and of absolute errors.
+    pub(super) weights: [f64; 2],
+    pub(super) gradients: Targets<'a, T>,
 }
 
-/// `factor·(x - y) + absolute·sign(x - y)`.
-#[inline(always)]
-fn slopes<T: Real>(x: &[T], y: &[T], factor: T, absolute: T, out: &mut [T]) {
-    let zero = T::default();
-    for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-        let error = x - y;
-        let up = if error > zero { absolute } else { zero };
-        let down = if error < zero { absolute } else { zero };
-        *out = factor * error + (up - down);
+impl<T: Real> Band<'_, T> {
+    /// The sums; and the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|`, where that of `|0|` is 0.
+    pub(super) fn run(mut self, arch: Arch) -> Errors {
+        let [_, height, width] = self.dims;
+        let mut buffers = [(); 3].map(|()| vec![T::default(); width]);
+        let [a, b, gradient] = &mut buffers;
+        let [squared, absolute] = self.weights;
+        let mut total = ErrorTotal::default();
+        for line in self.lines.clone() {
+            let at = [line / height, line % height];
+            let (x, y) = (self.sources.x.row(at, 0..width, a), self.sources.y.row(at, 0..width, b));
+            arch.dispatch(Sum { x, y, total: &mut total });
+            for (target, sign) in self.gradients.iter_mut().zip([1.0, -1.0]) {
+                let Some(target) = target else { continue };
+                let slopes = [T::of(2.0 * sign * squared), T::of(sign * absolute)];
+                arch.dispatch(Slope { x, y, slopes, out: gradient });
+                target.write((line - self.lines.start) * width, gradient);
+            }
+        }
+        total.value()
+    }
+}
+
+struct Sum<'a, T> {
+    x: &'a [T],
+    y: &'a [T],
+    total: &'a mut ErrorTotal,
+}
+
+impl<T: Real> WithSimd for Sum<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.total.add_rows(simd, self.x, self.y);
+    }
+}
+
+/// `slopes[0]·(x - y) + slopes[1]·sign(x - y)`.
+struct Slope<'a, T> {
+    x: &'a [T],
+    y: &'a [T],
+    slopes: [T; 2],
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Slope<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (zero, [factor, absolute]) = (T::default(), self.slopes);
+        for ((out, &x), &y) in self.out.iter_mut().zip(self.x).zip(self.y) {
+            let error = x - y;
+            let up = if error > zero { absolute } else { zero };
+            let down = if error < zero { absolute } else { zero };
+            *out = factor * error + (up - down);
+        }
     }
 }

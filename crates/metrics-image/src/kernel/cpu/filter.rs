@@ -1,6 +1,6 @@
 //! The two passes of a separable filter: along a row, and across lines.
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::lanes::{Lanes, Real, groups, groups_mut};
 
@@ -8,16 +8,30 @@ use super::lanes::{Lanes, Real, groups, groups_mut};
 pub(super) const BLOCK: usize = 4;
 
 /// Where filtered vectors go: line of the block, offset in the row, one vector per field.
-pub(super) trait Sink<T: Real, S: Simd, const F: usize> {
-    fn put(&mut self, line: usize, at: usize, fields: [Lanes<T, S>; F]);
+pub(super) trait Sink<T: Real, const F: usize> {
+    fn put<S: Simd>(&mut self, simd: S, line: usize, at: usize, fields: [Lanes<T, S>; F]);
 }
 
 /// Along a row: the filtered `u`, `v`, `u²`, `v²`, side by side, with the squares made on the way.
-#[inline(always)]
-pub(super) fn moments_along<T: Real, S: Simd>(simd: S, taps: &[T], [u, v]: [&[T]; 2], out: &mut [T]) {
-    match taps.len() {
-        11 => moments_along_window::<T, S, 11, 6>(simd, taps, [u, v], out),
-        _ => moments_along_any(simd, taps, [u, v], out),
+pub(super) fn moments_along<T: Real>(arch: Arch, taps: &[T], rows: [&[T]; 2], out: &mut [T]) {
+    arch.dispatch(MomentsAlong { taps, rows, out });
+}
+
+struct MomentsAlong<'a, T> {
+    taps: &'a [T],
+    rows: [&'a [T]; 2],
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for MomentsAlong<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.taps.len() {
+            11 => moments_along_window::<T, S, 11, 6>(simd, self.taps, self.rows, self.out),
+            _ => moments_along_any(simd, self.taps, self.rows, self.out),
+        }
     }
 }
 
@@ -89,11 +103,25 @@ pub(super) struct Rows<'a, T> {
 }
 
 /// Across lines: `BLOCK` output lines of every field.
-#[inline(always)]
-pub(super) fn across<T: Real, S: Simd, const F: usize>(simd: S, taps: &[T], input: Rows<T>, sink: &mut impl Sink<T, S, F>) {
-    match taps.len() {
-        11 => across_window::<T, S, F, 6, 14>(simd, taps, input, sink),
-        _ => across_any(simd, taps, input, sink),
+pub(super) fn across<T: Real, const F: usize>(arch: Arch, taps: &[T], input: Rows<T>, sink: &mut impl Sink<T, F>) {
+    arch.dispatch(Across { taps, input, sink });
+}
+
+struct Across<'a, T, K, const F: usize> {
+    taps: &'a [T],
+    input: Rows<'a, T>,
+    sink: &'a mut K,
+}
+
+impl<T: Real, K: Sink<T, F>, const F: usize> WithSimd for Across<'_, T, K, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.taps.len() {
+            11 => across_window::<T, S, F, 6, 14>(simd, self.taps, self.input, self.sink),
+            _ => across_any(simd, self.taps, self.input, self.sink),
+        }
     }
 }
 
@@ -102,7 +130,7 @@ fn across_window<T: Real, S: Simd, const F: usize, const HALF: usize, const ROWS
     simd: S,
     taps: &[T],
     input: Rows<T>,
-    sink: &mut impl Sink<T, S, F>,
+    sink: &mut impl Sink<T, F>,
 ) {
     const { assert!(ROWS == 2 * HALF - 1 + BLOCK - 1) };
     let mut weights = [Lanes::zero(simd); HALF];
@@ -133,13 +161,13 @@ fn across_window<T: Real, S: Simd, const F: usize, const HALF: usize, const ROWS
             }
         }
         for line in 0..BLOCK {
-            sink.put(line, index * Lanes::<T, S>::COUNT, out[line]);
+            sink.put(simd, line, index * Lanes::<T, S>::COUNT, out[line]);
         }
     }
 }
 
 #[inline(always)]
-fn across_any<T: Real, S: Simd, const F: usize>(simd: S, taps: &[T], input: Rows<T>, sink: &mut impl Sink<T, S, F>) {
+fn across_any<T: Real, S: Simd, const F: usize>(simd: S, taps: &[T], input: Rows<T>, sink: &mut impl Sink<T, F>) {
     let count = groups::<T, S, F>(&input.memory[..input.len]).len();
     for line in 0..BLOCK {
         for index in 0..count {
@@ -150,24 +178,38 @@ fn across_any<T: Real, S: Simd, const F: usize>(simd: S, taps: &[T], input: Rows
                     out[field] = Lanes::new(simd, group[field]).mul_add(Lanes::splat(simd, tap), out[field]);
                 }
             }
-            sink.put(line, index * Lanes::<T, S>::COUNT, out);
+            sink.put(simd, line, index * Lanes::<T, S>::COUNT, out);
         }
     }
 }
 
-/// Along a row, for fields that are already made: each vector goes to `sink` as line `line`.
-#[inline(always)]
-pub(super) fn along<T: Real, S: Simd, const F: usize>(
-    simd: S,
+/// Along a row, for fields that are already made: each vector goes to `sink`, as line 0.
+pub(super) fn along<T: Real, const F: usize>(
+    arch: Arch,
     taps: &[T],
     rows: [&[T]; F],
     width: usize,
-    line: usize,
-    sink: &mut impl Sink<T, S, F>,
+    sink: &mut impl Sink<T, F>,
 ) {
-    match taps.len() {
-        11 => along_window::<T, S, F, 6>(simd, taps, rows, width, line, sink),
-        _ => along_any(simd, taps, rows, width, line, sink),
+    arch.dispatch(Along { taps, rows, width, sink });
+}
+
+struct Along<'a, T, K, const F: usize> {
+    taps: &'a [T],
+    rows: [&'a [T]; F],
+    width: usize,
+    sink: &'a mut K,
+}
+
+impl<T: Real, K: Sink<T, F>, const F: usize> WithSimd for Along<'_, T, K, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.taps.len() {
+            11 => along_window::<T, S, F, 6>(simd, self.taps, self.rows, self.width, self.sink),
+            _ => along_any(simd, self.taps, self.rows, self.width, self.sink),
+        }
     }
 }
 
@@ -177,8 +219,7 @@ fn along_window<T: Real, S: Simd, const F: usize, const HALF: usize>(
     taps: &[T],
     rows: [&[T]; F],
     width: usize,
-    line: usize,
-    sink: &mut impl Sink<T, S, F>,
+    sink: &mut impl Sink<T, F>,
 ) {
     let mut weights = [Lanes::zero(simd); HALF];
     for k in 0..HALF {
@@ -195,7 +236,7 @@ fn along_window<T: Real, S: Simd, const F: usize, const HALF: usize>(
             }
             out[field] = sum;
         }
-        sink.put(line, at, out);
+        sink.put(simd, 0, at, out);
     }
 }
 
@@ -205,8 +246,7 @@ fn along_any<T: Real, S: Simd, const F: usize>(
     taps: &[T],
     rows: [&[T]; F],
     width: usize,
-    line: usize,
-    sink: &mut impl Sink<T, S, F>,
+    sink: &mut impl Sink<T, F>,
 ) {
     for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
         let mut out = [Lanes::zero(simd); F];
@@ -215,6 +255,6 @@ fn along_any<T: Real, S: Simd, const F: usize>(
                 out[field] = Lanes::load(simd, rows[field], at + k).mul_add(Lanes::splat(simd, tap), out[field]);
             }
         }
-        sink.put(line, at, out);
+        sink.put(simd, 0, at, out);
     }
 }

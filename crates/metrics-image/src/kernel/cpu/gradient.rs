@@ -7,13 +7,12 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
-
-use super::back::{Back, Outputs};
+use super::back::Back;
 use super::derivatives::{Derive, Goal, Wanted};
 use super::filter::{self, BLOCK};
+use super::lanes::Real;
 use super::pixels::Rows;
-use super::plane::Pixel;
+use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
@@ -22,78 +21,70 @@ use super::value::{Subject, Sums};
 use super::window::{clamp, tiles};
 
 /// The sums over a band, and the gradient by its pixels.
-#[inline(always)]
-pub(super) fn band<P: Pixel, S: Simd>(
-    simd: S,
-    subject: &Subject<P>,
-    goal: Goal<P>,
+pub(super) fn band<T: Real>(
+    subject: &Subject<T>,
+    goal: Goal<T>,
     lines: &Range<usize>,
-    outputs: &mut Outputs<P>,
-    scratch: &mut Scratch<P::Real>,
+    outputs: &mut Targets<T>,
+    scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
     for columns in tiles(subject.window.borders[2].input) {
         let tile = Tile { subject, goal, lines, columns };
         sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<S, 4>(simd, Wanted::Both, outputs, scratch),
-            [_, None] => tile.walk::<S, 3>(simd, Wanted::X, outputs, scratch),
-            [None, _] => tile.walk::<S, 3>(simd, Wanted::Y, outputs, scratch),
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, scratch),
         };
     }
     sums
 }
 
 /// A run of lines and columns of the gradient.
-struct Tile<'a, 'p, P: Pixel> {
-    subject: &'a Subject<'p, P>,
-    goal: Goal<'a, P>,
+struct Tile<'a, 'p, T> {
+    subject: &'a Subject<'p, T>,
+    goal: Goal<'a, T>,
     lines: &'a Range<usize>,
     columns: Range<usize>,
 }
 
-impl<P: Pixel> Tile<'_, '_, P> {
-    #[inline(always)]
-    fn walk<S: Simd, const F: usize>(
-        &self,
-        simd: S,
-        wanted: Wanted,
-        outputs: &mut Outputs<P>,
-        scratch: &mut Scratch<P::Real>,
-    ) -> Sums {
-        let Subject { pair, window, pivot, constants } = self.subject;
+impl<T: Real> Tile<'_, '_, T> {
+    fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
+        let Subject { sources, window, pivot, constants } = self.subject;
         let [_, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let columns = along.adjoint().reads(self.columns.clone());
-        let width = Scratch::<P::Real>::padded(columns.len());
-        let (pixels, block) = (Rows::<P>::len(width, along), Scores::<P::Real, S>::len(width));
+        let width = Scratch::<T>::padded(columns.len());
+        let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
         let [a, b, u, v, ring, derivatives, w0, w1, l0, l1, back] = scratch.cut([
             pixels,
             pixels,
             pixels,
             pixels,
-            Moments::<P>::len(width, down),
-            Derive::<P, S, F>::stride(width) * Slots::count(down.adjoint()),
+            Moments::<T>::len(width, down),
+            Derive::<T, F>::stride(width) * Slots::count(down.adjoint()),
             block,
             block,
             block,
             block,
-            Back::<P::Real>::len(width, along, F),
+            Back::<T>::len(width, along, F),
         ]);
-        let rows = Rows::new(*pair, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
+        let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
         let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
         let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
-        let scores = Scores { simd, window, constants, columns, width, counted, losses, totals };
+        let scores = Scores { window, constants, columns, width, counted, losses, totals };
         let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
-        let derive = Derive::<P, S, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
-        let moments = Moments::new(rows, &window.taps[2], down, width, ring, self.lines.clone());
+        let derive =
+            Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
+        let moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, self.lines.clone());
         let mut derivatives = Derivatives { derive, moments, slots: Slots::new(down.adjoint()), next: 0 };
-        derivatives.start(simd, self.lines.start);
+        derivatives.start(self.lines.start);
         for start in self.lines.clone().step_by(BLOCK) {
-            filter::across::<_, _, F>(simd, &window.taps[1], derivatives.block(simd, start), &mut back);
+            filter::across::<_, F>(window.arch, &window.taps[1], derivatives.block(start), &mut back);
             for line in start..(start + BLOCK).min(self.lines.end) {
-                let (pixels, at) = derivatives.moments.pixels(simd, [0, line], self.columns.start);
-                back.finish::<S, F>(simd, line - start, pixels, at);
+                let (pixels, at) = derivatives.moments.pixels([0, line], self.columns.start);
+                back.finish::<F>(line - start, pixels, at);
                 back.write([0, line], line - self.lines.start, outputs);
             }
         }
@@ -102,45 +93,42 @@ impl<P: Pixel> Tile<'_, '_, P> {
 }
 
 /// Rows of derivatives waiting to be filtered back across.
-struct Derivatives<'a, P: Pixel, S: Simd, const F: usize> {
-    derive: Derive<'a, P, S, F>,
-    moments: Moments<'a, P>,
+struct Derivatives<'a, T, const F: usize> {
+    derive: Derive<'a, T, F>,
+    moments: Moments<'a, T>,
     slots: Slots,
     /// The next line of the map to make.
     next: usize,
 }
 
-impl<P: Pixel, S: Simd, const F: usize> Derivatives<'_, P, S, F> {
+impl<T: Real, const F: usize> Derivatives<'_, T, F> {
     /// Prepares for blocks of gradient lines from `line` on.
-    #[inline(always)]
-    fn start(&mut self, simd: S, line: usize) {
+    fn start(&mut self, line: usize) {
         self.next = self.slots.reads(line).start;
-        self.moments.start(simd, self.next);
+        self.moments.start(self.next);
     }
 
     /// The derivatives that the block of gradient lines from `line` on is made of.
-    #[inline(always)]
-    fn block(&mut self, simd: S, line: usize) -> filter::Rows<'_, P::Real> {
+    fn block(&mut self, line: usize) -> filter::Rows<'_, T> {
         while self.next < self.slots.reads(line).end {
-            self.make(simd, self.next);
+            self.make(self.next);
             self.next += BLOCK;
         }
-        let stride = Derive::<P, S, F>::stride(self.derive.scores.width);
+        let stride = Derive::<T, F>::stride(self.derive.scores.width);
         filter::Rows { memory: self.derive.memory, len: stride, stride, rows: self.slots.block(line) }
     }
 
     /// The derivatives at the block of map lines from `start` on.
-    #[inline(always)]
-    fn make(&mut self, simd: S, start: usize) {
+    fn make(&mut self, start: usize) {
         let window = self.derive.scores.window;
-        let stride = Derive::<P, S, F>::stride(self.derive.scores.width);
+        let stride = Derive::<T, F>::stride(self.derive.scores.width);
         let lines = start..(start + BLOCK).min(window.borders[1].output);
         self.derive.starts = [None; BLOCK];
         for line in lines.clone() {
             self.derive.weigh([0, line], line - start);
             self.derive.starts[line - start] = Some(self.slots.row(line) * stride);
         }
-        filter::across(simd, &window.taps[1], self.moments.block(simd, 0, start), &mut self.derive);
+        filter::across(window.arch, &window.taps[1], self.moments.block(0, start), &mut self.derive);
         for line in lines {
             self.derive.scores.count([0, line], line - start);
         }

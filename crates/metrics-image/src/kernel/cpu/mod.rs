@@ -12,6 +12,7 @@ mod filter;
 mod formula;
 mod gradient;
 mod lanes;
+mod pixel;
 mod pixels;
 mod plane;
 mod pool;
@@ -32,14 +33,15 @@ mod tests;
 
 use self::derivatives::{Goal, Weights};
 use self::lanes::Real;
+use self::plane::Source;
 use self::pool::{Coarser, Halving};
 use self::task::Batch;
 use self::value::Sums;
 use self::window::Window;
 use super::plan::{OddSides, Plan};
 
-pub(crate) use self::pixels::Pair;
-pub(crate) use self::plane::{Pixel, Plane};
+pub(crate) use self::pixel::Pixel;
+pub(crate) use self::plane::{Pair, Plane};
 pub(crate) use self::total::Errors;
 
 /// What one plane scores.
@@ -67,7 +69,7 @@ pub(crate) fn map<P: Pixel>(
     let Some(first) = pairs.first() else { return Some(Vec::new()) };
     let window = Window::new(plan, first.x.dims())?;
     let batch = Batch::new(pairs, ranges, plan, &window);
-    Some(finish(&batch.values(maps, None), &window))
+    Some(finish(&batch.values(maps), &window))
 }
 
 /// [`stats`], and both images averaged over 2×2 (2×2×2) pixels, as dense planes of [`halved`] size one after another.
@@ -82,7 +84,7 @@ pub(crate) fn stats_and_halves<P: Pixel>(
     let window = Window::new(plan, first.x.dims())?;
     let batch = Batch::new(pairs, ranges, plan, &window);
     let halving = Halving::new(first.x.dims(), !window.is_deep(), odd_sides);
-    Some(finish(&batch.values([None, None], Some((halving, halves))), &window))
+    Some(finish(&batch.halve(halving, halves), &window))
 }
 
 /// The size of a plane after halving; depth stays if the plan has two axes.
@@ -140,7 +142,7 @@ pub(crate) fn map_gradient<P: Pixel>(
     let Some(first) = pairs.first() else { return Some(()) };
     let window = Window::new(plan, first.x.dims())?;
     let goal = |plane: usize| Goal {
-        weights: Weights::Maps(upstream.map(|planes| planes.map(|planes| planes[plane]))),
+        weights: Weights::Maps(upstream.map(|planes| planes.map(|planes| &planes[plane] as &dyn Source<P::Real>))),
         coarser: [None, None],
     };
     Batch::new(pairs, ranges, plan, &window).gradients(goal, gradients);

@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::border::{Border, Margins};
 use super::lanes::{Lanes, Real};
-use super::plane::{Pixel, Plane};
+use super::plane::Sources;
+use super::scratch::Scratch;
 use super::total::ErrorTotal;
 
 /// Rows between the one that is read and the one that is asked for.
@@ -25,53 +26,48 @@ pub(super) struct Pivot<T> {
 }
 
 impl<T: Real> Pivot<T> {
-    pub(super) fn of<P: Pixel<Real = T>>(pair: &Pair<P>) -> Self {
-        Self { x: T::of(pair.x.pivot()), y: T::of(pair.y.pivot()) }
+    pub(super) fn of(sources: Sources<T>) -> Self {
+        Self { x: T::of(sources.x.pivot()), y: T::of(sources.y.pivot()) }
     }
 }
 
-/// The same plane of two images.
-#[derive(Clone, Copy)]
-pub(crate) struct Pair<'a, P> {
-    pub(crate) x: Plane<'a, P>,
-    pub(crate) y: Plane<'a, P>,
-}
-
 /// Reads the columns that one run of map columns needs.
-pub(super) struct Rows<'a, P: Pixel> {
-    pair: Pair<'a, P>,
-    pivot: Pivot<P::Real>,
+pub(super) struct Rows<'a, T> {
+    arch: Arch,
+    sources: Sources<'a, T>,
+    pivot: Pivot<T>,
     /// Columns fetched from the planes.
     fetch: Range<usize>,
     /// Of them, the columns that count into the errors.
     owned: Range<usize>,
     margins: Margins,
-    buffers: [&'a mut [P::Real]; 2],
-    u: &'a mut [P::Real],
-    v: &'a mut [P::Real],
+    buffers: [&'a mut [T]; 2],
+    u: &'a mut [T],
+    v: &'a mut [T],
 }
 
-impl<'a, P: Pixel> Rows<'a, P> {
+impl<'a, T: Real> Rows<'a, T> {
     /// Length of each of the four buffers for a run of `width` map columns.
     pub(super) fn len(width: usize, border: Border) -> usize {
         // Surplus lanes of the last vector read beyond the columns needed.
-        super::scratch::Scratch::<P::Real>::padded(width + border.taps() - 1) + super::scratch::Scratch::<P::Real>::padded(1)
+        Scratch::<T>::padded(width + border.taps() - 1) + Scratch::<T>::padded(1)
     }
 
     pub(super) fn new(
-        pair: Pair<'a, P>,
-        pivot: Pivot<P::Real>,
+        arch: Arch,
+        sources: Sources<'a, T>,
+        pivot: Pivot<T>,
         border: Border,
         columns: &Range<usize>,
         owned: Range<usize>,
-        [a, b, u, v]: [&'a mut [P::Real]; 4],
+        [a, b, u, v]: [&'a mut [T]; 4],
     ) -> Self {
         let reads = border.reads(columns.clone());
         // Whole vectors where the image has the pixels: surplus ones do no harm.
         let room = u.len() - border.position(columns, reads.start);
         let fetch = reads.start..(reads.start + reads.len().next_multiple_of(16).min(room)).min(border.input);
         let margins = Margins::new(border, columns, &fetch);
-        Self { pair, pivot, fetch, owned, margins, buffers: [a, b], u, v }
+        Self { arch, sources, pivot, fetch, owned, margins, buffers: [a, b], u, v }
     }
 
     /// Where the pixel of column `column` stands in the padded rows.
@@ -79,29 +75,27 @@ impl<'a, P: Pixel> Rows<'a, P> {
         self.margins.start + column - self.fetch.start
     }
 
-    /// The padded rows of `u` and `v`; with `count`, the errors of the owned pixels too.
-    #[inline(always)]
-    pub(super) fn read<S: Simd>(&mut self, simd: S, z: usize, line: usize, errors: Option<&mut ErrorTotal>) -> [&[P::Real]; 2] {
+    /// The padded rows of `u` and `v`; the errors of the owned pixels are added to `errors`.
+    pub(super) fn read(&mut self, z: usize, line: usize, errors: Option<&mut ErrorTotal>) -> [&[T]; 2] {
+        let ahead = [z, line + AHEAD];
+        self.sources.x.prefetch(ahead, self.fetch.clone());
+        self.sources.y.prefetch(ahead, self.fetch.clone());
         let [a, b] = &mut self.buffers;
-        self.pair.x.prefetch(z, line + AHEAD, self.fetch.clone());
-        self.pair.y.prefetch(z, line + AHEAD, self.fetch.clone());
-        let x = self.pair.x.row(z, line, self.fetch.clone(), a);
-        let y = self.pair.y.row(z, line, self.fetch.clone(), b);
-        if let Some(errors) = errors {
-            let owned = self.owned.start - self.fetch.start..self.owned.end - self.fetch.start;
-            errors.add_rows(simd, &x[owned.clone()], &y[owned]);
-        }
+        let x = self.sources.x.row([z, line], self.fetch.clone(), a);
+        let y = self.sources.y.row([z, line], self.fetch.clone(), b);
         let inside = self.margins.start..self.margins.start + x.len();
-        centre(simd, [x, y], self.pivot, &mut self.u[inside.clone()], &mut self.v[inside]);
-        let [u, v] = centred(P::Real::default(), P::Real::default(), self.pivot);
+        let (u, v) = (&mut self.u[inside.clone()], &mut self.v[inside]);
+        let owned = self.owned.start - self.fetch.start..self.owned.end - self.fetch.start;
+        self.arch.dispatch(Centre { x, y, pivot: self.pivot, u, v, errors: errors.map(|errors| (errors, owned)) });
+        let [u, v] = centred(T::default(), T::default(), self.pivot);
         self.margins.fill(self.u, u);
         self.margins.fill(self.v, v);
         [self.u, self.v]
     }
 
     /// The rows of a line of zeros outside the image.
-    pub(super) fn outside(&mut self) -> [&[P::Real]; 2] {
-        let [u, v] = centred(P::Real::default(), P::Real::default(), self.pivot);
+    pub(super) fn outside(&mut self) -> [&[T]; 2] {
+        let [u, v] = centred(T::default(), T::default(), self.pivot);
         self.u.fill(u);
         self.v.fill(v);
         [self.u, self.v]
@@ -115,20 +109,36 @@ fn centred<T: Real>(x: T, y: T, pivot: Pivot<T>) -> [T; 2] {
     [x + y, x - y]
 }
 
-#[inline(always)]
-fn centre<T: Real, S: Simd>(simd: S, [x, y]: [&[T]; 2], pivot: Pivot<T>, u: &mut [T], v: &mut [T]) {
-    let (pivot_x, pivot_y) = (Lanes::splat(simd, pivot.x), Lanes::splat(simd, pivot.y));
-    let len = x.len();
-    let (y, u, v) = (&y[..len], &mut u[..len], &mut v[..len]);
-    let mut at = 0;
-    while at + Lanes::<T, S>::COUNT <= len {
-        let x = Lanes::load(simd, x, at) - pivot_x;
-        let y = Lanes::load(simd, y, at) - pivot_y;
-        (x + y).store(u, at);
-        (x - y).store(v, at);
-        at += Lanes::<T, S>::COUNT;
-    }
-    for at in at..len {
-        [u[at], v[at]] = centred(x[at], y[at], pivot);
+struct Centre<'a, T> {
+    x: &'a [T],
+    y: &'a [T],
+    pivot: Pivot<T>,
+    u: &'a mut [T],
+    v: &'a mut [T],
+    errors: Option<(&'a mut ErrorTotal, Range<usize>)>,
+}
+
+impl<T: Real> WithSimd for Centre<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if let Some((errors, owned)) = self.errors {
+            errors.add_rows(simd, &self.x[owned.clone()], &self.y[owned]);
+        }
+        let (pivot_x, pivot_y) = (Lanes::splat(simd, self.pivot.x), Lanes::splat(simd, self.pivot.y));
+        let len = self.x.len();
+        let (x, y, u, v) = (self.x, &self.y[..len], &mut self.u[..len], &mut self.v[..len]);
+        let mut at = 0;
+        while at + Lanes::<T, S>::COUNT <= len {
+            let x = Lanes::load(simd, x, at) - pivot_x;
+            let y = Lanes::load(simd, y, at) - pivot_y;
+            (x + y).store(u, at);
+            (x - y).store(v, at);
+            at += Lanes::<T, S>::COUNT;
+        }
+        for at in at..len {
+            [u[at], v[at]] = centred(x[at], y[at], self.pivot);
+        }
     }
 }

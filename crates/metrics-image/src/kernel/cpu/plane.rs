@@ -1,77 +1,9 @@
-//! One channel of one image, wherever and however it lies in memory.
+//! One channel of one image, wherever and however it lies in memory, and where results go.
 
 use std::ops::Range;
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-
 use super::lanes::Real;
-
-/// A type pixels are stored in.
-pub(crate) trait Pixel: Copy + Default + Send + Sync + 'static {
-    /// The type the kernels compute in.
-    type Real: Real;
-
-    fn widen(pixels: &[Self], reals: &mut [Self::Real]);
-    /// Rounds to nearest; only asked of types that can hold a gradient or a map.
-    fn narrow(reals: &[Self::Real], pixels: &mut [Self]);
-    /// The pixels themselves where they need no conversion.
-    fn as_reals(_pixels: &[Self]) -> Option<&[Self::Real]> {
-        None
-    }
-}
-
-macro_rules! same_pixel {
-    ($real:ty) => {
-        impl Pixel for $real {
-            type Real = $real;
-
-            fn widen(pixels: &[Self], reals: &mut [Self]) {
-                reals.copy_from_slice(pixels);
-            }
-            fn narrow(reals: &[Self], pixels: &mut [Self]) {
-                pixels.copy_from_slice(reals);
-            }
-            fn as_reals(pixels: &[Self]) -> Option<&[Self]> {
-                Some(pixels)
-            }
-        }
-    };
-}
-same_pixel!(f32);
-same_pixel!(f64);
-
-macro_rules! half_pixel {
-    ($half:ty) => {
-        impl Pixel for $half {
-            type Real = f32;
-
-            fn widen(pixels: &[Self], reals: &mut [f32]) {
-                pixels.convert_to_f32_slice(reals);
-            }
-            fn narrow(reals: &[f32], pixels: &mut [Self]) {
-                pixels.convert_from_f32_slice(reals);
-            }
-        }
-    };
-}
-half_pixel!(f16);
-half_pixel!(bf16);
-
-impl Pixel for u8 {
-    type Real = f32;
-
-    fn widen(pixels: &[Self], reals: &mut [f32]) {
-        for (real, &pixel) in reals.iter_mut().zip(pixels) {
-            *real = f32::from(pixel);
-        }
-    }
-    fn narrow(reals: &[f32], pixels: &mut [Self]) {
-        for (pixel, &real) in pixels.iter_mut().zip(reals) {
-            *pixel = real.round() as u8;
-        }
-    }
-}
+use super::pixel::Pixel;
 
 /// A view of one plane of pixels: any strides, 0 (broadcast) included.
 #[derive(Clone, Copy)]
@@ -101,16 +33,29 @@ impl<'a, P: Pixel> Plane<'a, P> {
         self.dims
     }
 
-    pub(super) fn at(&self, [z, y, x]: [usize; 3]) -> P {
+    fn at(&self, [z, y, x]: [usize; 3]) -> P {
         self.data[z * self.strides[0] + y * self.strides[1] + x * self.strides[2]]
     }
+}
 
-    /// Part of a row in the computing type: the pixels themselves if they can be used as they are, else copied into `buffer`.
-    #[inline(always)]
-    pub(super) fn row<'b>(&self, z: usize, y: usize, columns: Range<usize>, buffer: &'b mut [P::Real]) -> &'b [P::Real]
-    where
-        'a: 'b,
-    {
+/// A plane as the kernels see it: rows of the type they compute in.
+pub(super) trait Source<T>: Sync {
+    /// Part of a row: the pixels themselves if they can be used as they are, else copied into `buffer`.
+    fn row<'b>(&'b self, at: [usize; 2], columns: Range<usize>, buffer: &'b mut [T]) -> &'b [T];
+
+    /// Part of a row, copied.
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]);
+
+    /// Asks for part of a row ahead of its use: rows of a tile lie too far apart for the hardware to see them coming.
+    fn prefetch(&self, at: [usize; 2], columns: Range<usize>);
+
+    /// A number near the middle of the plane's values, the same whenever the values are: the mean of the finite ones among up to
+    /// 16 lines of each axis.
+    fn pivot(&self) -> f64;
+}
+
+impl<P: Pixel> Source<P::Real> for Plane<'_, P> {
+    fn row<'b>(&'b self, [z, y]: [usize; 2], columns: Range<usize>, buffer: &'b mut [P::Real]) -> &'b [P::Real] {
         if self.strides[2] == 1 {
             let start = z * self.strides[0] + y * self.strides[1];
             if let Some(reals) = P::as_reals(&self.data[start + columns.start..start + columns.end]) {
@@ -118,13 +63,11 @@ impl<'a, P: Pixel> Plane<'a, P> {
             }
         }
         let row = &mut buffer[..columns.len()];
-        self.copy_row(z, y, columns, row);
+        self.copy_row([z, y], columns, row);
         row
     }
 
-    /// Part of a row, copied.
-    #[inline(always)]
-    pub(super) fn copy_row(&self, z: usize, y: usize, columns: Range<usize>, out: &mut [P::Real]) {
+    fn copy_row(&self, [z, y]: [usize; 2], columns: Range<usize>, out: &mut [P::Real]) {
         let start = z * self.strides[0] + y * self.strides[1];
         if self.strides[2] == 1 {
             return P::widen(&self.data[start + columns.start..start + columns.end], out);
@@ -135,9 +78,7 @@ impl<'a, P: Pixel> Plane<'a, P> {
         }
     }
 
-    /// Asks for part of a row ahead of its use: rows of a tile lie too far apart for the hardware to see them coming.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, z: usize, y: usize, columns: Range<usize>) {
+    fn prefetch(&self, [z, y]: [usize; 2], columns: Range<usize>) {
         #[cfg(target_arch = "x86_64")]
         if self.strides[2] == 1 && y < self.dims[1] {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -152,9 +93,7 @@ impl<'a, P: Pixel> Plane<'a, P> {
         let _ = (z, y, columns);
     }
 
-    /// A number near the middle of the plane's values, the same whenever the values are: the mean of the finite ones among up to
-    /// 16 lines of each axis.
-    pub(super) fn pivot(&self) -> f64 {
+    fn pivot(&self) -> f64 {
         let places = |side: usize| (0..side).step_by(side.div_ceil(16));
         let (mut sum, mut count) = (0.0, 0.0);
         for z in places(self.dims[0]) {
@@ -173,3 +112,38 @@ impl<'a, P: Pixel> Plane<'a, P> {
         if count > 0.0 { sum / count } else { 0.0 }
     }
 }
+
+/// The same plane of two images.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair<'a, P> {
+    pub(crate) x: Plane<'a, P>,
+    pub(crate) y: Plane<'a, P>,
+}
+
+/// A pair as the kernels see it.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a, T> {
+    pub(super) x: &'a dyn Source<T>,
+    pub(super) y: &'a dyn Source<T>,
+}
+
+impl<'a, P: Pixel> From<&'a Pair<'_, P>> for Sources<'a, P::Real> {
+    fn from(pair: &'a Pair<'_, P>) -> Self {
+        Self { x: &pair.x, y: &pair.y }
+    }
+}
+
+/// Part of a dense result, written row by row.
+pub(super) trait Target<T>: Send {
+    /// Rounds `row` to what lies from `at` on.
+    fn write(&mut self, at: usize, row: &[T]);
+}
+
+impl<P: Pixel> Target<P::Real> for &mut [P] {
+    fn write(&mut self, at: usize, row: &[P::Real]) {
+        P::narrow(row, &mut self[at..at + row.len()]);
+    }
+}
+
+/// Where each of two results goes, if it is wanted.
+pub(super) type Targets<'a, T> = [Option<Box<dyn Target<T> + 'a>>; 2];

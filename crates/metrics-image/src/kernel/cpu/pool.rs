@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::plan::OddSides;
 use super::lanes::Real;
-use super::plane::{Pixel, Plane};
+use super::plane::{Source, Sources};
 
 /// How the lines of one axis meet in pairs.
 #[derive(Clone, Copy)]
@@ -83,26 +83,26 @@ impl Halving {
 
     /// Writes line `line` (slice and line of the result) of a plane, from column `columns.start` to `columns.end`.
     #[inline(always)]
-    pub(super) fn row<P: Pixel>(
+    pub(super) fn row<T: Real>(
         &self,
-        plane: &Plane<P>,
+        source: &dyn Source<T>,
         [z, y]: [usize; 2],
         columns: &Range<usize>,
-        buffers: &mut [Vec<P::Real>; 2],
-        out: &mut [P::Real],
+        buffers: &mut [Vec<T>; 2],
+        out: &mut [T],
     ) {
         let [depth, down, along] = self.axes;
-        let source = (2 * columns.start).saturating_sub(along.lead)..2 * columns.end - along.lead;
+        let read = (2 * columns.start).saturating_sub(along.lead)..2 * columns.end - along.lead;
         let [sums, buffer] = buffers;
         sums.clear();
-        sums.resize(source.len(), P::Real::default());
-        buffer.resize(source.len(), P::Real::default());
+        sums.resize(read.len(), T::default());
+        buffer.resize(read.len(), T::default());
         for z in depth.met(z).into_iter().flatten() {
             for y in down.met(y).into_iter().flatten() {
-                add(sums, plane.row(z, y, source.clone(), buffer));
+                add(sums, source.row([z, y], read.clone(), buffer));
             }
         }
-        let weight = P::Real::of(self.weight());
+        let weight = T::of(self.weight());
         let (mut sums, mut out) = (&sums[..], out);
         if 2 * columns.start < along.lead {
             out[0] = (if along.repeat { sums[0] + sums[0] } else { sums[0] }) * weight;
@@ -155,14 +155,14 @@ pub(super) struct Halves<'a, T> {
 impl<T: Real> Halves<'_, T> {
     /// Halves the part of two planes that falls to a tile.
     #[inline(always)]
-    pub(super) fn tile<P: Pixel<Real = T>>(&mut self, planes: [&Plane<P>; 2], [slices, lines, columns]: [Range<usize>; 3]) {
+    pub(super) fn tile(&mut self, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
         let [_, height, width] = self.halving.dims();
         let mut buffers = [Vec::new(), Vec::new()];
-        for (plane, out) in planes.into_iter().zip(&mut self.planes) {
+        for (source, out) in [sources.x, sources.y].into_iter().zip(&mut self.planes) {
             for z in slices.clone() {
                 for y in lines.clone() {
                     let line = (z - self.start[0]) * height + y - self.start[1];
-                    self.halving.row(plane, [z, y], &columns, &mut buffers, &mut out[line * width..][columns.clone()]);
+                    self.halving.row(source, [z, y], &columns, &mut buffers, &mut out[line * width..][columns.clone()]);
                 }
             }
         }

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::Arch;
 
 use super::border::Border;
 use super::filter::{self, BLOCK};
+use super::lanes::Real;
 use super::pixels::Rows;
-use super::plane::Pixel;
 use super::total::ErrorTotal;
 
 /// Which row of a ring holds which line.
@@ -53,11 +53,12 @@ impl Slots {
 }
 
 /// Moments of `u` and `v` along the rows of one tile.
-pub(super) struct Moments<'a, P: Pixel> {
-    rows: Rows<'a, P>,
-    taps: &'a [P::Real],
+pub(super) struct Moments<'a, T> {
+    arch: Arch,
+    rows: Rows<'a, T>,
+    taps: &'a [T],
     slots: Slots,
-    memory: &'a mut [P::Real],
+    memory: &'a mut [T],
     stride: usize,
     /// The next line to read.
     next: usize,
@@ -67,34 +68,35 @@ pub(super) struct Moments<'a, P: Pixel> {
     pub(super) errors: ErrorTotal,
 }
 
-impl<'a, P: Pixel> Moments<'a, P> {
+impl<'a, T: Real> Moments<'a, T> {
     /// Memory needed for rows of `width` (already padded).
     pub(super) fn len(width: usize, down: Border) -> usize {
         4 * width * Slots::count(down)
     }
 
     pub(super) fn new(
-        rows: Rows<'a, P>,
-        taps: &'a [P::Real],
+        arch: Arch,
+        rows: Rows<'a, T>,
+        taps: &'a [T],
         down: Border,
         width: usize,
-        memory: &'a mut [P::Real],
+        memory: &'a mut [T],
         owned: Range<usize>,
     ) -> Self {
-        Self { rows, taps, slots: Slots::new(down), memory, stride: 4 * width, next: 0, owned, counting: true, errors: ErrorTotal::default() }
+        let (slots, errors) = (Slots::new(down), ErrorTotal::default());
+        Self { arch, rows, taps, slots, memory, stride: 4 * width, next: 0, owned, counting: true, errors }
     }
 
     /// Prepares for blocks from output line `output` on.
-    #[inline(always)]
-    pub(super) fn start<S: Simd>(&mut self, simd: S, output: usize) {
+    pub(super) fn start(&mut self, output: usize) {
         self.next = self.slots.reads(output).start;
         let [u, v] = self.rows.outside();
         let out = &mut self.memory[self.slots.outside() * self.stride..][..self.stride];
-        filter::moments_along(simd, self.taps, [u, v], out);
+        filter::moments_along(self.arch, self.taps, [u, v], out);
     }
 
     /// The row of what is outside the image.
-    pub(super) fn outside(&self) -> &[P::Real] {
+    pub(super) fn outside(&self) -> &[T] {
         &self.memory[self.slots.outside() * self.stride..][..self.stride]
     }
 
@@ -104,23 +106,21 @@ impl<'a, P: Pixel> Moments<'a, P> {
     }
 
     /// Reads what the block of output lines from `output` on needs.
-    #[inline(always)]
-    pub(super) fn block<S: Simd>(&mut self, simd: S, z: usize, output: usize) -> filter::Rows<'_, P::Real> {
+    pub(super) fn block(&mut self, z: usize, output: usize) -> filter::Rows<'_, T> {
         let reads = self.slots.reads(output);
         while self.next < reads.end {
             let errors = (self.counting && self.owned.contains(&self.next)).then_some(&mut self.errors);
-            let row = self.rows.read(simd, z, self.next, errors);
+            let row = self.rows.read(z, self.next, errors);
             let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.stride];
-            filter::moments_along(simd, self.taps, row, out);
+            filter::moments_along(self.arch, self.taps, row, out);
             self.next += 1;
         }
         filter::Rows { memory: self.memory, len: self.stride, stride: self.stride, rows: self.slots.block(output) }
     }
 
     /// `u` and `v` at a line that has been read before, and where `column` is in them.
-    #[inline(always)]
-    pub(super) fn pixels<S: Simd>(&mut self, simd: S, [z, line]: [usize; 2], column: usize) -> ([&[P::Real]; 2], usize) {
+    pub(super) fn pixels(&mut self, [z, line]: [usize; 2], column: usize) -> ([&[T]; 2], usize) {
         let at = self.rows.position(column);
-        (self.rows.read(simd, z, line, None), at)
+        (self.rows.read(z, line, None), at)
     }
 }

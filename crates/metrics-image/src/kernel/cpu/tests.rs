@@ -1,6 +1,6 @@
+use super::super::plan::Padding;
 use super::naive::{Naive, means};
 use super::*;
-use super::super::plan::Padding;
 
 fn gaussian(len: usize, sigma: f64) -> Vec<f64> {
     let taps: Vec<f64> = (0..len).map(|i| (-((i as f64 - (len / 2) as f64) / sigma).powi(2) / 2.0).exp()).collect();
@@ -58,7 +58,13 @@ fn sizes() {
     for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
         for len in [1, 3, 7, 11, 15, 23] {
             let plan = plan(padding, len, 2);
-            let least = if padding == Padding::Reflect { len / 2 + 1 } else if padding == Padding::Valid { len } else { 1 };
+            let least = if padding == Padding::Reflect {
+                len / 2 + 1
+            } else if padding == Padding::Valid {
+                len
+            } else {
+                1
+            };
             for side in least..=70 {
                 check([1, side, (side * 7) % 70 + least], &plan);
                 if len == 11 {
@@ -85,9 +91,13 @@ fn check_gradient(dims: [usize; 3], plan: &Plan) {
         weights[0] * stats.ssim + if stats.contrast.is_nan() { 0.0 } else { weights[1] * stats.contrast }
     };
     let (mut dx, mut dy) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-    let both = stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [Some(&mut dx), Some(&mut dy)]).unwrap();
+    let both =
+        stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [Some(&mut dx), Some(&mut dy)]).unwrap();
     let value = stats(&[pair(&x, &y, dims)], &[1.0], plan).unwrap();
-    assert!((both[0].ssim - value[0].ssim).abs() < 1e-13 && (both[0].errors.squared - value[0].errors.squared).abs() < 1e-10);
+    assert!(
+        (both[0].ssim - value[0].ssim).abs() < 1e-13
+            && (both[0].errors.squared - value[0].errors.squared).abs() < 1e-10
+    );
     let mut next = noise(7);
     let h = 1e-5;
     for (gradient, which) in [(&dx, 0), (&dy, 1)] {
@@ -99,7 +109,10 @@ fn check_gradient(dims: [usize; 3], plan: &Plan) {
         let difference = (moved(h) - moved(-h)) / (2.0 * h);
         let slope: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt() * (x.len() as f64 / 12.0).sqrt();
-        assert!((difference - slope).abs() < 1e-6 * norm.max(1e-3), "{dims:?} {plan:?} {which}: {difference} {slope} {norm}");
+        assert!(
+            (difference - slope).abs() < 1e-6 * norm.max(1e-3),
+            "{dims:?} {plan:?} {which}: {difference} {slope} {norm}"
+        );
     }
     // One input alone, and in f32.
     let mut alone = vec![0.0; x.len()];
@@ -126,7 +139,13 @@ fn gradients() {
     for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
         for len in [1, 3, 11, 15] {
             let plan = plan(padding, len, 2);
-            let least = if padding == Padding::Reflect { len / 2 + 1 } else if padding == Padding::Valid { len } else { 1 };
+            let least = if padding == Padding::Reflect {
+                len / 2 + 1
+            } else if padding == Padding::Valid {
+                len
+            } else {
+                1
+            };
             for side in least..=70 {
                 check_gradient([1, side, (side * 7) % 70 + least], &plan);
                 if len == 11 {
@@ -185,7 +204,10 @@ fn maps_and_their_gradients() {
             let ahead = dot(&map(&moved(h), &y.data)[0], &upstream);
             let behind = dot(&map(&moved(-h), &y.data)[0], &upstream);
             let (difference, slope) = ((ahead - behind) / (2.0 * h), dot(&dx, &direction));
-            assert!((difference - slope).abs() < 1e-6 * slope.abs().max(1.0), "{dims:?} {padding:?} {difference} {slope}");
+            assert!(
+                (difference - slope).abs() < 1e-6 * slope.abs().max(1.0),
+                "{dims:?} {padding:?} {difference} {slope}"
+            );
         }
     }
 }
@@ -275,7 +297,8 @@ fn results<P: Pixel + PartialEq + std::fmt::Debug>(pairs: &[Pair<P>]) -> (Vec<Pl
     let dims = pairs[0].x.dims();
     let plan = plan(Padding::Reflect, 11, if dims[0] > 1 { 3 } else { 2 });
     let ranges = vec![1.0; pairs.len()];
-    let mut made: [Vec<P>; 4] = std::array::from_fn(|_| vec![P::default(); pairs.len() * dims.iter().product::<usize>()]);
+    let mut made: [Vec<P>; 4] =
+        std::array::from_fn(|_| vec![P::default(); pairs.len() * dims.iter().product::<usize>()]);
     let [dx, dy, ssim, contrast] = &mut made;
     let stats =
         stats_and_gradient(pairs, &ranges, &plan, &vec![[1.0, 0.5]; pairs.len()], [Some(dx), Some(dy)]).unwrap();
@@ -404,7 +427,8 @@ fn accuracy() {
     let plan = plan(Padding::Reflect, 11, 2);
     for (name, range, x, y) in cases {
         let y = if name == "ramp" { x.zip(&y, |x, noise| x + noise) } else { y };
-        let [x, y] = [x, y].map(|image| Naive { data: image.data.iter().map(|&v| f64::from(v as f32)).collect(), ..image });
+        let [x, y] =
+            [x, y].map(|image| Naive { data: image.data.iter().map(|&v| f64::from(v as f32)).collect(), ..image });
         let (xs, ys) = (narrow(&x), narrow(&y));
         let pairs = [pair(&xs, &ys, dims), pair(&xs, &xs, dims)];
         let (mut single, mut double) = (vec![0.0f32; 2 * xs.len()], vec![0.0; xs.len()]);

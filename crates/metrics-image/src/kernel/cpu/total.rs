@@ -1,6 +1,6 @@
 //! Sums in f64 of many numbers that come a register at a time.
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::lanes::{Lanes, Real};
 
@@ -14,8 +14,12 @@ pub(super) struct Total {
 }
 
 impl Total {
+    pub(super) fn value(&self) -> f64 {
+        self.lanes.iter().sum()
+    }
+
     #[inline(always)]
-    pub(super) fn add<T: Real, S: Simd>(&mut self, vector: Lanes<T, S>) {
+    fn add<T: Real, S: Simd>(&mut self, vector: Lanes<T, S>) {
         const { assert!(Lanes::<T, S>::COUNT <= MOST_LANES) };
         let vector = [vector.vector()];
         let values: &[T] = pulp::bytemuck::cast_slice(&vector);
@@ -24,14 +28,9 @@ impl Total {
         }
     }
 
-    #[inline(always)]
-    pub(super) fn add_one<T: Real>(&mut self, value: T) {
-        self.lanes[0] += value.wide();
-    }
-
     /// Adds a short row, in `T` but for its last step.
     #[inline(always)]
-    pub(super) fn add_row<T: Real, S: Simd>(&mut self, simd: S, row: &[T]) {
+    fn add_row<T: Real, S: Simd>(&mut self, simd: S, row: &[T]) {
         let mut sum = Lanes::zero(simd);
         let mut at = 0;
         while at + Lanes::<T, S>::COUNT <= row.len() {
@@ -39,13 +38,30 @@ impl Total {
             at += Lanes::<T, S>::COUNT;
         }
         self.add(sum);
-        for &value in &row[at..] {
-            self.add_one(value);
+        for value in &row[at..] {
+            self.lanes[0] += value.wide();
         }
     }
+}
 
-    pub(super) fn value(&self) -> f64 {
-        self.lanes.iter().sum()
+/// Adds a short row to each of two sums.
+pub(super) fn add_rows<T: Real>(arch: Arch, totals: &mut [Total; 2], rows: [&[T]; 2]) {
+    arch.dispatch(AddRows { totals, rows });
+}
+
+struct AddRows<'a, T> {
+    totals: &'a mut [Total; 2],
+    rows: [&'a [T]; 2],
+}
+
+impl<T: Real> WithSimd for AddRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let [first, second] = self.totals;
+        first.add_row(simd, self.rows[0]);
+        second.add_row(simd, self.rows[1]);
     }
 }
 
@@ -78,10 +94,10 @@ impl ErrorTotal {
         }
         self.squared.add(squared);
         self.absolute.add(absolute);
-        for (x, y) in x[at..].iter().zip(&y[at..]) {
-            let error = x.wide() - y.wide();
-            self.squared.add_one(error * error);
-            self.absolute.add_one(error.abs());
+        for at in at..x.len() {
+            let error = x[at].wide() - y[at].wide();
+            self.squared.lanes[0] += error * error;
+            self.absolute.lanes[0] += error.abs();
         }
     }
 

@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
-
 use super::filter::{self, BLOCK};
 use super::formula::Constants;
-use super::pixels::{Pair, Pivot, Rows};
-use super::plane::Pixel;
+use super::lanes::Real;
+use super::pixels::{Pivot, Rows};
+use super::plane::{Sources, Targets};
 use super::pool::Halves;
 use super::ring::Moments;
-use super::score::{Maps, Scores};
+use super::score::Scores;
 use super::scratch::Scratch;
 use super::total::{Errors, Total};
 use super::window::{Window, owned, tiles};
@@ -40,64 +39,60 @@ impl std::ops::AddAssign for Sums {
 }
 
 /// A pair of planes with all that is known before the walk.
-pub(super) struct Subject<'a, P: Pixel> {
-    pub(super) pair: Pair<'a, P>,
-    pub(super) window: &'a Window<P::Real>,
-    pub(super) pivot: Pivot<P::Real>,
-    pub(super) constants: Constants<P::Real>,
+pub(super) struct Subject<'a, T> {
+    pub(super) sources: Sources<'a, T>,
+    pub(super) window: &'a Window<T>,
+    pub(super) pivot: Pivot<T>,
+    pub(super) constants: Constants<T>,
 }
 
 /// What a walk makes besides sums: the task's part of it.
-pub(super) struct Made<'a, P: Pixel> {
-    pub(super) maps: Maps<'a, P>,
-    pub(super) halves: Option<Halves<'a, P::Real>>,
+pub(super) struct Made<'a, T> {
+    pub(super) maps: Targets<'a, T>,
+    pub(super) halves: Option<Halves<'a, T>>,
 }
 
 /// The sums over a band of the map.
-#[inline(always)]
-pub(super) fn band<P: Pixel, S: Simd>(
-    simd: S,
-    subject: &Subject<P>,
+pub(super) fn band<T: Real>(
+    subject: &Subject<T>,
     lines: &Range<usize>,
-    made: &mut Made<P>,
-    scratch: &mut Scratch<P::Real>,
+    made: &mut Made<T>,
+    scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
     let [_, down, along] = subject.window.borders;
     for columns in tiles(along.output) {
-        sums += tile(simd, subject, lines, columns.clone(), &mut made.maps, scratch);
+        sums += tile(subject, lines, columns.clone(), &mut made.maps, scratch);
         if let Some(halves) = &mut made.halves {
             let lines = halves.halving.share(1, lines, lines.end == down.output);
             let columns = halves.halving.share(2, &columns, columns.end == along.output);
-            halves.tile([&subject.pair.x, &subject.pair.y], [0..1, lines, columns]);
+            halves.tile(subject.sources, [0..1, lines, columns]);
         }
     }
     sums
 }
 
-#[inline(always)]
-fn tile<P: Pixel, S: Simd>(
-    simd: S,
-    subject: &Subject<P>,
+fn tile<T: Real>(
+    subject: &Subject<T>,
     lines: &Range<usize>,
     columns: Range<usize>,
-    maps: &mut Maps<P>,
-    scratch: &mut Scratch<P::Real>,
+    maps: &mut Targets<T>,
+    scratch: &mut Scratch<T>,
 ) -> Sums {
-    let Subject { pair, window, pivot, constants } = subject;
+    let Subject { sources, window, pivot, constants } = subject;
     let [_, down, along] = window.borders;
-    let width = Scratch::<P::Real>::padded(columns.len());
-    let (pixels, block) = (Rows::<P>::len(width, along), Scores::<P::Real, S>::len(width));
+    let width = Scratch::<T>::padded(columns.len());
+    let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
     let [a, b, u, v, ring, ssim, contrast] =
-        scratch.cut([pixels, pixels, pixels, pixels, Moments::<P>::len(width, down), block, block]);
-    let rows = Rows::new(*pair, *pivot, along, &columns, owned(&columns, along), [a, b, u, v]);
-    let mut moments = Moments::new(rows, &window.taps[2], down, width, ring, owned(lines, down));
+        scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, block]);
+    let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, owned(&columns, along), [a, b, u, v]);
+    let mut moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, owned(lines, down));
     let counted = [0..1, lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { simd, window, constants, columns, width, counted, losses, totals };
-    moments.start(simd, lines.start);
+    let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
+    moments.start(lines.start);
     for start in lines.clone().step_by(BLOCK) {
-        filter::across(simd, &window.taps[1], moments.block(simd, 0, start), &mut scores);
+        filter::across(window.arch, &window.taps[1], moments.block(0, start), &mut scores);
         for line in start..(start + BLOCK).min(lines.end) {
             scores.count([0, line], line - start);
             scores.write(line - start, line - lines.start, maps);

@@ -2,77 +2,81 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Arch, Simd};
 
 use super::filter::{self, BLOCK, Sink};
 use super::lanes::{Lanes, Real, groups_mut};
 use super::pixels::Rows;
-use super::plane::Pixel;
+use super::plane::Targets;
 use super::ring::{Moments, Slots};
-use super::score::{Maps, Scores};
+use super::score::Scores;
 use super::scratch::Scratch;
 use super::total::Total;
 use super::value::{Made, Subject, Sums};
 use super::window::{owned, volume_tiles};
 
 /// The sums over a band of slices of the map.
-#[inline(always)]
-pub(super) fn band<P: Pixel, S: Simd>(
-    simd: S,
-    subject: &Subject<P>,
+pub(super) fn band<T: Real>(
+    subject: &Subject<T>,
     slices: &Range<usize>,
-    made: &mut Made<P>,
-    scratch: &mut Scratch<P::Real>,
+    made: &mut Made<T>,
+    scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
     let [depth, height, width] = subject.window.map_dims();
     for [lines, columns] in volume_tiles(height, width) {
-        sums += tile(simd, subject, [slices.clone(), lines.clone(), columns.clone()], &mut made.maps, scratch);
+        sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], &mut made.maps, scratch);
         if let Some(halves) = &mut made.halves {
             let slices = halves.halving.share(0, slices, slices.end == depth);
             let lines = halves.halving.share(1, &lines, lines.end == height);
             let columns = halves.halving.share(2, &columns, columns.end == width);
-            halves.tile([&subject.pair.x, &subject.pair.y], [slices, lines, columns]);
+            halves.tile(subject.sources, [slices, lines, columns]);
         }
     }
     sums
 }
 
-#[inline(always)]
-fn tile<P: Pixel, S: Simd>(
-    simd: S,
-    subject: &Subject<P>,
+fn tile<T: Real>(
+    subject: &Subject<T>,
     [slices, lines, columns]: [Range<usize>; 3],
-    maps: &mut Maps<P>,
-    scratch: &mut Scratch<P::Real>,
+    maps: &mut Targets<T>,
+    scratch: &mut Scratch<T>,
 ) -> Sums {
-    let Subject { pair, window, pivot, constants } = subject;
+    let Subject { sources, window, pivot, constants } = subject;
     let [depth, down, along] = window.borders;
-    let width = Scratch::<P::Real>::padded(columns.len());
-    let (pixels, block) = (Rows::<P>::len(width, along), Scores::<P::Real, S>::len(width));
+    let width = Scratch::<T>::padded(columns.len());
+    let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
     let shape = Shape::new::<4>(lines.len(), width);
     let [a, b, u, v, ring, deep, ssim, contrast] = scratch.cut([
         pixels,
         pixels,
         pixels,
         pixels,
-        Moments::<P>::len(width, down),
+        Moments::<T>::len(width, down),
         shape.slice * Slots::count(depth),
         block,
         block,
     ]);
-    let rows = Rows::new(*pair, *pivot, along, &columns, owned(&columns, along), [a, b, u, v]);
-    let moments = Moments::new(rows, &window.taps[2], down, width, ring, owned(&lines, down));
-    let mut filtered =
-        Slices::new(moments, &window.taps[1], Slots::new(depth), shape, deep, lines.clone(), owned(&slices, depth));
+    let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, owned(&columns, along), [a, b, u, v]);
+    let moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, owned(&lines, down));
+    let mut filtered = Slices::new(
+        window.arch,
+        moments,
+        &window.taps[1],
+        Slots::new(depth),
+        shape,
+        deep,
+        lines.clone(),
+        owned(&slices, depth),
+    );
     let counted = [slices.clone(), lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { simd, window, constants, columns, width, counted, losses, totals };
-    filtered.start(simd, slices.start);
+    let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
+    filtered.start(slices.start);
     for start in slices.clone().step_by(BLOCK) {
-        filtered.need(simd, start);
+        filtered.need(start);
         for line in lines.clone() {
-            filter::across(simd, &window.taps[0], filtered.rows(start, line), &mut scores);
+            filter::across(window.arch, &window.taps[0], filtered.rows(start, line), &mut scores);
             for z in start..(start + BLOCK).min(slices.end) {
                 scores.count([z, line], z - start);
                 scores.write(z - start, (z - slices.start) * down.output + line, maps);
@@ -98,12 +102,13 @@ impl Shape {
 }
 
 /// Slices of moments of one tile, filtered along and down.
-pub(super) struct Slices<'a, P: Pixel> {
-    pub(super) moments: Moments<'a, P>,
-    taps: &'a [P::Real],
+pub(super) struct Slices<'a, T> {
+    arch: Arch,
+    pub(super) moments: Moments<'a, T>,
+    taps: &'a [T],
     slots: Slots,
     shape: Shape,
-    memory: &'a mut [P::Real],
+    memory: &'a mut [T],
     lines: Range<usize>,
     /// The slices whose pixels count into the errors.
     owned: Range<usize>,
@@ -111,24 +116,24 @@ pub(super) struct Slices<'a, P: Pixel> {
     next: usize,
 }
 
-impl<'a, P: Pixel> Slices<'a, P> {
+impl<'a, T: Real> Slices<'a, T> {
     pub(super) fn new(
-        moments: Moments<'a, P>,
-        taps: &'a [P::Real],
+        arch: Arch,
+        moments: Moments<'a, T>,
+        taps: &'a [T],
         slots: Slots,
         shape: Shape,
-        memory: &'a mut [P::Real],
+        memory: &'a mut [T],
         lines: Range<usize>,
         owned: Range<usize>,
     ) -> Self {
-        Self { moments, taps, slots, shape, memory, lines, owned, next: 0 }
+        Self { arch, moments, taps, slots, shape, memory, lines, owned, next: 0 }
     }
 
     /// Prepares for blocks of slices from output slice `z` on.
-    #[inline(always)]
-    pub(super) fn start<S: Simd>(&mut self, simd: S, z: usize) {
+    pub(super) fn start(&mut self, z: usize) {
         self.next = self.slots.reads(z).start;
-        self.moments.start(simd, self.lines.start);
+        self.moments.start(self.lines.start);
         let outside = &mut self.memory[self.slots.outside() * self.shape.slice..][..self.shape.slice];
         for row in outside.chunks_exact_mut(self.shape.row) {
             row.copy_from_slice(self.moments.outside());
@@ -136,25 +141,23 @@ impl<'a, P: Pixel> Slices<'a, P> {
     }
 
     /// Reads what the block of output slices from `z` on needs.
-    #[inline(always)]
-    pub(super) fn need<S: Simd>(&mut self, simd: S, z: usize) {
+    pub(super) fn need(&mut self, z: usize) {
         while self.next < self.slots.reads(z).end {
             let start = self.slots.row(self.next) * self.shape.slice;
             self.moments.count_errors(self.owned.contains(&self.next));
-            self.moments.start(simd, self.lines.start);
+            self.moments.start(self.lines.start);
             for line in self.lines.clone().step_by(BLOCK) {
                 let start = start + (line - self.lines.start) * self.shape.row;
                 let memory = &mut self.memory[start..][..BLOCK * self.shape.row];
                 let mut store = Store { memory, stride: self.shape.row, row: self.shape.row };
-                filter::across::<_, _, 4>(simd, self.taps, self.moments.block(simd, self.next, line), &mut store);
+                filter::across::<_, 4>(self.arch, self.taps, self.moments.block(self.next, line), &mut store);
             }
             self.next += 1;
         }
     }
 
     /// Line `line` of the slices that the block of output slices from `z` on is made of.
-    #[inline(always)]
-    pub(super) fn rows(&mut self, z: usize, line: usize) -> filter::Rows<'_, P::Real> {
+    pub(super) fn rows(&mut self, z: usize, line: usize) -> filter::Rows<'_, T> {
         let memory = &self.memory[(line - self.lines.start) * self.shape.row..];
         filter::Rows { memory, len: self.shape.row, stride: self.shape.slice, rows: self.slots.block(z) }
     }
@@ -167,9 +170,9 @@ pub(super) struct Store<'a, T> {
     pub(super) row: usize,
 }
 
-impl<T: Real, S: Simd, const F: usize> Sink<T, S, F> for Store<'_, T> {
+impl<T: Real, const F: usize> Sink<T, F> for Store<'_, T> {
     #[inline(always)]
-    fn put(&mut self, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
+    fn put<S: Simd>(&mut self, _: S, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
         let row = &mut self.memory[line * self.stride..][..self.row];
         groups_mut::<T, S, F>(row)[at / Lanes::<T, S>::COUNT] = filter::vectors(fields);
     }

@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
-
-use super::back::{Back, Outputs};
+use super::back::Back;
 use super::border::Border;
 use super::derivatives::{Derive, Goal, Wanted};
 use super::filter::{self, BLOCK};
+use super::lanes::Real;
 use super::pixels::Rows;
-use super::plane::Pixel;
+use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
@@ -19,60 +18,51 @@ use super::volume::{Shape, Slices, Store};
 use super::window::{clamp, volume_tiles};
 
 /// The sums over a band of slices, and the gradient by their voxels.
-#[inline(always)]
-pub(super) fn band<P: Pixel, S: Simd>(
-    simd: S,
-    subject: &Subject<P>,
-    goal: Goal<P>,
+pub(super) fn band<T: Real>(
+    subject: &Subject<T>,
+    goal: Goal<T>,
     slices: &Range<usize>,
-    outputs: &mut Outputs<P>,
-    scratch: &mut Scratch<P::Real>,
+    outputs: &mut Targets<T>,
+    scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
     let [_, down, along] = subject.window.borders;
     for [lines, columns] in volume_tiles(down.input, along.input) {
         let tile = Tile { subject, goal, slices, lines, columns };
         sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<S, 4>(simd, Wanted::Both, outputs, scratch),
-            [_, None] => tile.walk::<S, 3>(simd, Wanted::X, outputs, scratch),
-            [None, _] => tile.walk::<S, 3>(simd, Wanted::Y, outputs, scratch),
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, scratch),
         };
     }
     sums
 }
 
 /// A run of slices, lines and columns of the gradient.
-struct Tile<'a, 'p, P: Pixel> {
-    subject: &'a Subject<'p, P>,
-    goal: Goal<'a, P>,
+struct Tile<'a, 'p, T> {
+    subject: &'a Subject<'p, T>,
+    goal: Goal<'a, T>,
     slices: &'a Range<usize>,
     lines: Range<usize>,
     columns: Range<usize>,
 }
 
-impl<P: Pixel> Tile<'_, '_, P> {
-    #[inline(always)]
-    fn walk<S: Simd, const F: usize>(
-        &self,
-        simd: S,
-        wanted: Wanted,
-        outputs: &mut Outputs<P>,
-        scratch: &mut Scratch<P::Real>,
-    ) -> Sums {
-        let Subject { pair, window, pivot, constants } = self.subject;
+impl<T: Real> Tile<'_, '_, T> {
+    fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
+        let Subject { sources, window, pivot, constants } = self.subject;
         let [depth, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let lines = down.adjoint().reads(self.lines.clone());
         let columns = along.adjoint().reads(self.columns.clone());
-        let width = Scratch::<P::Real>::padded(columns.len());
-        let (pixels, block) = (Rows::<P>::len(width, along), Scores::<P::Real, S>::len(width));
+        let width = Scratch::<T>::padded(columns.len());
+        let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
         let (shape, back_shape) = (Shape::new::<4>(lines.len(), width), Shape::new::<F>(lines.len() + 1, width));
         let [a, b, u, v, ring, deep, derivatives, slab, w0, w1, l0, l1, back] = scratch.cut([
             pixels,
             pixels,
             pixels,
             pixels,
-            Moments::<P>::len(width, down),
+            Moments::<T>::len(width, down),
             shape.slice * Slots::count(depth),
             back_shape.slice * Slots::count(depth.adjoint()),
             back_shape.slice * BLOCK,
@@ -80,38 +70,45 @@ impl<P: Pixel> Tile<'_, '_, P> {
             block,
             block,
             block,
-            Back::<P::Real>::len(width, along, F),
+            Back::<T>::len(width, along, F),
         ]);
-        let rows = Rows::new(*pair, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
+        let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
         let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
-        let counted = [
-            clamp(self.slices, depth.output),
-            clamp(&self.lines, down.output),
-            clamp(&self.columns, along.output),
-        ];
+        let counted =
+            [clamp(self.slices, depth.output), clamp(&self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
-        let scores = Scores { simd, window, constants, columns, width, counted, losses, totals };
+        let scores = Scores { window, constants, columns, width, counted, losses, totals };
         let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
-        let derive = Derive::<P, S, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
-        let moments = Moments::new(rows, &window.taps[2], down, width, ring, self.lines.clone());
-        let moments =
-            Slices::new(moments, &window.taps[1], Slots::new(depth), shape, deep, lines.clone(), self.slices.clone());
+        let derive =
+            Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
+        let moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, self.lines.clone());
+        let moments = Slices::new(
+            window.arch,
+            moments,
+            &window.taps[1],
+            Slots::new(depth),
+            shape,
+            deep,
+            lines.clone(),
+            self.slices.clone(),
+        );
         let slots = Slots::new(depth.adjoint());
         let mut derivatives = Derivatives { derive, moments, slots, shape: back_shape, lines: lines.clone(), next: 0 };
-        derivatives.start(simd, self.slices.start);
+        derivatives.start(self.slices.start);
         let mut read = vec![0; down.taps() + BLOCK - 1];
         for start in self.slices.clone().step_by(BLOCK) {
-            derivatives.need(simd, start);
-            derivatives.across(simd, start, slab);
+            derivatives.need(start);
+            derivatives.across(start, slab);
             for z in start..(start + BLOCK).min(self.slices.end) {
                 let slice = &slab[(z - start) * back_shape.slice..][..back_shape.slice];
                 for line in self.lines.clone().step_by(BLOCK) {
                     rows_of_block(down.adjoint(), line, &lines, &mut read);
-                    let input = filter::Rows { memory: slice, len: back_shape.row, stride: back_shape.row, rows: &read };
-                    filter::across::<_, _, F>(simd, &window.taps[1], input, &mut back);
+                    let input =
+                        filter::Rows { memory: slice, len: back_shape.row, stride: back_shape.row, rows: &read };
+                    filter::across::<_, F>(window.arch, &window.taps[1], input, &mut back);
                     for y in line..(line + BLOCK).min(self.lines.end) {
-                        let (pixels, at) = derivatives.moments.moments.pixels(simd, [z, y], self.columns.start);
-                        back.finish::<S, F>(simd, y - line, pixels, at);
+                        let (pixels, at) = derivatives.moments.moments.pixels([z, y], self.columns.start);
+                        back.finish::<F>(y - line, pixels, at);
                         back.write([z, y], (z - self.slices.start) * down.input + y, outputs);
                     }
                 }
@@ -131,9 +128,9 @@ fn rows_of_block(border: Border, output: usize, lines: &Range<usize>, rows: &mut
 }
 
 /// Slices of derivatives waiting to be filtered back across depth.
-struct Derivatives<'a, P: Pixel, S: Simd, const F: usize> {
-    derive: Derive<'a, P, S, F>,
-    moments: Slices<'a, P>,
+struct Derivatives<'a, T, const F: usize> {
+    derive: Derive<'a, T, F>,
+    moments: Slices<'a, T>,
     slots: Slots,
     shape: Shape,
     /// Lines of the map.
@@ -142,29 +139,26 @@ struct Derivatives<'a, P: Pixel, S: Simd, const F: usize> {
     next: usize,
 }
 
-impl<P: Pixel, S: Simd, const F: usize> Derivatives<'_, P, S, F> {
+impl<T: Real, const F: usize> Derivatives<'_, T, F> {
     /// Prepares for blocks of gradient slices from `z` on.
-    #[inline(always)]
-    fn start(&mut self, simd: S, z: usize) {
+    fn start(&mut self, z: usize) {
         self.next = self.slots.reads(z).start;
-        self.moments.start(simd, self.next);
+        self.moments.start(self.next);
     }
 
     /// Makes the derivatives that the block of gradient slices from `z` on depends on.
-    #[inline(always)]
-    fn need(&mut self, simd: S, z: usize) {
+    fn need(&mut self, z: usize) {
         while self.next < self.slots.reads(z).end {
-            self.moments.need(simd, self.next);
+            self.moments.need(self.next);
             for line in self.lines.clone() {
-                self.make(simd, line);
+                self.make(line);
             }
             self.next += BLOCK;
         }
     }
 
     /// The derivatives at line `line` of the next block of slices of the map.
-    #[inline(always)]
-    fn make(&mut self, simd: S, line: usize) {
+    fn make(&mut self, line: usize) {
         let window = self.derive.scores.window;
         let slices = self.next..(self.next + BLOCK).min(window.borders[0].output);
         self.derive.starts = [None; BLOCK];
@@ -173,22 +167,21 @@ impl<P: Pixel, S: Simd, const F: usize> Derivatives<'_, P, S, F> {
             let start = self.slots.row(z) * self.shape.slice + (line - self.lines.start) * self.shape.row;
             self.derive.starts[z - self.next] = Some(start);
         }
-        filter::across(simd, &window.taps[0], self.moments.rows(self.next, line), &mut self.derive);
+        filter::across(window.arch, &window.taps[0], self.moments.rows(self.next, line), &mut self.derive);
         for z in slices {
             self.derive.scores.count([z, line], z - self.next);
         }
     }
 
     /// Filters across depth, into `BLOCK` slices.
-    #[inline(always)]
-    fn across(&mut self, simd: S, z: usize, slab: &mut [P::Real]) {
+    fn across(&mut self, z: usize, slab: &mut [T]) {
         let taps = &self.derive.scores.window.taps[0];
         for line in 0..self.lines.len() {
             let Shape { row, slice } = self.shape;
             let memory = &self.derive.memory[line * row..];
             let input = filter::Rows { memory, len: row, stride: slice, rows: self.slots.block(z) };
             let mut store = Store { memory: &mut slab[line * row..], stride: slice, row };
-            filter::across::<_, _, F>(simd, taps, input, &mut store);
+            filter::across::<_, F>(self.derive.scores.window.arch, taps, input, &mut store);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use pulp::Arch;
+
 use super::super::plan::{Padding, Plan};
 use super::border::{Border, runs};
 use super::filter::BLOCK;
@@ -18,6 +20,8 @@ const VOLUME_BAND: usize = 32;
 
 /// Taps and borders along depth, height and width; in two dimensions depth has one tap.
 pub(super) struct Window<T> {
+    /// The instruction set to use.
+    pub(super) arch: Arch,
     pub(super) taps: [Vec<T>; 3],
     pub(super) borders: [Border; 3],
     /// Lines at either end of the map that the mean of the contrast leaves out.
@@ -50,7 +54,12 @@ impl<T: Real> Window<T> {
             Padding::Valid => [0; 3],
             Padding::Reflect | Padding::Zero => all.map(|taps| taps.len() / 2),
         };
-        Some(Self { taps: all.map(|taps| taps.iter().map(|&tap| T::of(tap)).collect()), borders, crop })
+        Some(Self {
+            arch: Arch::new(),
+            taps: all.map(|taps| taps.iter().map(|&tap| T::of(tap)).collect()),
+            borders,
+            crop,
+        })
     }
 
     pub(super) fn map_dims(&self) -> [usize; 3] {
@@ -71,8 +80,13 @@ impl<T: Real> Window<T> {
     }
 
     /// Applies the factors of a mirrored border to part of line `y` of slice `z`; see [`Border::fold`].
-    #[inline(always)]
-    pub(super) fn fold(&self, [z, y]: [usize; 2], columns: &Range<usize>, row: &mut [T], apply: impl Fn(f64, f64) -> f64) {
+    pub(super) fn fold(
+        &self,
+        [z, y]: [usize; 2],
+        columns: &Range<usize>,
+        row: &mut [T],
+        apply: impl Fn(f64, f64) -> f64,
+    ) {
         let [depth, down, along] = self.borders;
         let scale = |value: &mut T, factor: f64| *value = T::of(apply(value.wide(), factor));
         let factor = depth.fold(z) * down.fold(y);

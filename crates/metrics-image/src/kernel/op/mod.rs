@@ -23,6 +23,11 @@ use crate::pair::Pair;
 pub(super) struct Fused;
 
 impl Kernel for Fused {
+    #[cfg(test)]
+    fn name(&self) -> &'static str {
+        "fused"
+    }
+
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
         // A map has the precision it is computed in, which half types and integers lack.
         let pair = pair.to_float()?;

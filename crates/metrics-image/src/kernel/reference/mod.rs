@@ -18,6 +18,11 @@ pub(super) use ssim::mean_pool;
 pub(super) struct Reference;
 
 impl Kernel for Reference {
+    #[cfg(test)]
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
         ssim::map(&pair.to_float()?, plan, score)
     }

@@ -1,0 +1,338 @@
+//! What every family of kernels must pass: the answers of the reference in f64, whatever the dtype, the size and the strides.
+//!
+//! The reference itself is held to other libraries and to finite differences in the workspace tests, and the fused kernels have a
+//! second, still more naive oracle of their own.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use proptest::prelude::*;
+
+use super::op::Fused;
+use super::reference::Reference;
+use super::{Kernel, OddSides, Padding, PixelError, Score};
+use crate::config::Input;
+use crate::pair::{Pair, Spread};
+use crate::{DataRange, SsimConfig};
+
+const KERNELS: [&dyn Kernel; 2] = [&Reference, &Fused];
+const DTYPES: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8];
+const SCORES: [Score; 2] = [Score::Ssim, Score::Contrast];
+
+/// The project's promise for f32; rounding of values near 1 is 6e-8.
+const F32_VALUE: f64 = 1e-6;
+/// Between two orders of the same f64 operations.
+const F64_VALUE: f64 = 1e-11;
+/// The project's promise for gradients in f32, relative L2; half types also round what they store, to 2^-8 at worst.
+const GRADIENT: [(DType, f64); 4] =
+    [(DType::F64, 1e-10), (DType::F32, 1e-5), (DType::F16, 1.0 / 1024.0), (DType::BF16, 1.0 / 128.0)];
+
+fn image(shape: &[usize], seed: u64, dtype: DType) -> Result<Tensor> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let width = shape[shape.len() - 1];
+    let pixels: Vec<f64> = (0..shape.iter().product())
+        .map(|at: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let wave = ((at % width) as f64 / 4.0 + seed as f64).sin() * ((at / width) as f64 / 6.0).cos();
+            128.0 + 70.0 * wave + 50.0 * ((state >> 11) as f64 / (1u64 << 53) as f64)
+        })
+        .collect();
+    Tensor::from_vec(pixels, shape, &Device::Cpu)?.round()?.to_dtype(dtype)
+}
+
+fn pair(pred: &Tensor, target: &Tensor, range: DataRange) -> Result<Pair> {
+    Ok(Pair::new("suite", &Input::new(range), Spread::Larger, pred, target)?)
+}
+
+/// The pair itself, and the same pixels in f64 for the oracle.
+fn pairs(shape: &[usize], dtype: DType) -> Result<[Pair; 2]> {
+    let (x, y) = (image(shape, 1, dtype)?, image(shape, 2, dtype)?);
+    let wide = |image: &Tensor| image.to_dtype(DType::F64);
+    Ok([pair(&x, &y, 255.0.into())?, pair(&wide(&x)?, &wide(&y)?, 255.0.into())?])
+}
+
+fn list(x: &Tensor) -> Result<Vec<f64>> {
+    x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
+}
+
+#[track_caller]
+fn assert_near(got: &Tensor, want: &Tensor, tolerance: f64, what: &str) {
+    assert_eq!(got.dims(), want.dims(), "{what}");
+    for (got, want) in list(got).unwrap().into_iter().zip(list(want).unwrap()) {
+        assert!((got - want).abs() <= tolerance || (got.is_nan() && want.is_nan()), "{what}: {got} instead of {want}");
+    }
+}
+
+fn tolerance(dtype: DType) -> f64 {
+    if dtype == DType::F64 { F64_VALUE } else { F32_VALUE }
+}
+
+/// Everything a kernel computes, against the oracle.
+fn check(kernel: &dyn Kernel, shape: &[usize], dtype: DType, config: &SsimConfig) -> Result<()> {
+    let [pair, oracle] = pairs(shape, dtype)?;
+    let plan = config.plan("suite", shape.len() - 2)?;
+    let fits = shape[2..].iter().zip(&plan.taps).all(|(&side, taps)| side >= taps.len());
+    for score in SCORES.into_iter().filter(|score| fits || *score == Score::Ssim) {
+        let what = format!("{} {score:?} of {shape:?} in {dtype:?} by {plan:?}", kernel.name());
+        let want = Reference.means(&oracle, &plan, score)?;
+        assert_near(&kernel.means(&pair, &plan, score)?, &want, tolerance(dtype), &what);
+        let want = Reference.map(&oracle, &plan, score)?;
+        // A single pixel of a map has the rounding of its own moments, not the mean of many.
+        assert_near(&kernel.map(&pair, &plan, score)?, &want, 20.0 * tolerance(dtype), &what);
+    }
+    Ok(())
+}
+
+fn plans(axes: usize) -> Vec<SsimConfig> {
+    let base = || SsimConfig::new(255.0);
+    let mut plans =
+        vec![base(), base().padding(Padding::Zero), base().padding(Padding::Valid), SsimConfig::skimage(255.0)];
+    plans.extend([1, 3, 5, 23].map(|size| base().window(size)));
+    plans.push(base().sigma(if axes == 2 { vec![1.0, 2.0] } else { vec![0.5, 1.0, 1.5] }));
+    plans
+}
+
+#[test]
+fn values_of_every_dtype_and_plan() -> Result<()> {
+    for kernel in KERNELS {
+        for dtype in DTYPES {
+            for config in plans(2) {
+                check(kernel, &[2, 3, 25, 34], dtype, &config)?;
+            }
+            for config in plans(3).into_iter().filter(|config| config != &SsimConfig::new(255.0).window(23)) {
+                check(kernel, &[1, 2, 12, 13, 18], dtype, &config)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn values_of_every_size() -> Result<()> {
+    for kernel in KERNELS {
+        for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+            let config = SsimConfig::new(255.0).padding(padding);
+            for side in 11..=70 {
+                check(kernel, &[1, 1, side, 81 - side], DType::F32, &config)?;
+            }
+        }
+        check(kernel, &[1, 1, 150, 420], DType::F32, &SsimConfig::new(255.0))?;
+    }
+    Ok(())
+}
+
+type Value<'a> = dyn Fn(&dyn Kernel, &Pair) -> metrics_core::Result<Tensor> + 'a;
+
+/// The gradients by both images, of the sum of `value` weighted unevenly.
+fn gradients(kernel: &dyn Kernel, oracle: &Tensor, other: &Tensor, dtype: DType, value: &Value) -> Result<[Tensor; 2]> {
+    let (x, y) = (Var::from_tensor(&oracle.to_dtype(dtype)?)?, Var::from_tensor(&other.to_dtype(dtype)?)?);
+    let value = value(kernel, &pair(&x, &y, 255.0.into())?)?;
+    let weights: Vec<f64> = (0..value.elem_count()).map(|i| 1.0 + (i % 5) as f64).collect();
+    let weights = Tensor::from_vec(weights, value.shape(), &Device::Cpu)?.to_dtype(value.dtype())?;
+    let store = (value * weights)?.sum_all()?.backward()?;
+    let get = |var: &Var| store.get(var).cloned().ok_or_else(|| candle_core::Error::msg("no gradient"));
+    Ok([get(&x)?, get(&y)?])
+}
+
+fn check_gradients(what: &str, shape: &[usize], value: &Value) -> Result<()> {
+    check_gradients_in(&GRADIENT, what, shape, value)
+}
+
+fn check_gradients_in(dtypes: &[(DType, f64)], what: &str, shape: &[usize], value: &Value) -> Result<()> {
+    let (x, y) = (image(shape, 1, DType::F64)?, image(shape, 2, DType::F64)?);
+    let want = gradients(&Reference, &x, &y, DType::F64, value)?;
+    for kernel in KERNELS {
+        for &(dtype, tolerance) in dtypes {
+            for (got, want) in gradients(kernel, &x, &y, dtype, value)?.iter().zip(&want) {
+                assert_eq!((got.dims(), got.dtype()), (shape, dtype));
+                let (got, want) = (list(got)?, list(want)?);
+                let norm: f64 = want.iter().map(|g| g * g).sum();
+                let error: f64 = got.iter().zip(&want).map(|(a, b)| (a - b).powi(2)).sum();
+                assert!(
+                    error <= tolerance.powi(2) * norm,
+                    "{what} by {}: {dtype:?} is off by {:e}",
+                    kernel.name(),
+                    (error / norm).sqrt()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_every_dtype_and_plan() -> Result<()> {
+    for (shape, axes) in [(&[2, 2, 25, 34][..], 2), (&[1, 2, 12, 13, 18], 3)] {
+        for config in plans(axes) {
+            let plan = config.plan("suite", axes)?;
+            let fits = shape[2..].iter().zip(&plan.taps).all(|(&side, taps)| side >= taps.len());
+            // Under one tap the variance is 0 and so is its gradient, but as the difference of terms hundreds of times larger
+            // than the gradient of the luminance that is left: only f64 has digits to spare. Of the contrast nothing is left.
+            let one_tap = plan.taps.iter().all(|taps| taps.len() == 1);
+            let dtypes = if one_tap { &GRADIENT[..1] } else { &GRADIENT[..] };
+            for score in SCORES.into_iter().filter(|score| fits && !(one_tap && *score == Score::Contrast)) {
+                let what = format!("{score:?} of {shape:?} by {plan:?}");
+                check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.means(pair, &plan, score))?;
+                check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.map(pair, &plan, score))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn scales_and_their_gradients() -> Result<()> {
+    let config = SsimConfig::new(255.0).window(5);
+    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
+        for shape in [&[2, 2, 41, 43][..], &[1, 1, 40, 43], &[1, 2, 21, 22, 23]] {
+            let plan = config.plan("suite", shape.len() - 2)?;
+            for dtype in DTYPES {
+                let [pair, oracle] = pairs(shape, dtype)?;
+                let want = Reference.scales(&oracle, &plan, 3, odd_sides)?;
+                for kernel in KERNELS {
+                    let what = format!("{} {odd_sides:?} {shape:?} in {dtype:?}", kernel.name());
+                    assert_near(&kernel.scales(&pair, &plan, 3, odd_sides)?, &want, tolerance(dtype), &what);
+                }
+            }
+            let what = format!("{odd_sides:?} {shape:?}");
+            check_gradients(&what, shape, &|kernel, pair| kernel.scales(pair, &plan, 3, odd_sides))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn errors_and_their_gradients() -> Result<()> {
+    for error in [PixelError::Squared, PixelError::Absolute] {
+        for shape in [&[3, 2, 17, 19][..], &[2, 1, 5, 6, 7], &[1, 1, 1, 1]] {
+            for dtype in DTYPES {
+                let [pair, oracle] = pairs(shape, dtype)?;
+                let want = Reference.errors(&oracle, error)?;
+                for kernel in KERNELS {
+                    // Differences of 8-bit numbers and their squares are exact; only long f32 sums round.
+                    let tolerance = 1e-7 * list(&want)?.into_iter().fold(0.0, f64::max);
+                    assert_near(&kernel.errors(&pair, error)?, &want, tolerance, kernel.name());
+                }
+            }
+            check_gradients(&format!("{error:?}"), shape, &|kernel, pair| kernel.errors(pair, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Views of one tensor's pixels with other strides, and the same pixels laid out densely.
+fn views() -> Result<Vec<Tensor>> {
+    let base = image(&[3, 4, 30, 40], 3, DType::F32)?;
+    Ok(vec![
+        base.narrow(0, 1, 2)?.narrow(1, 1, 2)?.narrow(2, 3, 21)?.narrow(3, 5, 27)?,
+        base.transpose(2, 3)?,
+        base.permute((1, 3, 0, 2))?.narrow(2, 0, 1)?.broadcast_as((4, 40, 24, 30))?.narrow(1, 0, 2)?,
+        base.narrow(3, 2, 1)?.broadcast_as((3, 4, 30, 20))?,
+        base.narrow(1, 0, 1)?.broadcast_as((3, 4, 30, 40))?,
+    ])
+}
+
+#[test]
+fn views_score_as_their_copies() -> Result<()> {
+    let plan = SsimConfig::new(255.0).plan("suite", 2)?;
+    for kernel in KERNELS {
+        for x in views()? {
+            let y = image(x.dims(), 4, DType::F32)?;
+            let copy = x.force_contiguous()?;
+            for (a, b) in [(&x, &y), (&y, &x)] {
+                let dense = |t: &Tensor| if t.id() == x.id() { copy.clone() } else { t.clone() };
+                let (view, dense) = (pair(a, b, 255.0.into())?, pair(&dense(a), &dense(b), 255.0.into())?);
+                for score in SCORES {
+                    assert_eq!(list(&kernel.means(&view, &plan, score)?)?, list(&kernel.means(&dense, &plan, score)?)?);
+                    assert_eq!(list(&kernel.map(&view, &plan, score)?)?, list(&kernel.map(&dense, &plan, score)?)?);
+                }
+                let error = PixelError::Squared;
+                assert_eq!(list(&kernel.errors(&view, error)?)?, list(&kernel.errors(&dense, error)?)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Scores, map and gradient by the fused kernels.
+fn fused_bits(x: &Tensor, y: &Tensor) -> Result<Vec<f64>> {
+    let plan = SsimConfig::new(255.0).plan("suite", 2)?;
+    let (x, y) = (Var::from_tensor(x)?, Var::from_tensor(y)?);
+    let pair = pair(&x, &y, 255.0.into())?;
+    let means = Fused.means(&pair, &plan, Score::Ssim)?;
+    let gradient = means.backward()?.remove(&x).ok_or_else(|| candle_core::Error::msg("no gradient"))?;
+    let scales = Fused.scales(&pair, &plan, 2, OddSides::Drop)?.permute((1, 2, 0))?;
+    let all = [means, scales.contiguous()?, Fused.errors(&pair, PixelError::Absolute)?, gradient];
+    Ok(all.iter().map(list).collect::<Result<Vec<_>>>()?.concat())
+}
+
+#[test]
+fn same_bits_on_any_number_of_threads() -> Result<()> {
+    let (x, y) = (image(&[2, 3, 300, 421], 1, DType::F32)?, image(&[2, 3, 300, 421], 2, DType::F32)?);
+    let on = |threads: usize| -> Result<Vec<f64>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(candle_core::Error::wrap)?;
+        pool.install(|| fused_bits(&x, &y))
+    };
+    let one = on(1)?;
+    assert!(one == on(2)? && one == on(5)?);
+    Ok(())
+}
+
+#[test]
+fn same_bits_alone_and_in_a_batch() -> Result<()> {
+    let (x, y) = (image(&[3, 2, 60, 47], 1, DType::F32)?, image(&[3, 2, 60, 47], 2, DType::F32)?);
+    let plan = SsimConfig::new(255.0).plan("suite", 2)?;
+    let batch = Fused.means(&pair(&x, &y, 255.0.into())?, &plan, Score::Ssim)?;
+    for i in 0..3 {
+        let alone =
+            pair(&x.narrow(0, i, 1)?.force_contiguous()?, &y.narrow(0, i, 1)?.force_contiguous()?, 255.0.into())?;
+        assert_eq!(list(&Fused.means(&alone, &plan, Score::Ssim)?)?, list(&batch.narrow(0, i, 1)?)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_door() -> Result<()> {
+    // On the CPU every dtype, border, window and rank has a fused kernel; other devices have the reference.
+    for dtype in DTYPES {
+        for shape in [&[1, 1, 16, 16][..], &[1, 1, 8, 8, 8]] {
+            assert_eq!(super::of(&pairs(shape, dtype)?[0]).name(), "fused");
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn laws(height in 11usize..48, width in 11usize..80, seed in 1u64..1000, border in 0usize..3, offset in -500i32..500) {
+        let padding = [Padding::Reflect, Padding::Zero, Padding::Valid][border];
+        let plan = SsimConfig::new(255.0).padding(padding).plan("suite", 2).unwrap();
+        let shape = [2, 1, height, width];
+        let (x, y) = (image(&shape, seed, DType::F32).unwrap(), image(&shape, seed + 1, DType::F32).unwrap());
+        for kernel in KERNELS {
+            let score = |x: &Tensor, y: &Tensor, score| {
+                list(&kernel.means(&pair(x, y, 255.0.into()).unwrap(), &plan, score).unwrap()).unwrap()
+            };
+            let ssim = score(&x, &y, Score::Ssim);
+            prop_assert!(ssim.iter().all(|s| (-1.0..=1.0).contains(s)), "{:?}", ssim);
+            for (a, b) in ssim.iter().zip(score(&y, &x, Score::Ssim)) {
+                prop_assert!((a - b).abs() <= 1e-7, "not symmetric: {} and {}", a, b);
+            }
+            // Candle's mean multiplies by a rounded 1 / n.
+            prop_assert!(score(&x, &x, Score::Ssim).iter().all(|s| (s - 1.0).abs() <= 2.0 * f64::EPSILON));
+            let flipped = Tensor::cat(&[x.narrow(0, 1, 1).unwrap(), x.narrow(0, 0, 1).unwrap()], 0).unwrap();
+            let flipped_target = Tensor::cat(&[y.narrow(0, 1, 1).unwrap(), y.narrow(0, 0, 1).unwrap()], 0).unwrap();
+            let permuted = score(&flipped, &flipped_target, Score::Ssim);
+            prop_assert!((permuted[0] - ssim[1]).abs() <= 1e-7 && (permuted[1] - ssim[0]).abs() <= 1e-7);
+            if padding != Padding::Zero {
+                // A common offset changes no contrast; the pixels stay integers, so f32 holds them exactly.
+                let shift = |t: &Tensor| (t + f64::from(offset)).unwrap();
+                for (a, b) in score(&x, &y, Score::Contrast).iter().zip(score(&shift(&x), &shift(&y), Score::Contrast)) {
+                    prop_assert!((a - b).abs() <= F32_VALUE, "{} at offset {} is {}", a, offset, b);
+                }
+            }
+        }
+    }
+}
