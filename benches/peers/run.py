@@ -1,0 +1,266 @@
+"""Times other libraries' SSIM beside this one's, in turn and in one run, and writes docs/benchmarks.md.
+
+    python benches/peers/run.py [--quick] [--python PYTHON] [--machine WORDS]
+
+Makes a virtual environment from requirements.txt, unless it is given the Python of one, and builds both Rust sides. Every side is a
+process that holds the images and answers on standard input and output, so that no start-up is timed; clock.rs says what a turn is.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+REQUIREMENTS = HERE / "requirements.txt"
+BURN = HERE / "burn"
+TARGET = ROOT / "target"
+THREADS = "2"
+ENVIRONMENT = os.environ | {name: THREADS for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+
+# Both sides compute in f32: moments of values near 0.5 are good to 1e-7, and the smallest denominators are near 0.1.
+SCORE_TOLERANCE = 1e-5
+
+
+@dataclass
+class Peer:
+    """A library, what is called, and how many times faster this library aims to be at 1×3×1080×1920."""
+
+    name: str
+    call: str
+    forward: float
+    backward: bool = True
+
+
+PEERS = [
+    Peer("kornia", "`kornia.metrics.ssim(pred, target, window_size=11, max_val=1.0).mean()`", 12),
+    Peer("burn", "`SsimMetric::update` of burn-train on its Flex backend", 25, backward=False),
+    Peer("scikit-image", "`structural_similarity(…, gaussian_weights=True, sigma=1.5)`, an image at a time", 30, backward=False),
+    Peer("pytorch-msssim", "`pytorch_msssim.ssim(pred, target, data_range=1.0)`", 35),
+    Peer("piq", "`piq.ssim(pred, target, data_range=1.0, downsample=False)`", 35),
+    Peer("torchmetrics", "`structural_similarity_index_measure(pred, target, data_range=1.0)`", 80),
+]
+FASTEST_BACKWARD = 35  # times faster than the fastest peer that has a gradient
+
+
+@dataclass
+class Setting:
+    shape: tuple
+    rounds: int
+    slack: float  # what targets are divided by
+
+
+FULL = [Setting((1, 3, 1080, 1920), 9, 1.0), Setting((16, 3, 256, 256), 9, 1.5)]
+QUICK = [Setting((1, 3, 96, 128), 3, 1.0), Setting((2, 3, 64, 64), 3, 1.5)]
+
+
+class Side:
+    """A process with a pair of images in memory, asked for one turn after the other."""
+
+    def __init__(self, command, images, shape):
+        command = [str(part) for part in (*command, images, *shape)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def turn(self, task, library):
+        """Seconds of a call, and the score."""
+        print(task, library, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.process.args[0]} stopped at: {task} {library}")
+        return tuple(map(float, answer.split()))
+
+
+# ---- preparing
+
+
+def make_python():
+    python = HERE / ".venv" / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
+    return python
+
+
+def build():
+    subprocess.run(["cargo", "build", "--release", "-p", "benches", "--bins"], cwd=ROOT, check=True)
+    burn = ["cargo", "build", "--release", "--locked", "--target-dir", TARGET / "burn-peer"]
+    subprocess.run(["nice", "-n", "10", *burn], cwd=BURN, check=True)
+
+
+def write_images(python, path, shape):
+    """Noise, and the same noise under other noise, as f32 in 0..1."""
+    code = """
+import sys, numpy as np
+rng, shape = np.random.Generator(np.random.PCG64(1)), tuple(map(int, sys.argv[2:]))
+target = rng.random(shape, dtype=np.float32)
+pred = np.float32(0.8) * target + np.float32(0.2) * rng.random(shape, dtype=np.float32)
+np.stack([pred, target]).astype("<f4").tofile(sys.argv[1])
+"""
+    subprocess.run([python, "-c", code, path, *map(str, shape)], check=True)
+
+
+# ---- measuring
+
+
+def measure(python, setting):
+    """For each peer and task: the medians of its turns and of ours beside them."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
+        write_images(python, images, setting.shape)
+        with (
+            Side([TARGET / "release" / "ours"], images, setting.shape) as ours,
+            Side([python, HERE / "python_peers.py"], images, setting.shape) as python_peers,
+            Side([TARGET / "burn-peer" / "release" / "burn-peer"], images, setting.shape) as burn,
+        ):
+            medians = {}
+            for peer in PEERS:
+                theirs = burn if peer.name == "burn" else python_peers
+                for task in ("forward", "backward")[: 1 + peer.backward]:
+                    medians[peer.name, task] = compare(peer.name, task, theirs, ours, setting.rounds)
+            return medians
+
+
+def compare(library, task, theirs, ours, rounds):
+    turns = [(theirs.turn(task, library), ours.turn(task, library)) for _ in range(rounds)]
+    (_, their_score), (_, our_score) = turns[0]
+    if abs(their_score - our_score) > SCORE_TOLERANCE:
+        raise SystemExit(f"{library} scores {their_score}, we {our_score}: not the same computation")
+    medians = median(their for (their, _), _ in turns), median(our for _, (our, _) in turns)
+    print(f"{library:15} {task:9} {medians[0] * 1e3:9.2f} ms, ours {medians[1] * 1e3:8.2f} ms", flush=True)
+    return medians
+
+
+def measure_ratios(quick):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "ratios.json"
+        command = [TARGET / "release" / "ratios", *["--quick"] * quick, "--json", file]
+        subprocess.run(command, env=ENVIRONMENT, check=True)
+        return json.loads(file.read_text())
+
+
+# ---- the page
+
+
+def peer_table(setting, medians):
+    lines = [
+        "| | forward | ours | times faster | aim | forward + backward | ours | times faster |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for peer in PEERS:
+        their, our = medians[peer.name, "forward"]
+        cells = [peer.name, ms(their), ms(our), f"{their / our:.1f}", f"{peer.forward / setting.slack:.0f}"]
+        if peer.backward:
+            their, our = medians[peer.name, "backward"]
+            cells += [ms(their), ms(our), f"{their / our:.1f}"]
+        else:
+            cells += ["–"] * 3
+        lines.append(f"| {' | '.join(cells)} |")
+    fastest, ours = min(times for (_, task), times in medians.items() if task == "backward")
+    lines += [
+        "",
+        f"Forward and backward, against the fastest that has a gradient: {fastest / ours:.1f} times faster"
+        f" (aim: {FASTEST_BACKWARD / setting.slack:.0f}).",
+    ]
+    return "\n".join(lines)
+
+
+def ratio_table(rows):
+    lines = ["| | aim | reached | met | times |", "|---|---:|---:|---|---|"]
+    for row in rows:
+        cells = [row["what"], row["target"], row["reached"], "yes" if row["met"] else "no", row["detail"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ms(seconds):
+    return f"{seconds * 1e3:.{0 if seconds >= 0.1 else 2 if seconds >= 1e-3 else 3}f} ms"
+
+
+def this_machine():
+    """This machine in words."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+    memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1]) / 2**20
+    return f"{os.cpu_count()} cores of an {model.removesuffix(' Processor')}, {memory:.0f} GiB of memory"
+
+
+def installed(python):
+    names = re.findall(r"^([\w-]+)==", REQUIREMENTS.read_text(), re.MULTILINE)
+    code = "import sys, importlib.metadata as m; print(*(f'{name} {m.version(name)}' for name in sys.argv[1:]), sep=', ')"
+    libraries = subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True).stdout.strip()
+    rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
+    burn = re.search(r'burn-train = .*?"=([\d.]+)"', (BURN / "Cargo.toml").read_text())[1]
+    return f"rustc {rustc}, burn-train {burn}, {libraries}"
+
+
+def page(machine, versions, ratios, results):
+    calls = "\n".join(f"- {peer.name}: {peer.call}" for peer in PEERS)
+    tables = "\n\n".join(f"### {'×'.join(map(str, s.shape))}\n\n{peer_table(s, medians)}" for s, medians in results)
+    return f"""# Benchmarks
+
+Written by `python benches/peers/run.py`, which measures all of this again (Python 3.11 or newer, a Rust toolchain; about 3 GB of
+Python packages). `cargo run --release -p benches --bin ratios` measures the second part alone, and `cargo bench -p benches` runs
+the Criterion benches.
+
+Machine: {machine}. {THREADS} threads on every side, default build flags, f32 images with values in 0..1.
+Versions: {versions}.
+
+## Beside other libraries
+
+SSIM with a Gaussian window of sigma 1.5 and 11 taps, and the gradient of `1 - ssim` to the prediction where the library has one.
+The two sides take turns in one run, each in a process of its own that holds the images; a turn is the median of as many calls as
+fit in 0.2 s after one to warm up, and the table shows the median over turns. Ours is timed with the preset that computes what the
+other library computes, and the run fails unless both scores agree to {SCORE_TOLERANCE:.5f}.
+
+What is called, on CPU tensors:
+
+{calls}
+
+scikit-image uses one thread whatever it is given; scikit-image and Burn's metric have no gradient.
+
+{tables}
+
+## Beside the memory, Candle's operations and itself
+
+Medians over turns in one run. *Squared differences* is a plain loop that sums `(x - y)²` over the same two images, *reading* one
+that sums both, each on the same threads. A *Candle composition* is the usual SSIM formula written with Candle's operations, the
+fastest of three ways to filter. Costs of a value are nanoseconds for each value of a 1×3×side×side image.
+
+{ratio_table(ratios)}
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small images and few rounds; prints the page and writes nothing")
+    parser.add_argument("--python", type=Path, help="a Python that has requirements.txt installed")
+    parser.add_argument("--machine", default=this_machine(), help="the machine in words")
+    options = parser.parse_args()
+
+    python = options.python or make_python()
+    build()
+    ratios = measure_ratios(options.quick)
+    results = [(setting, measure(python, setting)) for setting in (QUICK if options.quick else FULL)]
+    text = page(options.machine, installed(python), ratios, results)
+    if options.quick:
+        print(text)
+    else:
+        PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

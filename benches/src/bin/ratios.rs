@@ -1,0 +1,203 @@
+//! Times both sides of every target in turn, in one run, and prints how they compare: `ratios [--quick] [--json FILE]`.
+//!
+//! Runs on the threads of rayon's global pool: set `RAYON_NUM_THREADS`.
+
+use anyhow::{Result, bail};
+use benches::clock::{median, turn};
+use benches::composition::Composition;
+use benches::scene::Scene;
+use benches::{BATCH, FULL_HD, SMALL, label};
+use rayon::ThreadPoolBuilder;
+use serde::Serialize;
+
+/// Seconds of calls in a turn.
+const BUDGET: f64 = 0.05;
+
+/// What is measured: everything, or few rounds of small images to see that it runs.
+struct Settings {
+    rounds: usize,
+    slow_rounds: usize,
+    large: [usize; 4],
+    batch: [usize; 4],
+    sides: &'static [usize],
+}
+
+const FULL: Settings =
+    Settings { rounds: 15, slow_rounds: 9, large: FULL_HD, batch: BATCH, sides: &[256, 512, 1024, 2048, 4096, 8192] };
+const QUICK: Settings =
+    Settings { rounds: 3, slow_rounds: 1, large: [1, 3, 192, 256], batch: [2, 3, 64, 64], sides: &[64, 128, 256] };
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (settings, json) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (FULL, None),
+        ["--quick"] => (QUICK, None),
+        ["--json", file] => (FULL, Some(file)),
+        ["--quick", "--json", file] => (QUICK, Some(file)),
+        _ => bail!("usage: ratios [--quick] [--json FILE]"),
+    };
+    let mut rows = large(&settings)?;
+    rows.extend(batch(&settings)?);
+    rows.push(small(&settings)?);
+    rows.push(sizes(&settings)?);
+
+    println!("{} threads\n\n| | Target | Reached | Met | |\n|---|---|---|---|---|", rayon::current_num_threads());
+    for Row { what, target, reached, met, detail } in &rows {
+        println!("| {what} | {target} | {reached} | {} | {detail} |", if *met { "yes" } else { "no" });
+    }
+    if let Some(file) = json {
+        std::fs::write(file, serde_json::to_string_pretty(&rows)?)?;
+    }
+    Ok(())
+}
+
+fn large(settings: &Settings) -> Result<Vec<Row>> {
+    let scene = Scene::new(settings.large)?;
+    let size = label(settings.large);
+    let alone = ThreadPoolBuilder::new().num_threads(1).build()?;
+    let [squares, read, value, gradient, scales, psnr, value_alone, gradient_alone] = in_turn(
+        settings.rounds,
+        [
+            &|| scene.squared_difference(),
+            &|| scene.read(),
+            &|| scene.ssim(),
+            &|| scene.ssim_loss(),
+            &|| scene.ms_ssim(),
+            &|| scene.psnr(),
+            &|| alone.install(|| scene.ssim()),
+            &|| alone.install(|| scene.ssim_loss()),
+        ],
+    )?;
+    let bytes = (8 * scene.values()) as f64;
+    let speed = |seconds: f64| format!("{:.1} GB/s", bytes / seconds * 1e-9);
+    Ok(vec![
+        Row::new(format!("SSIM / squared differences, {size}"), AtMost(10.0), value / squares, versus(value, squares)),
+        composed(&scene, &size, 150.0, settings)?,
+        Row::new(
+            format!("SsimLoss with gradient / SSIM, {size}"),
+            AtMost(3.0),
+            gradient / value,
+            versus(gradient, value),
+        ),
+        Row::new(format!("MS-SSIM / SSIM, {size}"), AtMost(1.6), scales / value, versus(scales, value)),
+        Row::new(
+            format!("PSNR, speed / speed of reading, {size}"),
+            AtLeast(0.7),
+            read / psnr,
+            format!("{} and {}", speed(psnr), speed(read)),
+        ),
+        threads(format!("SSIM, {size}"), value_alone, value),
+        threads(format!("SsimLoss with gradient, {size}"), gradient_alone, gradient),
+    ])
+}
+
+fn threads(what: String, alone: f64, together: f64) -> Row {
+    let count = rayon::current_num_threads();
+    Row::new(format!("{what}: 1 thread / {count}"), AtLeast(1.7), alone / together, versus(alone, together))
+}
+
+/// The ratios of [`large`], within a factor of 1.5.
+fn batch(settings: &Settings) -> Result<[Row; 3]> {
+    let scene = Scene::new(settings.batch)?;
+    let size = label(settings.batch);
+    let calls: [&dyn Fn() -> Result<()>; 3] = [&|| scene.squared_difference(), &|| scene.ssim(), &|| scene.ssim_loss()];
+    let [squares, value, gradient] = in_turn(settings.rounds, calls)?;
+    Ok([
+        Row::new(format!("SSIM / squared differences, {size}"), AtMost(15.0), value / squares, versus(value, squares)),
+        composed(&scene, &size, 100.0, settings)?,
+        Row::new(
+            format!("SsimLoss with gradient / SSIM, {size}"),
+            AtMost(4.5),
+            gradient / value,
+            versus(gradient, value),
+        ),
+    ])
+}
+
+/// Against the fastest of the compositions.
+fn composed(scene: &Scene, size: &str, least: f64, settings: &Settings) -> Result<Row> {
+    let [conv, shift, matmul] = Composition::ALL;
+    let [value, conv, shift, matmul] = in_turn(
+        settings.slow_rounds,
+        [&|| scene.ssim(), &|| scene.composed(conv), &|| scene.composed(shift), &|| scene.composed(matmul)],
+    )?;
+    let best = conv.min(shift).min(matmul);
+    let detail = format!(
+        "{}; depthwise conv2d {}, shift and add {}, banded matmul {}",
+        ms(value),
+        ms(conv),
+        ms(shift),
+        ms(matmul)
+    );
+    Ok(Row::new(format!("Candle composition / SSIM, {size}"), AtLeast(least), best / value, detail))
+}
+
+fn small(settings: &Settings) -> Result<Row> {
+    let scene = Scene::new(SMALL)?;
+    let [seconds] = in_turn(settings.rounds, [&|| scene.ssim_loss()])?;
+    let what = format!("SsimLoss with gradient, {}, ms", label(SMALL));
+    Ok(Row::new(what, AtMost(1.0), seconds * 1e3, String::new()))
+}
+
+/// How far the cost of a pixel is from its median over sizes.
+fn sizes(settings: &Settings) -> Result<Row> {
+    let scenes = settings.sides.iter().map(|&side| Scene::new([1, 3, side, side])).collect::<Result<Vec<_>>>()?;
+    let mut turns = vec![Vec::new(); scenes.len()];
+    for _ in 0..settings.slow_rounds {
+        for (scene, turns) in scenes.iter().zip(&mut turns) {
+            turns.push(turn(BUDGET, &mut || scene.ssim())? / scene.values() as f64);
+        }
+    }
+    let costs: Vec<f64> = turns.into_iter().map(median).collect();
+    let middle = median(costs.clone());
+    let spread = costs.iter().map(|cost| (cost / middle - 1.0).abs()).fold(0.0, f64::max);
+    let list: Vec<_> =
+        settings.sides.iter().zip(&costs).map(|(side, cost)| format!("{side}²: {:.2}", cost * 1e9)).collect();
+    let what = "SSIM, cost of a value: distance from the median over sizes".to_owned();
+    Ok(Row::new(what, AtMost(0.2), spread, format!("ns {}", list.join(", "))))
+}
+
+/// Median seconds of each call, all of them timed in turn.
+fn in_turn<const N: usize>(rounds: usize, calls: [&dyn Fn() -> Result<()>; N]) -> Result<[f64; N]> {
+    let mut turns = [(); N].map(|()| Vec::with_capacity(rounds));
+    for _ in 0..rounds {
+        for (call, turns) in calls.iter().zip(&mut turns) {
+            turns.push(turn(BUDGET, &mut || call())?);
+        }
+    }
+    Ok(turns.map(median))
+}
+
+fn versus(ours: f64, other: f64) -> String {
+    format!("{} and {}", ms(ours), ms(other))
+}
+
+fn ms(seconds: f64) -> String {
+    let decimals = if seconds >= 0.1 { 0 } else { 2 + usize::from(seconds < 1e-3) };
+    format!("{:.decimals$} ms", seconds * 1e3)
+}
+
+enum Target {
+    AtMost(f64),
+    AtLeast(f64),
+}
+use Target::{AtLeast, AtMost};
+
+#[derive(Serialize)]
+struct Row {
+    what: String,
+    target: String,
+    reached: String,
+    met: bool,
+    detail: String,
+}
+
+impl Row {
+    fn new(what: String, target: Target, reached: f64, detail: String) -> Self {
+        let (target, met) = match target {
+            AtMost(bound) => (format!("≤ {bound}"), reached <= bound),
+            AtLeast(bound) => (format!("≥ {bound}"), reached >= bound),
+        };
+        Self { what, target, reached: format!("{reached:.2}"), met, detail }
+    }
+}

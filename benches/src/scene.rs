@@ -1,0 +1,83 @@
+//! A pair of images and everything that is timed on it.
+
+use std::hint::black_box;
+
+use anyhow::{Result, bail};
+use candle_core::{Storage, Tensor, Var};
+use metrics_image::{MsSsimConfig, PsnrConfig, SsimConfig, SsimLoss, ms_ssim, psnr, ssim};
+
+use crate::composition::Composition;
+use crate::{images, pass};
+
+/// A pair of f32 images with values in 0..1. Each method is one call to be timed, result included.
+#[derive(Debug)]
+pub struct Scene {
+    tracked: Var,
+    pred: Tensor,
+    target: Tensor,
+    loss: SsimLoss,
+}
+
+impl Scene {
+    /// A scene of images `[N, C, H, W]`.
+    pub fn new(dims: [usize; 4]) -> Result<Self> {
+        let (pred, target) = images(dims)?;
+        let tracked = Var::from_tensor(&pred)?;
+        let pred = tracked.as_detached_tensor();
+        Ok(Self { tracked, pred, target, loss: SsimLoss::new(SsimConfig::new(1.0))? })
+    }
+
+    /// Values in one of the two images.
+    pub fn values(&self) -> usize {
+        self.pred.elem_count()
+    }
+
+    /// SSIM, the value alone.
+    pub fn ssim(&self) -> Result<()> {
+        take(&ssim(&self.pred, &self.target, &SsimConfig::new(1.0))?)
+    }
+
+    /// `SsimLoss`, the gradient of the prediction included.
+    pub fn ssim_loss(&self) -> Result<()> {
+        let loss = self.loss.forward(&self.tracked, &self.target)?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// MS-SSIM, the value alone.
+    pub fn ms_ssim(&self) -> Result<()> {
+        take(&ms_ssim(&self.pred, &self.target, &MsSsimConfig::new(1.0))?)
+    }
+
+    /// PSNR, the value alone.
+    pub fn psnr(&self) -> Result<()> {
+        take(&psnr(&self.pred, &self.target, &PsnrConfig::new(1.0))?)
+    }
+
+    /// SSIM composed from Candle's operations, the value alone.
+    pub fn composed(&self, composition: Composition) -> Result<()> {
+        take(&composition.ssim(&self.pred, &self.target)?)
+    }
+
+    /// The plain pass that sums squared differences.
+    pub fn squared_difference(&self) -> Result<()> {
+        self.pass(pass::squared_difference)
+    }
+
+    /// The plain pass that reads both images.
+    pub fn read(&self) -> Result<()> {
+        self.pass(pass::read)
+    }
+
+    fn pass(&self, pass: impl Fn(&[f32], &[f32]) -> f64) -> Result<()> {
+        let (pred, target) = (self.pred.storage_and_layout().0, self.target.storage_and_layout().0);
+        let (Storage::Cpu(pred), Storage::Cpu(target)) = (&*pred, &*target) else { bail!("images are not on the CPU") };
+        black_box(pass(pred.as_slice()?, target.as_slice()?));
+        Ok(())
+    }
+}
+
+fn take(value: &Tensor) -> Result<()> {
+    black_box(value.to_scalar::<f32>()?);
+    Ok(())
+}
