@@ -1,0 +1,160 @@
+//! The program, run on photographs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use assert_cmd::Command;
+use assert_cmd::assert::Assert;
+use candle_core::{Device, Tensor};
+use image::RgbImage;
+use metrics_image::{MsSsimConfig, PsnrConfig, SsimConfig, ms_ssim, psnr, ssim};
+use tempfile::TempDir;
+
+fn photograph(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/images").join(name)
+}
+
+fn compare(a: &Path, b: &Path, options: &[&str]) -> Assert {
+    Command::new(env!("CARGO_BIN_EXE_image-metrics")).arg("compare").args([a, b]).args(options).assert()
+}
+
+fn stdout(assert: &Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+}
+
+fn stderr(assert: &Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+}
+
+/// The value in the row of a metric.
+fn value(table: &str, metric: &str) -> Option<String> {
+    let row =
+        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&metric));
+    row.and_then(|row| row.get(1).map(|value| value.to_string()))
+}
+
+fn tensor(image: &RgbImage) -> Result<Tensor> {
+    let values: Vec<f32> = image.as_raw().iter().map(|&value| f32::from(value) / 255.0).collect();
+    let shape = (1, image.height() as usize, image.width() as usize, 3);
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.permute((0, 3, 1, 2))?)
+}
+
+/// The photograph, coarsely quantised.
+fn degraded(original: &RgbImage) -> RgbImage {
+    let mut image = original.clone();
+    image.iter_mut().for_each(|value| *value = *value / 32 * 32 + 16);
+    image
+}
+
+#[test]
+fn image_equals_itself() {
+    let assert = compare(&photograph("chelsea.png"), &photograph("chelsea.png"), &[]).success();
+    let table = stdout(&assert);
+    assert_eq!(value(&table, "psnr").as_deref(), Some("inf"), "{table}");
+    assert_eq!(value(&table, "ssim").as_deref(), Some("1.000000"), "{table}");
+    assert_eq!(value(&table, "ms_ssim").as_deref(), Some("1.000000"), "{table}");
+}
+
+#[test]
+fn values_are_those_of_the_library() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("degraded.png");
+    let original = image::open(photograph("chelsea.png"))?.to_rgb8();
+    let image = degraded(&original);
+    image.save(&path)?;
+
+    let table = stdout(&compare(&path, &photograph("chelsea.png"), &[]).success());
+    let (pred, target) = (tensor(&image)?, tensor(&original)?);
+    let expected = [
+        ("psnr", psnr(&pred, &target, &PsnrConfig::new(1.0))?),
+        ("ssim", ssim(&pred, &target, &SsimConfig::new(1.0))?),
+        ("ms_ssim", ms_ssim(&pred, &target, &MsSsimConfig::new(1.0))?),
+    ];
+    for (metric, expected) in expected {
+        let expected = f64::from(expected.to_scalar::<f32>()?);
+        let printed: f64 = value(&table, metric).unwrap_or_default().parse()?;
+        // Six decimals are printed, of sums in f64; the function rounds to f32, 6e-8 of the value.
+        assert!((printed - expected).abs() < 5e-7 + 6e-8 * expected, "{metric}: {printed} instead of {expected}");
+    }
+    Ok(())
+}
+
+#[test]
+fn only_the_metrics_asked_for() {
+    let assert = compare(&photograph("coffee.png"), &photograph("coffee.png"), &["--metrics", "ssim"]).success();
+    let table = stdout(&assert);
+    assert!(value(&table, "ssim").is_some() && value(&table, "psnr").is_none(), "{table}");
+}
+
+#[test]
+fn grey_and_colour_are_compared_as_colour() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("grey.png");
+    let photo = image::open(photograph("chelsea.png"))?;
+    photo.to_luma8().save(&path)?;
+    let itself = stdout(&compare(&path, &path, &["--metrics", "ssim"]).success());
+    assert_eq!(value(&itself, "ssim").as_deref(), Some("1.000000"), "{itself}");
+    let other = stdout(&compare(&path, &photograph("chelsea.png"), &["--metrics", "psnr"]).success());
+    assert!(value(&other, "psnr").unwrap_or_default().parse::<f64>()?.is_finite(), "{other}");
+    Ok(())
+}
+
+#[test]
+fn small_images_go_without_ms_ssim() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("small.png");
+    let photo = image::open(photograph("chelsea.png"))?.to_rgb8();
+    image::imageops::crop_imm(&photo, 0, 0, 200, 175).to_image().save(&path)?;
+
+    let assert = compare(&path, &path, &[]).success();
+    assert!(value(&stdout(&assert), "ms_ssim").is_none() && value(&stdout(&assert), "ssim").is_some());
+    assert!(stderr(&assert).contains("at least 176 pixels, but the images are 200×175"), "{}", stderr(&assert));
+
+    let alone = compare(&path, &path, &["--metrics", "ms-ssim"]).code(1);
+    assert!(stderr(&alone).contains("at least 176 pixels"), "{}", stderr(&alone));
+    Ok(())
+}
+
+#[test]
+fn sizes_must_agree() {
+    let assert = compare(&photograph("chelsea.png"), &photograph("coffee.png"), &[]).code(1);
+    let message = stderr(&assert);
+    assert!(message.contains("chelsea.png is 451×300 but") && message.contains("coffee.png is 600×400"), "{message}");
+}
+
+#[test]
+fn unreadable_files_are_named() -> Result<()> {
+    let missing = compare(&photograph("nobody.png"), &photograph("coffee.png"), &[]).code(1);
+    assert!(stderr(&missing).contains("nobody.png"), "{}", stderr(&missing));
+
+    let folder = TempDir::new()?;
+    let path = folder.path().join("text.png");
+    std::fs::write(&path, "no picture")?;
+    let broken = compare(&photograph("coffee.png"), &path, &[]).code(1);
+    assert!(stderr(&broken).contains("text.png"), "{}", stderr(&broken));
+    Ok(())
+}
+
+#[test]
+fn transparency_is_refused() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (opaque, glass) = (folder.path().join("opaque.png"), folder.path().join("glass.png"));
+    let mut image = image::open(photograph("chelsea.png"))?.to_rgba8();
+    image.save(&opaque)?;
+    image.get_pixel_mut(0, 0)[3] = 0;
+    image.save(&glass)?;
+    compare(&opaque, &photograph("chelsea.png"), &["--metrics", "ssim"]).success();
+    let assert = compare(&glass, &photograph("chelsea.png"), &[]).code(1);
+    assert!(stderr(&assert).contains("glass.png is partly transparent"), "{}", stderr(&assert));
+    Ok(())
+}
+
+#[test]
+fn wrong_command_line_is_told_apart() {
+    let chelsea = photograph("chelsea.png");
+    compare(&chelsea, &chelsea, &["--metrics", "sharpness"]).code(2);
+    let twice = compare(&chelsea, &chelsea, &["--metrics", "ssim,ssim"]).code(1);
+    assert!(stderr(&twice).contains("`--metrics`"), "{}", stderr(&twice));
+    let range = compare(&chelsea, &chelsea, &["--data-range", "0"]).code(1);
+    assert!(stderr(&range).contains("`data_range` must be positive"), "{}", stderr(&range));
+}
