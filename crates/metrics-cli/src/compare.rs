@@ -40,7 +40,7 @@ enum Kind {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let (pred, target) = load::pair(&args.test, &args.reference)?;
+    let (target, pred) = load::pair(&args.reference, &args.test)?;
     let kinds = possible(&args.metrics, &target)?;
     let mut metrics = collection(&kinds, args.data_range)?;
     eval_scope(|| metrics.update(&pred, &target))
