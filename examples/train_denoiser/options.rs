@@ -32,11 +32,11 @@ pub(crate) struct Options {
     pub(crate) crop: usize,
 
     /// Standard deviation of the noise, in 8-bit units.
-    #[arg(long, default_value = "25", value_parser = above_zero)]
+    #[arg(long, default_value = "25", value_parser = above_zero, allow_negative_numbers = true)]
     pub(crate) sigma: f64,
 
     /// Largest learning rate; it rises to it in a few steps and falls to zero along a cosine.
-    #[arg(long, default_value = "0.005", value_parser = above_zero)]
+    #[arg(long, default_value = "0.005", value_parser = above_zero, allow_negative_numbers = true)]
     pub(crate) lr: f64,
 
     /// Seed of weights, crops and noise.

@@ -91,7 +91,7 @@ impl Results {
         let verdict = if METRICS.iter().all(|metric| metric.of(restored) > metric.of(noisy)) {
             "Restored beats noisy on the held-out photographs"
         } else {
-            "Restored does NOT beat noisy on the held-out photographs; train longer with --steps"
+            "Restored does NOT beat noisy on the held-out photographs; try more `--steps` or a smaller `--lr`"
         };
         let change = |metric: &Column| {
             let (before, after, digits) = (metric.of(noisy), metric.of(restored), metric.digits);
