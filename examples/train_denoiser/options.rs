@@ -16,7 +16,7 @@ pub(crate) struct Options {
     pub(crate) loss: LossKind,
 
     /// Optimiser steps.
-    #[arg(long, default_value = "500", value_parser = positive)]
+    #[arg(long, default_value = "400", value_parser = positive)]
     pub(crate) steps: usize,
 
     /// Steps between validations [default: a tenth of the steps].

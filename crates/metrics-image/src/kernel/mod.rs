@@ -1,5 +1,7 @@
 //! The door to the kernels: what they compute is said here, and which family computes it is chosen here.
 
+// One index into several arrays says more here than zipped iterators would.
+#[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 mod cpu;
 mod op;
 mod plan;
