@@ -29,7 +29,8 @@ pub(super) struct Back<'a, T> {
 
 impl<'a, T: Real> Back<'a, T> {
     fn stride(width: usize, along: Border) -> usize {
-        Scratch::<T>::padded(width + 2 * along.taps())
+        // The gradient may be wider than the map by all but one of the taps, and so much is read beyond it; then surplus lanes.
+        Scratch::<T>::spread(width + 2 * along.taps() + Scratch::<T>::padded(1))
     }
 
     /// Memory for rows of `width` (already padded) of `fields` fields.
@@ -60,8 +61,8 @@ impl<'a, T: Real> Back<'a, T> {
             self.margins.fill(&mut self.rows[(field * BLOCK + line) * self.stride..][..self.stride], T::default());
         }
         let mut rows: [&[T]; F] = [&[]; F];
-        for field in 0..F {
-            rows[field] = &self.rows[(field * BLOCK + line) * self.stride..][..self.stride];
+        for (field, row) in rows.iter_mut().enumerate() {
+            *row = &self.rows[(field * BLOCK + line) * self.stride..][..self.stride];
         }
         let [dx, dy] = &mut self.gradient;
         let mut sink = Combine { wanted: self.wanted, u, v, offset, dx, dy };
@@ -76,7 +77,7 @@ impl<'a, T: Real> Back<'a, T> {
             let gradient = &mut gradient[..self.columns.len()];
             self.window.fold([z, y], &self.columns, gradient, |value, factor| value / factor);
             if let Some(coarser) = coarser {
-                coarser.add([z, y], &self.columns, gradient);
+                coarser.add(self.window.arch, [z, y], &self.columns, gradient);
             }
             output.write(line * width + self.columns.start, gradient);
         }
@@ -86,8 +87,8 @@ impl<'a, T: Real> Back<'a, T> {
 impl<T: Real, const F: usize> Sink<T, F> for Back<'_, T> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, _: S, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
-        for field in 0..F {
-            fields[field].store(self.rows, (field * BLOCK + line) * self.stride + self.margins.start + at);
+        for (field, vector) in fields.into_iter().enumerate() {
+            vector.store(self.rows, (field * BLOCK + line) * self.stride + self.margins.start + at);
         }
     }
 }

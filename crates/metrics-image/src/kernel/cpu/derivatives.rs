@@ -53,7 +53,7 @@ pub(super) struct Derive<'a, T, const F: usize> {
 
 impl<T: Real, const F: usize> Derive<'_, T, F> {
     /// Length of a row of derivatives.
-    pub(super) fn stride(width: usize) -> usize {
+    pub(super) fn len(width: usize) -> usize {
         F * width
     }
 
@@ -103,7 +103,7 @@ impl<T: Real, const F: usize> Sink<T, 4> for Derive<'_, T, F> {
             Wanted::X => [by_u + by_v, by_uu, by_vv, by_vv],
             Wanted::Y => [by_u - by_v, by_uu, by_vv, by_vv],
         };
-        let row = groups_mut::<T, S, F>(&mut self.memory[start..][..Self::stride(width)]);
+        let row = groups_mut::<T, S, F>(&mut self.memory[start..][..Self::len(width)]);
         let group = &mut row[at / Lanes::<T, S>::COUNT];
         for field in 0..F {
             group[field] = fields[field].vector();

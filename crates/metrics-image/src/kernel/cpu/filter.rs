@@ -42,10 +42,7 @@ fn moments_along_window<T: Real, S: Simd, const K: usize, const HALF: usize>(
     [u, v]: [&[T]; 2],
     out: &mut [T],
 ) {
-    let mut weights = [Lanes::zero(simd); HALF];
-    for k in 0..HALF {
-        weights[k] = Lanes::splat(simd, taps[k]);
-    }
+    let weights: [_; HALF] = weights(simd, taps);
     for (index, out) in groups_mut::<T, S, 4>(out).iter_mut().enumerate() {
         let at = index * Lanes::<T, S>::COUNT;
         let (u, v) = (&u[at..at + Lanes::<T, S>::COUNT + K - 1], &v[at..at + Lanes::<T, S>::COUNT + K - 1]);
@@ -69,6 +66,16 @@ fn moments_along_any<T: Real, S: Simd>(simd: S, taps: &[T], [u, v]: [&[T]; 2], o
         }
         *out = vectors(sums);
     }
+}
+
+/// The taps up to the middle one; those after it mirror them.
+#[inline(always)]
+fn weights<T: Real, S: Simd, const HALF: usize>(simd: S, taps: &[T]) -> [Lanes<T, S>; HALF] {
+    let mut weights = [Lanes::zero(simd); HALF];
+    for (weight, &tap) in weights.iter_mut().zip(taps) {
+        *weight = Lanes::splat(simd, tap);
+    }
+    weights
 }
 
 /// Spelt out: closures and `array::map` are not sure to be compiled for the instruction set of their caller.
@@ -126,6 +133,10 @@ impl<T: Real, K: Sink<T, F>, const F: usize> WithSimd for Across<'_, T, K, F> {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "loops over indices unroll, and the arrays they index stay in registers"
+)]
 fn across_window<T: Real, S: Simd, const F: usize, const HALF: usize, const ROWS: usize>(
     simd: S,
     taps: &[T],
@@ -133,10 +144,7 @@ fn across_window<T: Real, S: Simd, const F: usize, const HALF: usize, const ROWS
     sink: &mut impl Sink<T, F>,
 ) {
     const { assert!(ROWS == 2 * HALF - 1 + BLOCK - 1) };
-    let mut weights = [Lanes::zero(simd); HALF];
-    for k in 0..HALF {
-        weights[k] = Lanes::splat(simd, taps[k]);
-    }
+    let weights: [_; HALF] = weights(simd, taps);
     let mut lines: [&[[T::Vector<S>; F]]; ROWS] = [&[]; ROWS];
     for row in 0..ROWS {
         lines[row] = groups::<T, S, F>(&input.memory[input.rows[row] * input.stride..][..input.len]);
@@ -221,18 +229,15 @@ fn along_window<T: Real, S: Simd, const F: usize, const HALF: usize>(
     width: usize,
     sink: &mut impl Sink<T, F>,
 ) {
-    let mut weights = [Lanes::zero(simd); HALF];
-    for k in 0..HALF {
-        weights[k] = Lanes::splat(simd, taps[k]);
-    }
+    let weights: [_; HALF] = weights(simd, taps);
     for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
         let mut out = [Lanes::zero(simd); F];
         for field in 0..F {
             let row = &rows[field][at..at + Lanes::<T, S>::COUNT + 2 * HALF - 2];
             let mut sum = Lanes::load(simd, row, HALF - 1) * weights[HALF - 1];
-            for k in 0..HALF - 1 {
+            for (k, &weight) in weights[..HALF - 1].iter().enumerate() {
                 let pair = Lanes::load(simd, row, k) + Lanes::load(simd, row, 2 * HALF - 2 - k);
-                sum = pair.mul_add(weights[k], sum);
+                sum = pair.mul_add(weight, sum);
             }
             out[field] = sum;
         }

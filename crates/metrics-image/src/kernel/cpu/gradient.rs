@@ -16,8 +16,9 @@ use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::total::Total;
-use super::value::{Subject, Sums};
+use super::value::Sums;
 use super::window::{clamp, tiles};
 
 /// The sums over a band, and the gradient by its pixels.
@@ -50,7 +51,7 @@ struct Tile<'a, 'p, T> {
 
 impl<T: Real> Tile<'_, '_, T> {
     fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
-        let Subject { sources, window, pivot, constants } = self.subject;
+        let Subject { window, constants, .. } = self.subject;
         let [_, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let columns = along.adjoint().reads(self.columns.clone());
@@ -62,14 +63,14 @@ impl<T: Real> Tile<'_, '_, T> {
             pixels,
             pixels,
             Moments::<T>::len(width, down),
-            Derive::<T, F>::stride(width) * Slots::count(down.adjoint()),
+            Derivatives::<T, F>::stride(width) * Slots::of_blocks(down.adjoint()).count(),
             block,
             block,
             block,
             block,
             Back::<T>::len(width, along, F),
         ]);
-        let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
+        let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
         let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
         let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
@@ -77,8 +78,8 @@ impl<T: Real> Tile<'_, '_, T> {
         let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
         let derive =
             Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
-        let moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, self.lines.clone());
-        let mut derivatives = Derivatives { derive, moments, slots: Slots::new(down.adjoint()), next: 0 };
+        let moments = Moments::new(rows, window, width, ring, self.lines.clone());
+        let mut derivatives = Derivatives { derive, moments, slots: Slots::of_blocks(down.adjoint()), next: 0 };
         derivatives.start(self.lines.start);
         for start in self.lines.clone().step_by(BLOCK) {
             filter::across::<_, F>(window.arch, &window.taps[1], derivatives.block(start), &mut back);
@@ -102,6 +103,11 @@ struct Derivatives<'a, T, const F: usize> {
 }
 
 impl<T: Real, const F: usize> Derivatives<'_, T, F> {
+    /// Distance between rows in memory.
+    fn stride(width: usize) -> usize {
+        Scratch::<T>::spread(Derive::<T, F>::len(width))
+    }
+
     /// Prepares for blocks of gradient lines from `line` on.
     fn start(&mut self, line: usize) {
         self.next = self.slots.reads(line).start;
@@ -114,14 +120,15 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
             self.make(self.next);
             self.next += BLOCK;
         }
-        let stride = Derive::<T, F>::stride(self.derive.scores.width);
-        filter::Rows { memory: self.derive.memory, len: stride, stride, rows: self.slots.block(line) }
+        let width = self.derive.scores.width;
+        let (len, stride) = (Derive::<T, F>::len(width), Self::stride(width));
+        filter::Rows { memory: self.derive.memory, len, stride, rows: self.slots.block(line) }
     }
 
     /// The derivatives at the block of map lines from `start` on.
     fn make(&mut self, start: usize) {
         let window = self.derive.scores.window;
-        let stride = Derive::<T, F>::stride(self.derive.scores.width);
+        let stride = Self::stride(self.derive.scores.width);
         let lines = start..(start + BLOCK).min(window.borders[1].output);
         self.derive.starts = [None; BLOCK];
         for line in lines.clone() {

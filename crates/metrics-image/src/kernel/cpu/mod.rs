@@ -19,6 +19,7 @@ mod pool;
 mod ring;
 mod score;
 mod scratch;
+mod subject;
 mod task;
 mod total;
 mod value;

@@ -13,6 +13,7 @@ use super::border::{Border, Margins};
 use super::lanes::{Lanes, Real};
 use super::plane::Sources;
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::total::ErrorTotal;
 
 /// Rows between the one that is read and the one that is asked for.
@@ -54,14 +55,13 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 
     pub(super) fn new(
-        arch: Arch,
-        sources: Sources<'a, T>,
-        pivot: Pivot<T>,
-        border: Border,
+        subject: &Subject<'a, T>,
         columns: &Range<usize>,
         owned: Range<usize>,
         [a, b, u, v]: [&'a mut [T]; 4],
     ) -> Self {
+        let Subject { sources, window, pivot, .. } = *subject;
+        let (arch, border) = (window.arch, window.borders[2]);
         let reads = border.reads(columns.clone());
         // Whole vectors where the image has the pixels: surplus ones do no harm.
         let room = u.len() - border.position(columns, reads.start);

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::super::plan::OddSides;
 use super::lanes::Real;
 use super::plane::{Source, Sources};
@@ -81,43 +83,61 @@ impl Halving {
         if self.axes[0].flat { 0.25 } else { 0.125 }
     }
 
-    /// Writes line `line` (slice and line of the result) of a plane, from column `columns.start` to `columns.end`.
-    #[inline(always)]
-    pub(super) fn row<T: Real>(
+    /// Writes a line of the result (its slice and its line are given), columns `columns`.
+    fn row<T: Real>(
         &self,
+        arch: Arch,
         source: &dyn Source<T>,
         [z, y]: [usize; 2],
         columns: &Range<usize>,
-        buffers: &mut [Vec<T>; 2],
+        buffers: &mut [Vec<T>; 4],
         out: &mut [T],
     ) {
         let [depth, down, along] = self.axes;
         let read = (2 * columns.start).saturating_sub(along.lead)..2 * columns.end - along.lead;
-        let [sums, buffer] = buffers;
-        sums.clear();
-        sums.resize(read.len(), T::default());
-        buffer.resize(read.len(), T::default());
-        for z in depth.met(z).into_iter().flatten() {
-            for y in down.met(y).into_iter().flatten() {
-                add(sums, source.row([z, y], read.clone(), buffer));
-            }
-        }
+        let slices = depth.met(z).into_iter().flatten();
+        let mut lines = slices.flat_map(|z| down.met(y).into_iter().flatten().map(move |y| [z, y]));
+        let rows = buffers.each_mut().map(|buffer| {
+            buffer.resize(read.len(), T::default());
+            lines.next().map_or(&[][..], |line| source.row(line, read.clone(), buffer))
+        });
         let weight = T::of(self.weight());
-        let (mut sums, mut out) = (&sums[..], out);
+        let (mut rows, mut out) = (rows, out);
         if 2 * columns.start < along.lead {
-            out[0] = (if along.repeat { sums[0] + sums[0] } else { sums[0] }) * weight;
-            (sums, out) = (&sums[1..], &mut out[1..]);
+            let sum = rows.iter().filter_map(|row| row.first()).fold(T::default(), |sum, &value| sum + value);
+            out[0] = (if along.repeat { sum + sum } else { sum }) * weight;
+            (rows, out) = (rows.map(|row| row.get(1..).unwrap_or_default()), &mut out[1..]);
         }
-        for (mean, [a, b]) in out.iter_mut().zip(sums.as_chunks().0) {
-            *mean = (*a + *b) * weight;
-        }
+        arch.dispatch(Average { rows, weight, out });
     }
 }
 
-#[inline(always)]
-fn add<T: Real>(sums: &mut [T], row: &[T]) {
-    for (sum, &value) in sums.iter_mut().zip(row) {
-        *sum = *sum + value;
+/// Means of two neighbours each of one, two or four rows; those that are not there are empty.
+struct Average<'a, T> {
+    rows: [&'a [T]; 4],
+    weight: T,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Average<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let [a, b, c, d] = self.rows.map(|row| row.as_chunks::<2>().0);
+        if b.is_empty() {
+            for (mean, a) in self.out.iter_mut().zip(a) {
+                *mean = (a[0] + a[1]) * self.weight;
+            }
+        } else if c.is_empty() {
+            for (mean, (a, b)) in self.out.iter_mut().zip(a.iter().zip(b)) {
+                *mean = ((a[0] + b[0]) + (a[1] + b[1])) * self.weight;
+            }
+        } else {
+            for (mean, ((a, b), (c, d))) in self.out.iter_mut().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
+                *mean = ((a[0] + b[0] + c[0] + d[0]) + (a[1] + b[1] + c[1] + d[1])) * self.weight;
+            }
+        }
     }
 }
 
@@ -130,17 +150,42 @@ pub(super) struct Coarser<'a, T> {
 }
 
 impl<T: Real> Coarser<'_, T> {
-    /// Adds its part to `columns` of line `y` of slice `z`.
-    #[inline(always)]
-    pub(super) fn add(&self, [z, y]: [usize; 2], columns: &Range<usize>, row: &mut [T]) {
+    /// Adds its part to `columns`, which start at an even one, of line `y` of slice `z`.
+    pub(super) fn add(&self, arch: Arch, [z, y]: [usize; 2], columns: &Range<usize>, row: &mut [T]) {
         let [depth, down, along] = self.halving.axes;
         let (Some((z, times_z)), Some((y, times_y))) = (depth.goes(z), down.goes(y)) else { return };
-        let weight = self.halving.weight() * (times_z * times_y) as f64;
+        let weight = T::of(self.halving.weight() * (times_z * times_y) as f64);
         let line = &self.gradient[(z * down.output() + y) * along.output()..][..along.output()];
-        for (value, x) in row.iter_mut().zip(columns.clone()) {
-            if let Some((x, times)) = along.goes(x) {
-                *value = *value + line[x] * T::of(weight * times as f64);
-            }
+        let (mut line, mut row) = (&line[columns.start / 2..], row);
+        if along.lead == 1 {
+            // The first column's partner is before it.
+            let times = if columns.start == 0 && along.repeat { T::of(2.0) } else { T::of(1.0) };
+            row[0] = row[0] + line[0] * weight * times;
+            (line, row) = (&line[1..], &mut row[1..]);
+        }
+        arch.dispatch(AddTwice { line, weight, row });
+    }
+}
+
+/// Adds each number to two neighbours; a last one without partner gets its own, if there is one.
+struct AddTwice<'a, T> {
+    line: &'a [T],
+    weight: T,
+    row: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for AddTwice<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (pairs, last) = self.row.as_chunks_mut();
+        for ([a, b], &value) in pairs.iter_mut().zip(self.line) {
+            *a = *a + value * self.weight;
+            *b = *b + value * self.weight;
+        }
+        if let ([last], Some(&value)) = (last, self.line.get(pairs.len())) {
+            *last = *last + value * self.weight;
         }
     }
 }
@@ -154,15 +199,21 @@ pub(super) struct Halves<'a, T> {
 
 impl<T: Real> Halves<'_, T> {
     /// Halves the part of two planes that falls to a tile.
-    #[inline(always)]
-    pub(super) fn tile(&mut self, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
+    pub(super) fn tile(&mut self, arch: Arch, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
         let [_, height, width] = self.halving.dims();
-        let mut buffers = [Vec::new(), Vec::new()];
+        let mut buffers = [const { Vec::new() }; 4];
         for (source, out) in [sources.x, sources.y].into_iter().zip(&mut self.planes) {
             for z in slices.clone() {
                 for y in lines.clone() {
                     let line = (z - self.start[0]) * height + y - self.start[1];
-                    self.halving.row(source, [z, y], &columns, &mut buffers, &mut out[line * width..][columns.clone()]);
+                    self.halving.row(
+                        arch,
+                        source,
+                        [z, y],
+                        &columns,
+                        &mut buffers,
+                        &mut out[line * width..][columns.clone()],
+                    );
                 }
             }
         }

@@ -8,7 +8,9 @@ use super::border::Border;
 use super::filter::{self, BLOCK};
 use super::lanes::Real;
 use super::pixels::Rows;
+use super::scratch::Scratch;
 use super::total::ErrorTotal;
+use super::window::Window;
 
 /// Which row of a ring holds which line.
 pub(super) struct Slots {
@@ -19,15 +21,21 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// With room for a block of lines that come before they are needed.
+    /// For lines that come one by one as they are needed.
     pub(super) fn new(border: Border) -> Self {
         let block = border.taps() + BLOCK - 1;
-        Self { border, lines: block + BLOCK - 1, rows: vec![0; block] }
+        Self { border, lines: block, rows: vec![0; block] }
+    }
+
+    /// For lines that come in blocks, the last of which may hold more than is needed yet.
+    pub(super) fn of_blocks(border: Border) -> Self {
+        let slots = Self::new(border);
+        Self { lines: slots.lines + BLOCK - 1, ..slots }
     }
 
     /// Rows of memory the ring takes.
-    pub(super) fn count(border: Border) -> usize {
-        border.taps() + 2 * BLOCK - 1
+    pub(super) fn count(&self) -> usize {
+        self.lines + 1
     }
 
     pub(super) fn row(&self, line: usize) -> usize {
@@ -59,6 +67,8 @@ pub(super) struct Moments<'a, T> {
     taps: &'a [T],
     slots: Slots,
     memory: &'a mut [T],
+    /// Length of a row of all fields, and distance between rows.
+    len: usize,
     stride: usize,
     /// The next line to read.
     next: usize,
@@ -71,33 +81,44 @@ pub(super) struct Moments<'a, T> {
 impl<'a, T: Real> Moments<'a, T> {
     /// Memory needed for rows of `width` (already padded).
     pub(super) fn len(width: usize, down: Border) -> usize {
-        4 * width * Slots::count(down)
+        Scratch::<T>::spread(4 * width) * Slots::new(down).count()
     }
 
     pub(super) fn new(
-        arch: Arch,
         rows: Rows<'a, T>,
-        taps: &'a [T],
-        down: Border,
+        window: &'a Window<T>,
         width: usize,
         memory: &'a mut [T],
         owned: Range<usize>,
     ) -> Self {
-        let (slots, errors) = (Slots::new(down), ErrorTotal::default());
-        Self { arch, rows, taps, slots, memory, stride: 4 * width, next: 0, owned, counting: true, errors }
+        let (arch, taps) = (window.arch, &window.taps[2]);
+        let (slots, errors) = (Slots::new(window.borders[1]), ErrorTotal::default());
+        Self {
+            arch,
+            rows,
+            taps,
+            slots,
+            memory,
+            len: 4 * width,
+            stride: Scratch::<T>::spread(4 * width),
+            next: 0,
+            owned,
+            counting: true,
+            errors,
+        }
     }
 
     /// Prepares for blocks from output line `output` on.
     pub(super) fn start(&mut self, output: usize) {
         self.next = self.slots.reads(output).start;
         let [u, v] = self.rows.outside();
-        let out = &mut self.memory[self.slots.outside() * self.stride..][..self.stride];
+        let out = &mut self.memory[self.slots.outside() * self.stride..][..self.len];
         filter::moments_along(self.arch, self.taps, [u, v], out);
     }
 
     /// The row of what is outside the image.
     pub(super) fn outside(&self) -> &[T] {
-        &self.memory[self.slots.outside() * self.stride..][..self.stride]
+        &self.memory[self.slots.outside() * self.stride..][..self.len]
     }
 
     /// Whether the lines read from now on count into the errors.
@@ -111,11 +132,11 @@ impl<'a, T: Real> Moments<'a, T> {
         while self.next < reads.end {
             let errors = (self.counting && self.owned.contains(&self.next)).then_some(&mut self.errors);
             let row = self.rows.read(z, self.next, errors);
-            let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.stride];
+            let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.len];
             filter::moments_along(self.arch, self.taps, row, out);
             self.next += 1;
         }
-        filter::Rows { memory: self.memory, len: self.stride, stride: self.stride, rows: self.slots.block(output) }
+        filter::Rows { memory: self.memory, len: self.len, stride: self.stride, rows: self.slots.block(output) }
     }
 
     /// `u` and `v` at a line that has been read before, and where `column` is in them.

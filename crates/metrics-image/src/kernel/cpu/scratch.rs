@@ -16,6 +16,12 @@ impl<T: Real> Scratch<T> {
         len.next_multiple_of(LINE_BYTES / size_of::<T>())
     }
 
+    /// `len` rounded up to an odd number of cache lines: rows so far apart do not compete for the same few sets of the cache.
+    pub(super) fn spread(len: usize) -> usize {
+        let line = LINE_BYTES / size_of::<T>();
+        (len.div_ceil(line) | 1) * line
+    }
+
     /// Zeroed memory, cut into pieces of the asked lengths (each should be [`padded`](Self::padded)).
     pub(super) fn cut<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [T]; N] {
         let slack = LINE_BYTES / size_of::<T>();

@@ -14,8 +14,9 @@ use super::pixels::Pivot;
 use super::plane::{Pair, Sources, Target, Targets};
 use super::pool::{Halves, Halving};
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::total::Errors;
-use super::value::{Made, Subject, Sums};
+use super::value::{Made, Sums};
 use super::window::Window;
 use super::{errors, gradient, value, volume, volume_gradient};
 

@@ -135,6 +135,21 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
+fn uniform_windows_and_sample_covariance() {
+    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for [height, width] in [[7, 7], [5, 9], [11, 3]] {
+            let taps = [height, width].map(|len| vec![1.0 / len as f64; len]).to_vec();
+            let count = (height * width) as f64;
+            let plan = Plan { taps, covariance: count / (count - 1.0), ..plan(padding, 1, 2) };
+            for dims in [[1, 13, 12], [1, 40, 33]] {
+                check(dims, &plan);
+                check_gradient(dims, &plan);
+            }
+        }
+    }
+}
+
+#[test]
 fn gradients() {
     for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
         for len in [1, 3, 11, 15] {

@@ -23,8 +23,8 @@ impl Total {
         const { assert!(Lanes::<T, S>::COUNT <= MOST_LANES) };
         let vector = [vector.vector()];
         let values: &[T] = pulp::bytemuck::cast_slice(&vector);
-        for lane in 0..Lanes::<T, S>::COUNT {
-            self.lanes[lane] += values[lane].wide();
+        for (lane, value) in self.lanes.iter_mut().zip(values) {
+            *lane += value.wide();
         }
     }
 

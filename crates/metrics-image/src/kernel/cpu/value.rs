@@ -3,16 +3,16 @@
 use std::ops::Range;
 
 use super::filter::{self, BLOCK};
-use super::formula::Constants;
 use super::lanes::Real;
-use super::pixels::{Pivot, Rows};
-use super::plane::{Sources, Targets};
+use super::pixels::Rows;
+use super::plane::Targets;
 use super::pool::Halves;
 use super::ring::Moments;
 use super::score::Scores;
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::total::{Errors, Total};
-use super::window::{Window, owned, tiles};
+use super::window::{owned, tiles};
 
 /// Sums over part of a plane.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,14 +38,6 @@ impl std::ops::AddAssign for Sums {
     }
 }
 
-/// A pair of planes with all that is known before the walk.
-pub(super) struct Subject<'a, T> {
-    pub(super) sources: Sources<'a, T>,
-    pub(super) window: &'a Window<T>,
-    pub(super) pivot: Pivot<T>,
-    pub(super) constants: Constants<T>,
-}
-
 /// What a walk makes besides sums: the task's part of it.
 pub(super) struct Made<'a, T> {
     pub(super) maps: Targets<'a, T>,
@@ -66,7 +58,7 @@ pub(super) fn band<T: Real>(
         if let Some(halves) = &mut made.halves {
             let lines = halves.halving.share(1, lines, lines.end == down.output);
             let columns = halves.halving.share(2, &columns, columns.end == along.output);
-            halves.tile(subject.sources, [0..1, lines, columns]);
+            halves.tile(subject.window.arch, subject.sources, [0..1, lines, columns]);
         }
     }
     sums
@@ -79,14 +71,14 @@ fn tile<T: Real>(
     maps: &mut Targets<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
-    let Subject { sources, window, pivot, constants } = subject;
+    let Subject { window, constants, .. } = subject;
     let [_, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
     let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
     let [a, b, u, v, ring, ssim, contrast] =
         scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, block]);
-    let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, owned(&columns, along), [a, b, u, v]);
-    let mut moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, owned(lines, down));
+    let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
+    let mut moments = Moments::new(rows, window, width, ring, owned(lines, down));
     let counted = [0..1, lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
     let mut scores = Scores { window, constants, columns, width, counted, losses, totals };

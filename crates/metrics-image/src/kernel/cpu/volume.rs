@@ -11,9 +11,10 @@ use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::total::Total;
-use super::value::{Made, Subject, Sums};
-use super::window::{owned, volume_tiles};
+use super::value::{Made, Sums};
+use super::window::{Window, owned, volume_tiles};
 
 /// The sums over a band of slices of the map.
 pub(super) fn band<T: Real>(
@@ -30,7 +31,7 @@ pub(super) fn band<T: Real>(
             let slices = halves.halving.share(0, slices, slices.end == depth);
             let lines = halves.halving.share(1, &lines, lines.end == height);
             let columns = halves.halving.share(2, &columns, columns.end == width);
-            halves.tile(subject.sources, [slices, lines, columns]);
+            halves.tile(subject.window.arch, subject.sources, [slices, lines, columns]);
         }
     }
     sums
@@ -42,7 +43,7 @@ fn tile<T: Real>(
     maps: &mut Targets<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
-    let Subject { sources, window, pivot, constants } = subject;
+    let Subject { window, constants, .. } = subject;
     let [depth, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
     let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
@@ -53,22 +54,13 @@ fn tile<T: Real>(
         pixels,
         pixels,
         Moments::<T>::len(width, down),
-        shape.slice * Slots::count(depth),
+        shape.slice * Slots::new(depth).count(),
         block,
         block,
     ]);
-    let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, owned(&columns, along), [a, b, u, v]);
-    let moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, owned(&lines, down));
-    let mut filtered = Slices::new(
-        window.arch,
-        moments,
-        &window.taps[1],
-        Slots::new(depth),
-        shape,
-        deep,
-        lines.clone(),
-        owned(&slices, depth),
-    );
+    let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
+    let moments = Moments::new(rows, window, width, ring, owned(&lines, down));
+    let mut filtered = Slices::new(moments, window, shape, deep, lines.clone(), owned(&slices, depth));
     let counted = [slices.clone(), lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
     let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
@@ -118,15 +110,14 @@ pub(super) struct Slices<'a, T> {
 
 impl<'a, T: Real> Slices<'a, T> {
     pub(super) fn new(
-        arch: Arch,
         moments: Moments<'a, T>,
-        taps: &'a [T],
-        slots: Slots,
+        window: &'a Window<T>,
         shape: Shape,
         memory: &'a mut [T],
         lines: Range<usize>,
         owned: Range<usize>,
     ) -> Self {
+        let (arch, taps, slots) = (window.arch, &window.taps[1], Slots::new(window.borders[0]));
         Self { arch, moments, taps, slots, shape, memory, lines, owned, next: 0 }
     }
 

@@ -12,8 +12,9 @@ use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::total::Total;
-use super::value::{Subject, Sums};
+use super::value::Sums;
 use super::volume::{Shape, Slices, Store};
 use super::window::{clamp, volume_tiles};
 
@@ -49,7 +50,7 @@ struct Tile<'a, 'p, T> {
 
 impl<T: Real> Tile<'_, '_, T> {
     fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
-        let Subject { sources, window, pivot, constants } = self.subject;
+        let Subject { window, constants, .. } = self.subject;
         let [depth, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let lines = down.adjoint().reads(self.lines.clone());
@@ -63,8 +64,8 @@ impl<T: Real> Tile<'_, '_, T> {
             pixels,
             pixels,
             Moments::<T>::len(width, down),
-            shape.slice * Slots::count(depth),
-            back_shape.slice * Slots::count(depth.adjoint()),
+            shape.slice * Slots::new(depth).count(),
+            back_shape.slice * Slots::of_blocks(depth.adjoint()).count(),
             back_shape.slice * BLOCK,
             block,
             block,
@@ -72,7 +73,7 @@ impl<T: Real> Tile<'_, '_, T> {
             block,
             Back::<T>::len(width, along, F),
         ]);
-        let rows = Rows::new(window.arch, *sources, *pivot, along, &columns, self.columns.clone(), [a, b, u, v]);
+        let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
         let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
         let counted =
             [clamp(self.slices, depth.output), clamp(&self.lines, down.output), clamp(&self.columns, along.output)];
@@ -81,18 +82,9 @@ impl<T: Real> Tile<'_, '_, T> {
         let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
         let derive =
             Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
-        let moments = Moments::new(window.arch, rows, &window.taps[2], down, width, ring, self.lines.clone());
-        let moments = Slices::new(
-            window.arch,
-            moments,
-            &window.taps[1],
-            Slots::new(depth),
-            shape,
-            deep,
-            lines.clone(),
-            self.slices.clone(),
-        );
-        let slots = Slots::new(depth.adjoint());
+        let moments = Moments::new(rows, window, width, ring, self.lines.clone());
+        let moments = Slices::new(moments, window, shape, deep, lines.clone(), self.slices.clone());
+        let slots = Slots::of_blocks(depth.adjoint());
         let mut derivatives = Derivatives { derive, moments, slots, shape: back_shape, lines: lines.clone(), next: 0 };
         derivatives.start(self.slices.start);
         let mut read = vec![0; down.taps() + BLOCK - 1];
