@@ -155,7 +155,7 @@ pub(crate) fn errors<P: Pixel>(pairs: &[Pair<P>]) -> Vec<Errors> {
     errors_and_gradient(pairs, &[], [None, None])
 }
 
-/// [`errors`], and the gradient of `weights[i][0]·Σ(x - y)² + weights[i][1]·Σ|x - y|` of each plane `i` by its pixels, as in
+/// [`errors()`], and the gradient of `weights[i][0]·Σ(x - y)² + weights[i][1]·Σ|x - y|` of each plane `i` by its pixels, as in
 /// [`stats_and_gradient`]. That of `|0|` is 0.
 pub(crate) fn errors_and_gradient<P: Pixel>(
     pairs: &[Pair<P>],
