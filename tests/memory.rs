@@ -1,42 +1,19 @@
-//! What scores and losses allocate and keep, by a counting allocator. One test in a process of its own: others would be counted too.
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+//! What scores and losses allocate and keep, by dhat. One test in a process of its own: others would be counted too.
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Tensor, Var};
 use metrics_image::{MsSsimConfig, MsSsimLoss, PsnrConfig, SsimConfig, SsimLoss, psnr, ssim};
 use tests::images::textured;
 
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged; the counters do not touch the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises; the pointer came from `alloc` above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// What `f` returns, with the bytes that its result keeps and the most that were alive beyond those before.
+/// What `f` returns, with the bytes it allocated that are still alive and the most that were alive at a time.
 fn measure<T>(f: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let _profiler = dhat::Profiler::builder().testing().build();
     let result = f();
-    (result, LIVE.load(Relaxed).saturating_sub(before), PEAK.load(Relaxed) - before)
+    let stats = dhat::HeapStats::get();
+    (result, stats.curr_bytes, stats.max_bytes)
 }
 
 const THREADS: usize = 2;
@@ -78,9 +55,10 @@ fn loss_keeps_nothing_beside_its_inputs() -> Result<()> {
     let (value, kept, _) = measure(|| loss.forward(&pred, &target));
     // The coarser scales of both images: 2 (1/4 + 1/16 + 1/64 + 1/256) = 0.664.
     ensure!(kept < image * 67 / 100 + SMALL, "a tracked MS-SSIM loss keeps {kept} bytes, {image} an image");
-    let before = LIVE.load(Relaxed);
     drop(value);
-    ensure!(before - LIVE.load(Relaxed) >= kept - SMALL, "dropping a loss frees what it kept");
+    let (value, kept, _) = measure(|| loss.forward(&pred, &target).map(drop));
+    value?;
+    ensure!(kept < SMALL, "a dropped MS-SSIM loss still keeps {kept} bytes");
     Ok(())
 }
 
