@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 use metrics_core::{Error, Reduction, Result};
 
-use crate::functional::{Errors, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
+use crate::functional::{Errors, ms_ssim_scores, ssim_of_pair, ssim_pair};
 use crate::kernel::PixelError;
 use crate::pair::Pair;
-use crate::scores::Scores;
+use crate::scores::{Scores, slope};
 use crate::{MsSsimConfig, PsnrConfig, SsimConfig, kernel};
 
 /// `1 - ssim`, reduced over the batch: 0 for equal images.
@@ -43,7 +43,9 @@ impl SsimLoss {
     /// # Errors
     /// As [`ssim`](crate::ssim()).
     pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        one_minus(&ssim_scores("SsimLoss", pred, target, &self.config)?, self.config.reduction)
+        let (pair, plan) = ssim_pair("SsimLoss", pred, target, &self.config)?;
+        let slope = -slope(self.config.reduction, &pair);
+        one_minus(&ssim_of_pair(&pair, &plan, slope)?, self.config.reduction)
     }
 }
 
@@ -136,7 +138,8 @@ impl L1SsimLoss {
     /// As [`ssim`](crate::ssim()).
     pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
         let (pair, plan) = ssim_pair("L1SsimLoss", pred, target, &self.config)?;
-        let ssim = ssim_of_pair(&pair, &plan)?.affine(-self.lambda, self.lambda)?;
+        let slope = -self.lambda * slope(self.config.reduction, &pair);
+        let ssim = ssim_of_pair(&pair, &plan, slope)?.affine(-self.lambda, self.lambda)?;
         let l1 = mean_absolute_error(&pair)?.affine(1.0 - self.lambda, 0.0)?;
         Scores { wide: (ssim.wide + l1.wide)?, dtype: pair.dtype }.reduce(self.config.reduction)
     }

@@ -4,7 +4,7 @@ use metrics_core::{Error, Result};
 use crate::SsimConfig;
 use crate::kernel::{self, Padding, Plan, Score};
 use crate::pair::{Pair, Spread};
-use crate::scores::Scores;
+use crate::scores::{Scores, slope};
 
 /// Structural similarity of two batches of images, reduced over the batch; differentiable in both.
 ///
@@ -30,7 +30,8 @@ use crate::scores::Scores;
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    ssim_scores("ssim", pred, target, config)?.reduce(config.reduction)
+    let (pair, plan) = ssim_pair("ssim", pred, target, config)?;
+    ssim_of_pair(&pair, &plan, slope(config.reduction, &pair))?.reduce(config.reduction)
 }
 
 /// [`ssim`] of each image, `[N]`; the configuration's reduction is without effect.
@@ -38,7 +39,8 @@ pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tenso
 /// # Errors
 /// As [`ssim`].
 pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    ssim_scores("ssim_per_image", pred, target, config)?.per_image()
+    let (pair, plan) = ssim_pair("ssim_per_image", pred, target, config)?;
+    ssim_of_pair(&pair, &plan, 1.0)?.per_image()
 }
 
 /// SSIM at every pixel: `[N, C, H, W]`, smaller by the window's side minus one with [`Padding::Valid`]; differentiable.
@@ -68,17 +70,18 @@ pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -
     let (pair, plan) = ssim_pair(op, pred, target, config)?;
     let inside = Plan { padding: Padding::Valid, ..plan.clone() };
     check_sides(op, pair.sides(), &inside)?;
-    let wide = kernel::of(&pair).means(&pair, &plan, Score::Contrast)?.mean(D::Minus1)?;
-    Scores { wide, dtype: pair.dtype }.per_image()
+    mean_over_channels(&pair, &plan, Score::Contrast, 1.0)?.per_image()
 }
 
-pub(crate) fn ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Scores> {
-    let (pair, plan) = ssim_pair(op, pred, target, config)?;
-    ssim_of_pair(&pair, &plan)
+/// The score of each image. `slope` is the derivative, by each of them, of what the caller is going to make of them, see
+/// [`Kernel::means`](kernel::Kernel::means).
+pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan, slope: f64) -> Result<Scores> {
+    mean_over_channels(pair, plan, Score::Ssim, slope)
 }
 
-pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan) -> Result<Scores> {
-    let wide = kernel::of(pair).means(pair, plan, Score::Ssim)?.mean(D::Minus1)?;
+fn mean_over_channels(pair: &Pair, plan: &Plan, score: Score, slope: f64) -> Result<Scores> {
+    let slope = slope / pair.pred.dim(1)? as f64;
+    let wide = kernel::of(pair).means(pair, plan, score, slope)?.mean(D::Minus1)?;
     Ok(Scores { wide, dtype: pair.dtype })
 }
 

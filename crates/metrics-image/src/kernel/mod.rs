@@ -46,7 +46,10 @@ pub(crate) trait Kernel: Sync {
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
 
     /// Mean SSIM or contrast of each image and channel, `[N, C]`.
-    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
+    ///
+    /// `slope` is the derivative, by each of them, of what the caller is going to make of them. A kernel may make gradients for it
+    /// together with the means; those that turn out to be asked for otherwise are as right, but slower.
+    fn means(&self, pair: &Pair, plan: &Plan, score: Score, slope: f64) -> Result<Tensor>;
 
     /// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
     fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor>;

@@ -74,8 +74,8 @@ fn check(kernel: &dyn Kernel, shape: &[usize], dtype: DType, config: &SsimConfig
     let fits = shape[2..].iter().zip(&plan.taps).all(|(&side, taps)| side >= taps.len());
     for score in SCORES.into_iter().filter(|score| fits || *score == Score::Ssim) {
         let what = format!("{} {score:?} of {shape:?} in {dtype:?} by {plan:?}", kernel.name());
-        let want = Reference.means(&oracle, &plan, score)?;
-        assert_near(&kernel.means(&pair, &plan, score)?, &want, tolerance(dtype), &what);
+        let want = Reference.means(&oracle, &plan, score, 1.0)?;
+        assert_near(&kernel.means(&pair, &plan, score, 1.0)?, &want, tolerance(dtype), &what);
         let want = Reference.map(&oracle, &plan, score)?;
         // A single pixel of a map has the rounding of its own moments, not the mean of many.
         assert_near(&kernel.map(&pair, &plan, score)?, &want, 20.0 * tolerance(dtype), &what);
@@ -173,7 +173,7 @@ fn gradients_of_every_dtype_and_plan() -> Result<()> {
             let dtypes = if one_tap { &GRADIENT[..1] } else { &GRADIENT[..] };
             for score in SCORES.into_iter().filter(|score| fits && !(one_tap && *score == Score::Contrast)) {
                 let what = format!("{score:?} of {shape:?} by {plan:?}");
-                check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.means(pair, &plan, score))?;
+                check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.means(pair, &plan, score, 1.0))?;
                 check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.map(pair, &plan, score))?;
             }
         }
@@ -247,7 +247,10 @@ fn views_score_as_their_copies() -> Result<()> {
                 let dense = |t: &Tensor| if t.id() == x.id() { copy.clone() } else { t.clone() };
                 let (view, dense) = (pair(a, b, 255.0.into())?, pair(&dense(a), &dense(b), 255.0.into())?);
                 for score in SCORES {
-                    assert_eq!(list(&kernel.means(&view, &plan, score)?)?, list(&kernel.means(&dense, &plan, score)?)?);
+                    assert_eq!(
+                        list(&kernel.means(&view, &plan, score, 1.0)?)?,
+                        list(&kernel.means(&dense, &plan, score, 1.0)?)?
+                    );
                     assert_eq!(list(&kernel.map(&view, &plan, score)?)?, list(&kernel.map(&dense, &plan, score)?)?);
                 }
                 let error = PixelError::Squared;
@@ -263,7 +266,7 @@ fn fused_bits(x: &Tensor, y: &Tensor) -> Result<Vec<f64>> {
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
     let (x, y) = (Var::from_tensor(x)?, Var::from_tensor(y)?);
     let pair = pair(&x, &y, 255.0.into())?;
-    let means = Fused.means(&pair, &plan, Score::Ssim)?;
+    let means = Fused.means(&pair, &plan, Score::Ssim, 1.0)?;
     let gradient = means.backward()?.remove(&x).ok_or_else(|| candle_core::Error::msg("no gradient"))?;
     let scales = Fused.scales(&pair, &plan, 2, OddSides::Drop)?.permute((1, 2, 0))?;
     let all = [means, scales.contiguous()?, Fused.errors(&pair, PixelError::Absolute)?, gradient];
@@ -286,11 +289,11 @@ fn same_bits_on_any_number_of_threads() -> Result<()> {
 fn same_bits_alone_and_in_a_batch() -> Result<()> {
     let (x, y) = (image(&[3, 2, 60, 47], 1, DType::F32)?, image(&[3, 2, 60, 47], 2, DType::F32)?);
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
-    let batch = Fused.means(&pair(&x, &y, 255.0.into())?, &plan, Score::Ssim)?;
+    let batch = Fused.means(&pair(&x, &y, 255.0.into())?, &plan, Score::Ssim, 1.0)?;
     for i in 0..3 {
         let alone =
             pair(&x.narrow(0, i, 1)?.force_contiguous()?, &y.narrow(0, i, 1)?.force_contiguous()?, 255.0.into())?;
-        assert_eq!(list(&Fused.means(&alone, &plan, Score::Ssim)?)?, list(&batch.narrow(0, i, 1)?)?);
+        assert_eq!(list(&Fused.means(&alone, &plan, Score::Ssim, 1.0)?)?, list(&batch.narrow(0, i, 1)?)?);
     }
     Ok(())
 }
@@ -317,7 +320,7 @@ proptest! {
         let (x, y) = (image(&shape, seed, DType::F32).unwrap(), image(&shape, seed + 1, DType::F32).unwrap());
         for kernel in KERNELS {
             let score = |x: &Tensor, y: &Tensor, score| {
-                list(&kernel.means(&pair(x, y, 255.0.into()).unwrap(), &plan, score).unwrap()).unwrap()
+                list(&kernel.means(&pair(x, y, 255.0.into()).unwrap(), &plan, score, 1.0).unwrap()).unwrap()
             };
             let ssim = score(&x, &y, Score::Ssim);
             prop_assert!(ssim.iter().all(|s| (-1.0..=1.0).contains(s)), "{:?}", ssim);

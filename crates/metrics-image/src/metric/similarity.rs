@@ -2,7 +2,8 @@ use candle_core::Tensor;
 use metrics_core::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value};
 use metrics_detach::DetachExt;
 
-use crate::functional::{ms_ssim_scores, ssim_scores};
+use crate::functional::{ms_ssim_scores, ssim_of_pair, ssim_pair};
+use crate::scores::slope;
 use crate::{MsSsimConfig, SsimConfig};
 
 /// SSIM as a metric over a data set; see [`SsimConfig`].
@@ -120,7 +121,8 @@ mod sealed {
         }
 
         fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-            let scores = ssim_scores(Self::NAME, pred, target, self)?;
+            let (pair, plan) = ssim_pair(Self::NAME, pred, target, self)?;
+            let scores = ssim_of_pair(&pair, &plan, slope(self.reduction, &pair))?;
             Ok((scores.wide.clone(), scores.reduce(self.reduction)?))
         }
     }

@@ -126,11 +126,6 @@ real!(
 
 /// Vectors of `F` fields side by side, as they lie in a row of a ring.
 #[inline(always)]
-pub(super) fn groups<T: Real, S: Simd, const F: usize>(row: &[T]) -> &[[T::Vector<S>; F]] {
-    T::vectors::<S>(row).as_chunks().0
-}
-
-#[inline(always)]
 pub(super) fn groups_mut<T: Real, S: Simd, const F: usize>(row: &mut [T]) -> &mut [[T::Vector<S>; F]] {
     T::vectors_mut::<S>(row).as_chunks_mut().0
 }

@@ -7,7 +7,7 @@ use pulp::Arch;
 use super::border::Border;
 use super::filter::{self, BLOCK};
 use super::lanes::Real;
-use super::pixels::Rows;
+use super::pixels::{Ahead, Rows};
 use super::scratch::Scratch;
 use super::total::ErrorTotal;
 use super::window::Window;
@@ -113,7 +113,7 @@ impl<'a, T: Real> Moments<'a, T> {
         self.next = self.slots.reads(output).start;
         let [u, v] = self.rows.outside();
         let out = &mut self.memory[self.slots.outside() * self.stride..][..self.len];
-        filter::moments_along(self.arch, self.taps, [u, v], out);
+        filter::moments_along(self.arch, self.taps, [u, v], Ahead::default(), out);
     }
 
     /// The row of what is outside the image.
@@ -131,17 +131,22 @@ impl<'a, T: Real> Moments<'a, T> {
         let reads = self.slots.reads(output);
         while self.next < reads.end {
             let errors = (self.counting && self.owned.contains(&self.next)).then_some(&mut self.errors);
-            let row = self.rows.read(z, self.next, errors);
+            let (row, ahead) = self.rows.read(z, self.next, errors);
             let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.len];
-            filter::moments_along(self.arch, self.taps, row, out);
+            filter::moments_along(self.arch, self.taps, row, ahead, out);
             self.next += 1;
         }
-        filter::Rows { memory: self.memory, len: self.len, stride: self.stride, rows: self.slots.block(output) }
+        filter::Rows {
+            memory: self.memory,
+            fields: 4,
+            len: self.len,
+            stride: self.stride,
+            rows: self.slots.block(output),
+        }
     }
 
-    /// `u` and `v` at a line that has been read before, and where `column` is in them.
-    pub(super) fn pixels(&mut self, [z, line]: [usize; 2], column: usize) -> ([&[T]; 2], usize) {
-        let at = self.rows.position(column);
-        (self.rows.read(z, line, None), at)
+    /// The pixels of `columns` at a line that has been read before, and whatever up to the next whole vector.
+    pub(super) fn pixels(&mut self, at: [usize; 2], columns: &Range<usize>) -> [&[T]; 2] {
+        self.rows.pixels(at, columns)
     }
 }

@@ -23,22 +23,28 @@ impl Total {
         const { assert!(Lanes::<T, S>::COUNT <= MOST_LANES) };
         let vector = [vector.vector()];
         let values: &[T] = pulp::bytemuck::cast_slice(&vector);
-        for (lane, value) in self.lanes.iter_mut().zip(values) {
-            *lane += value.wide();
+        for lane in 0..Lanes::<T, S>::COUNT {
+            self.lanes[lane] += values[lane].wide();
         }
     }
 
     /// Adds a short row, in `T` but for its last step.
     #[inline(always)]
     fn add_row<T: Real, S: Simd>(&mut self, simd: S, row: &[T]) {
-        let mut sum = Lanes::zero(simd);
-        let mut at = 0;
-        while at + Lanes::<T, S>::COUNT <= row.len() {
-            sum += Lanes::load(simd, row, at);
-            at += Lanes::<T, S>::COUNT;
+        // Four sums, for an addition takes as long as four can be begun.
+        let mut sums = [Lanes::<T, S>::zero(simd); 4];
+        let (vectors, rest) = row.split_at(row.len() - row.len() % Lanes::<T, S>::COUNT);
+        let (fours, ones) = T::vectors::<S>(vectors).as_chunks::<4>();
+        for four in fours {
+            for (sum, &vector) in sums.iter_mut().zip(four) {
+                *sum += Lanes::new(simd, vector);
+            }
         }
-        self.add(sum);
-        for value in &row[at..] {
+        for &vector in ones {
+            sums[0] += Lanes::new(simd, vector);
+        }
+        self.add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        for value in rest {
             self.lanes[0] += value.wide();
         }
     }

@@ -12,7 +12,7 @@ use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
 use super::total::{Errors, Total};
-use super::window::{owned, tiles};
+use super::window::owned;
 
 /// Sums over part of a plane.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +53,7 @@ pub(super) fn band<T: Real>(
 ) -> Sums {
     let mut sums = Sums::default();
     let [_, down, along] = subject.window.borders;
-    for columns in tiles(along.output) {
+    for columns in subject.window.tiles(false) {
         sums += tile(subject, lines, columns.clone(), &mut made.maps, scratch);
         if let Some(halves) = &mut made.halves {
             let lines = halves.halving.share(1, lines, lines.end == down.output);
@@ -74,18 +74,20 @@ fn tile<T: Real>(
     let Subject { window, constants, .. } = subject;
     let [_, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
-    let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
-    let [a, b, u, v, ring, ssim, contrast] =
-        scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, block]);
+    let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
+    let [a, b, u, v, ring, block, ssim, contrast] =
+        scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, losses, losses]);
     let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
     let mut moments = Moments::new(rows, window, width, ring, owned(lines, down));
     let counted = [0..1, lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
+    let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
     moments.start(lines.start);
     for start in lines.clone().step_by(BLOCK) {
-        filter::across(window.arch, &window.taps[1], moments.block(0, start), &mut scores);
-        for line in start..(start + BLOCK).min(lines.end) {
+        let block = start..(start + BLOCK).min(lines.end);
+        filter::across(window.arch, &window.taps[1], moments.block(0, start), scores.lines());
+        scores.score(block.len());
+        for line in block {
             scores.count([0, line], line - start);
             scores.write(line - start, line - lines.start, maps);
         }

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd};
+use pulp::Arch;
 
-use super::filter::{self, BLOCK, Sink};
-use super::lanes::{Lanes, Real, groups_mut};
+use super::filter::{self, BLOCK, Lines};
+use super::lanes::Real;
 use super::pixels::Rows;
 use super::plane::Targets;
 use super::ring::{Moments, Slots};
@@ -14,7 +14,7 @@ use super::scratch::Scratch;
 use super::subject::Subject;
 use super::total::Total;
 use super::value::{Made, Sums};
-use super::window::{Window, owned, volume_tiles};
+use super::window::{Window, owned};
 
 /// The sums over a band of slices of the map.
 pub(super) fn band<T: Real>(
@@ -25,7 +25,7 @@ pub(super) fn band<T: Real>(
 ) -> Sums {
     let mut sums = Sums::default();
     let [depth, height, width] = subject.window.map_dims();
-    for [lines, columns] in volume_tiles(height, width) {
+    for [lines, columns] in subject.window.volume_tiles(false) {
         sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], &mut made.maps, scratch);
         if let Some(halves) = &mut made.halves {
             let slices = halves.halving.share(0, slices, slices.end == depth);
@@ -46,9 +46,9 @@ fn tile<T: Real>(
     let Subject { window, constants, .. } = subject;
     let [depth, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
-    let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
+    let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
     let shape = Shape::new::<4>(lines.len(), width);
-    let [a, b, u, v, ring, deep, ssim, contrast] = scratch.cut([
+    let [a, b, u, v, ring, deep, block, ssim, contrast] = scratch.cut([
         pixels,
         pixels,
         pixels,
@@ -56,20 +56,23 @@ fn tile<T: Real>(
         Moments::<T>::len(width, down),
         shape.slice * Slots::new(depth).count(),
         block,
-        block,
+        losses,
+        losses,
     ]);
     let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
     let moments = Moments::new(rows, window, width, ring, owned(&lines, down));
     let mut filtered = Slices::new(moments, window, shape, deep, lines.clone(), owned(&slices, depth));
     let counted = [slices.clone(), lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
+    let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
     filtered.start(slices.start);
     for start in slices.clone().step_by(BLOCK) {
         filtered.need(start);
+        let block = start..(start + BLOCK).min(slices.end);
         for line in lines.clone() {
-            filter::across(window.arch, &window.taps[0], filtered.rows(start, line), &mut scores);
-            for z in start..(start + BLOCK).min(slices.end) {
+            filter::across(window.arch, &window.taps[0], filtered.rows(start, line), scores.lines());
+            scores.score(block.len());
+            for z in block.clone() {
                 scores.count([z, line], z - start);
                 scores.write(z - start, (z - slices.start) * down.output + line, maps);
             }
@@ -140,8 +143,8 @@ impl<'a, T: Real> Slices<'a, T> {
             for line in self.lines.clone().step_by(BLOCK) {
                 let start = start + (line - self.lines.start) * self.shape.row;
                 let memory = &mut self.memory[start..][..BLOCK * self.shape.row];
-                let mut store = Store { memory, stride: self.shape.row, row: self.shape.row };
-                filter::across::<_, 4>(self.arch, self.taps, self.moments.block(self.next, line), &mut store);
+                let lines = Lines { memory, line: self.shape.row, field: None };
+                filter::across(self.arch, self.taps, self.moments.block(self.next, line), lines);
             }
             self.next += 1;
         }
@@ -150,21 +153,6 @@ impl<'a, T: Real> Slices<'a, T> {
     /// Line `line` of the slices that the block of output slices from `z` on is made of.
     pub(super) fn rows(&mut self, z: usize, line: usize) -> filter::Rows<'_, T> {
         let memory = &self.memory[(line - self.lines.start) * self.shape.row..];
-        filter::Rows { memory, len: self.shape.row, stride: self.shape.slice, rows: self.slots.block(z) }
-    }
-}
-
-/// Keeps filtered fields, side by side, line by line `stride` apart.
-pub(super) struct Store<'a, T> {
-    pub(super) memory: &'a mut [T],
-    pub(super) stride: usize,
-    pub(super) row: usize,
-}
-
-impl<T: Real, const F: usize> Sink<T, F> for Store<'_, T> {
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, _: S, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
-        let row = &mut self.memory[line * self.stride..][..self.row];
-        groups_mut::<T, S, F>(row)[at / Lanes::<T, S>::COUNT] = filter::vectors(fields);
+        filter::Rows { memory, fields: 4, len: self.shape.row, stride: self.shape.slice, rows: self.slots.block(z) }
     }
 }

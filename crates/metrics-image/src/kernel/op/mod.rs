@@ -13,7 +13,7 @@ use metrics_core::Result;
 
 use self::errors::Errors;
 use self::map::Map;
-use self::means::Means;
+use self::means::{Early, Means};
 use self::planes::ranges;
 use self::scales::Scales;
 use super::{Kernel, OddSides, PixelError, Plan, Score};
@@ -35,9 +35,10 @@ impl Kernel for Fused {
         Ok(pair.pred.apply_op2(&pair.target, Map { plan: plan.clone(), ranges, score })?)
     }
 
-    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+    fn means(&self, pair: &Pair, plan: &Plan, score: Score, slope: f64) -> Result<Tensor> {
         let ranges = ranges(&pair.range, pair.pred.dims())?;
-        Ok(pair.pred.apply_op2(&pair.target, Means { plan: plan.clone(), ranges, score })?)
+        let early = Early::new(slope, [pair.pred.track_op(), pair.target.track_op()]);
+        Ok(pair.pred.apply_op2(&pair.target, Means { plan: plan.clone(), ranges, score, early })?)
     }
 
     fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {

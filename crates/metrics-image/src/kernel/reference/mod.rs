@@ -27,7 +27,7 @@ impl Kernel for Reference {
         ssim::map(&pair.to_float()?, plan, score)
     }
 
-    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+    fn means(&self, pair: &Pair, plan: &Plan, score: Score, _slope: f64) -> Result<Tensor> {
         ssim::means(&pair.to_float()?, plan, score)
     }
 
