@@ -44,6 +44,8 @@ pub(super) struct Derive<'a, T, const F: usize> {
     pub(super) wanted: Wanted,
     /// `BLOCK` rows of weights for SSIM, as many for the contrast.
     pub(super) weight_rows: [&'a mut [T]; 2],
+    /// What the rows of [`Weights::Means`] depend on: the line's factor at a mirrored border, and whether its contrast counts.
+    pub(super) weighed: [Option<(f64, bool)>; BLOCK],
     /// Where the derivatives go, `F` vectors side by side.
     pub(super) memory: &'a mut [T],
     /// For each line of the block that is in the map, where its row starts in `memory`.
@@ -69,9 +71,15 @@ impl<T: Real, const F: usize> Derive<'_, T, F> {
         let contrast = &mut contrast[row * width..][..columns.len()];
         match &self.weights {
             Weights::Means { ssim: weight, contrast: contrast_weight } => {
+                let counts = window.contrast_lines(0).contains(&z) && window.contrast_lines(1).contains(&y);
+                // Most lines have the weights of the line before.
+                let key = Some((window.line_factor([z, y]), counts));
+                if std::mem::replace(&mut self.weighed[row], key) == key {
+                    return;
+                }
                 ssim.fill(T::of(*weight));
                 contrast.fill(T::default());
-                if window.contrast_lines(0).contains(&z) && window.contrast_lines(1).contains(&y) {
+                if counts {
                     contrast[clip(columns, &window.contrast_lines(2))].fill(T::of(*contrast_weight));
                 }
             }

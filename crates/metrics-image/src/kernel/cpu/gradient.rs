@@ -76,9 +76,15 @@ impl<T: Real> Tile<'_, '_, T> {
         let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
         let scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
-        let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
-        let derive =
-            Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
+        let derive = Derive::<T, F> {
+            scores,
+            weights: self.goal.weights,
+            wanted,
+            weight_rows: [w0, w1],
+            weighed: [None; BLOCK],
+            memory: derivatives,
+            starts: [None; BLOCK],
+        };
         let moments = Moments::new(rows, window, width, ring, self.lines.clone());
         let mut derivatives = Derivatives { derive, moments, slots: Slots::of_blocks(down.adjoint()), next: 0 };
         derivatives.start(self.lines.start);

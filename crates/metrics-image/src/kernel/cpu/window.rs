@@ -79,6 +79,11 @@ impl<T: Real> Window<T> {
         [map as f64, contrast as f64]
     }
 
+    /// The factor of a mirrored border at line `y` of slice `z`; see [`Border::fold`].
+    pub(super) fn line_factor(&self, [z, y]: [usize; 2]) -> f64 {
+        self.borders[0].fold(z) * self.borders[1].fold(y)
+    }
+
     /// Applies the factors of a mirrored border to part of line `y` of slice `z`; see [`Border::fold`].
     pub(super) fn fold(
         &self,
@@ -87,9 +92,9 @@ impl<T: Real> Window<T> {
         row: &mut [T],
         apply: impl Fn(f64, f64) -> f64,
     ) {
-        let [depth, down, along] = self.borders;
+        let along = self.borders[2];
         let scale = |value: &mut T, factor: f64| *value = T::of(apply(value.wide(), factor));
-        let factor = depth.fold(z) * down.fold(y);
+        let factor = self.line_factor([z, y]);
         if factor != 1.0 {
             row.iter_mut().for_each(|value| scale(value, factor));
         }
