@@ -63,6 +63,15 @@ impl Pair {
         Ok(Self { pred, target, range, dtype })
     }
 
+    pub(crate) fn channels(&self) -> usize {
+        self.pred.dims()[1]
+    }
+
+    /// Values in one image.
+    pub(crate) fn image_len(&self) -> usize {
+        self.pred.dims()[1..].iter().product()
+    }
+
     /// Lengths of the spatial axes: `[H, W]` or `[D, H, W]`.
     pub(crate) fn sides(&self) -> &[usize] {
         &self.pred.dims()[2..]

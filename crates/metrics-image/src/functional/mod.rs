@@ -10,4 +10,4 @@ pub use ssim::{contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_image}
 
 pub(crate) use ms_ssim::ms_ssim_scores;
 pub(crate) use psnr::{Errors, decibels};
-pub(crate) use ssim::{ssim_of_pair, ssim_pair};
+pub(crate) use ssim::{ssim_of_pair, ssim_pair, ssim_scores};

@@ -2,7 +2,7 @@ use candle_core::{D, Tensor};
 use metrics_core::{Error, Result};
 
 use crate::SsimConfig;
-use crate::kernel::{self, Padding, Plan, Score};
+use crate::kernel::{self, Outcome, Padding, Plan, Score, Slopes, Wants};
 use crate::pair::{Pair, Spread};
 use crate::scores::{Scores, slope};
 
@@ -70,19 +70,22 @@ pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -
     let (pair, plan) = ssim_pair(op, pred, target, config)?;
     let inside = Plan { padding: Padding::Valid, ..plan.clone() };
     check_sides(op, pair.sides(), &inside)?;
-    mean_over_channels(&pair, &plan, Score::Contrast, 1.0)?.per_image()
+    let slopes = Slopes { contrast: 1.0 / pair.channels() as f64, ..Slopes::default() };
+    let outcome = kernel::of(&pair).pass(&pair, &plan, Wants { contrast: true, ..Wants::default() }, Some(slopes))?;
+    Scores { wide: outcome.contrast()?.mean(D::Minus1)?, dtype: pair.dtype }.per_image()
 }
 
 /// The score of each image. `slope` is the derivative, by each of them, of what the caller is going to make of them, see
-/// [`Kernel::means`](kernel::Kernel::means).
+/// [`Slopes`].
 pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan, slope: f64) -> Result<Scores> {
-    mean_over_channels(pair, plan, Score::Ssim, slope)
+    let slopes = Slopes { ssim: slope / pair.channels() as f64, ..Slopes::default() };
+    let outcome = kernel::of(pair).pass(pair, plan, Wants { ssim: true, ..Wants::default() }, Some(slopes))?;
+    ssim_scores(pair, &outcome)
 }
 
-fn mean_over_channels(pair: &Pair, plan: &Plan, score: Score, slope: f64) -> Result<Scores> {
-    let slope = slope / pair.pred.dim(1)? as f64;
-    let wide = kernel::of(pair).means(pair, plan, score, slope)?.mean(D::Minus1)?;
-    Ok(Scores { wide, dtype: pair.dtype })
+/// The score of each image, from a pass that had to compute it.
+pub(crate) fn ssim_scores(pair: &Pair, outcome: &Outcome) -> Result<Scores> {
+    Ok(Scores { wide: outcome.ssim()?.mean(D::Minus1)?, dtype: pair.dtype })
 }
 
 /// The pair that SSIM is computed on, and how.

@@ -5,12 +5,12 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::border::{Border, Margins};
-use super::derivatives::Wanted;
+use super::derivatives::{Goal, Wanted};
+use super::errors::add_slope;
 use super::filter::{self, BLOCK, Lines, Sink};
 use super::lanes::{Lanes, Real};
 use super::pixels::Pivot;
 use super::plane::Targets;
-use super::pool::Coarser;
 use super::scratch::Scratch;
 use super::subject::Subject;
 use super::window::Window;
@@ -27,7 +27,7 @@ pub(super) struct Back<'a, T> {
     stride: usize,
     /// A row of the gradient by x and by y.
     gradient: [&'a mut [T]; 2],
-    coarser: [Option<Coarser<'a, T>>; 2],
+    goal: Goal<'a, T>,
 }
 
 impl<'a, T: Real> Back<'a, T> {
@@ -49,14 +49,14 @@ impl<'a, T: Real> Back<'a, T> {
         map_columns: &Range<usize>,
         width: usize,
         memory: &'a mut [T],
-        coarser: [Option<Coarser<'a, T>>; 2],
+        goal: Goal<'a, T>,
     ) -> Self {
         let Subject { window, pivot, .. } = *subject;
         let stride = Self::stride(width, window.borders[2]);
         let (gradient, rows) = memory.split_at_mut(2 * stride);
         let margins = Margins::new(window.borders[2].adjoint(), columns, map_columns);
         let gradient = gradient.split_at_mut(stride).into();
-        Self { window, wanted, pivot, columns: columns.clone(), margins, rows, stride, gradient, coarser }
+        Self { window, wanted, pivot, columns: columns.clone(), margins, rows, stride, gradient, goal }
     }
 
     /// Where the derivatives go that have been filtered across.
@@ -80,13 +80,17 @@ impl<'a, T: Real> Back<'a, T> {
     }
 
     /// Writes what [`finish`](Self::finish) made, line `y` of slice `z` of the plane, to line `line` of the outputs.
-    pub(super) fn write(&mut self, [z, y]: [usize; 2], line: usize, outputs: &mut Targets<T>) {
+    pub(super) fn write(&mut self, [z, y]: [usize; 2], line: usize, pixels: [&[T]; 2], outputs: &mut Targets<T>) {
         let width = self.window.borders[2].input;
-        for ((gradient, coarser), output) in self.gradient.iter_mut().zip(&self.coarser).zip(outputs) {
+        let Goal { errors, coarser, .. } = self.goal;
+        for (side, output) in outputs.iter_mut().enumerate() {
             let Some(output) = output else { continue };
-            let gradient = &mut gradient[..self.columns.len()];
+            let gradient = &mut self.gradient[side][..self.columns.len()];
             self.window.fold([z, y], &self.columns, gradient, |value, factor| value / factor);
-            if let Some(coarser) = coarser {
+            if errors != [0.0; 2] {
+                add_slope(self.window.arch, pixels, errors, side, gradient);
+            }
+            if let Some(coarser) = coarser[side] {
                 coarser.add(self.window.arch, [z, y], &self.columns, gradient);
             }
             output.write(line * width + self.columns.start, gradient);

@@ -15,6 +15,8 @@ use super::window::clip;
 #[derive(Clone, Copy)]
 pub(super) struct Goal<'a, T> {
     pub(super) weights: Weights<'a, T>,
+    /// The weights of the sums of squared and of absolute errors.
+    pub(super) errors: [f64; 2],
     /// What comes from the next coarser scale, for x and for y.
     pub(super) coarser: [Option<Coarser<'a, T>>; 2],
 }

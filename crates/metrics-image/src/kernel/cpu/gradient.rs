@@ -17,7 +17,7 @@ use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Total;
+use super::total::{ErrorRows, Total};
 use super::value::Sums;
 use super::window::clamp;
 
@@ -27,15 +27,17 @@ pub(super) fn band<T: Real>(
     goal: Goal<T>,
     lines: &Range<usize>,
     outputs: &mut Targets<T>,
+    errors: &mut Option<ErrorRows>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
     for columns in subject.window.tiles(true) {
         let tile = Tile { subject, goal, lines, columns };
+        let errors = errors.as_mut().map(ErrorRows::reborrow);
         sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, scratch),
-            [_, None] => tile.walk::<3>(Wanted::X, outputs, scratch),
-            [None, _] => tile.walk::<3>(Wanted::Y, outputs, scratch),
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, scratch),
         };
     }
     sums
@@ -50,7 +52,13 @@ struct Tile<'a, 'p, T> {
 }
 
 impl<T: Real> Tile<'_, '_, T> {
-    fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
+    fn walk<const F: usize>(
+        &self,
+        wanted: Wanted,
+        outputs: &mut Targets<T>,
+        errors: Option<ErrorRows>,
+        scratch: &mut Scratch<T>,
+    ) -> Sums {
         let Subject { window, constants, .. } = self.subject;
         let [_, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
@@ -72,7 +80,7 @@ impl<T: Real> Tile<'_, '_, T> {
             Back::<T>::len(width, along, F),
         ]);
         let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
-        let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal.coarser);
+        let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal);
         let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
         let scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
@@ -85,17 +93,18 @@ impl<T: Real> Tile<'_, '_, T> {
             memory: derivatives,
             starts: [None; BLOCK],
         };
-        let moments = Moments::new(rows, window, width, ring, self.lines.clone());
+        let moments = Moments::new(rows, window, width, ring, self.lines.clone(), errors);
         let mut derivatives = Derivatives { derive, moments, slots: Slots::of_blocks(down.adjoint()), next: 0 };
         derivatives.start(self.lines.start);
         for start in self.lines.clone().step_by(BLOCK) {
             filter::across(window.arch, &window.taps[1], derivatives.block(start), back.lines());
             for line in start..(start + BLOCK).min(self.lines.end) {
-                back.finish::<F>(line - start, derivatives.moments.pixels([0, line], &self.columns));
-                back.write([0, line], line - self.lines.start, outputs);
+                let pixels = derivatives.moments.pixels([0, line], &self.columns);
+                back.finish::<F>(line - start, pixels);
+                back.write([0, line], line - self.lines.start, pixels, outputs);
             }
         }
-        Sums::new(derivatives.derive.scores.totals, derivatives.moments.errors.value())
+        Sums::new(derivatives.derive.scores.totals)
     }
 }
 

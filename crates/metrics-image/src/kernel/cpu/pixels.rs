@@ -14,7 +14,7 @@ use super::lanes::{Lanes, Real};
 use super::plane::Sources;
 use super::scratch::{LINE_BYTES, Scratch};
 use super::subject::Subject;
-use super::total::ErrorTotal;
+use super::total::Errors;
 
 /// Rows between the one that is read and the one that is asked for.
 const AHEAD: usize = 2;
@@ -121,7 +121,7 @@ impl<'a, T: Real> Rows<'a, T> {
 
     /// The padded rows of `u` and `v`, and the memory that a row soon to come will be read from; the errors of the owned pixels are
     /// added to `errors`.
-    pub(super) fn read(&mut self, z: usize, line: usize, errors: Option<&mut ErrorTotal>) -> ([&[T]; 2], Ahead<'a>) {
+    pub(super) fn read(&mut self, z: usize, line: usize, errors: Option<&mut Errors>) -> ([&[T]; 2], Ahead<'a>) {
         let [a, b] = &mut self.buffers;
         let x = self.sources.x.row([z, line], self.fetch.clone(), a);
         let y = self.sources.y.row([z, line], self.fetch.clone(), b);
@@ -159,7 +159,7 @@ struct Centre<'a, T> {
     pivot: Pivot<T>,
     u: &'a mut [T],
     v: &'a mut [T],
-    errors: Option<(&'a mut ErrorTotal, Range<usize>)>,
+    errors: Option<(&'a mut Errors, Range<usize>)>,
 }
 
 impl<T: Real> WithSimd for Centre<'_, T> {
@@ -168,7 +168,7 @@ impl<T: Real> WithSimd for Centre<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if let Some((errors, owned)) = self.errors {
-            errors.add_rows(simd, &self.x[owned.clone()], &self.y[owned]);
+            errors.add_row(simd, &self.x[owned.clone()], &self.y[owned]);
         }
         let (pivot_x, pivot_y) = (Lanes::splat(simd, self.pivot.x), Lanes::splat(simd, self.pivot.y));
         let len = self.x.len();

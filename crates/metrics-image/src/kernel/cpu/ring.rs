@@ -9,7 +9,7 @@ use super::filter::{self, BLOCK};
 use super::lanes::Real;
 use super::pixels::{Ahead, Rows};
 use super::scratch::Scratch;
-use super::total::ErrorTotal;
+use super::total::ErrorRows;
 use super::window::Window;
 
 /// Which row of a ring holds which line.
@@ -72,10 +72,9 @@ pub(super) struct Moments<'a, T> {
     stride: usize,
     /// The next line to read.
     next: usize,
-    /// The lines whose pixels count into the errors.
+    /// The lines whose pixels count into the errors, and those.
     owned: Range<usize>,
-    counting: bool,
-    pub(super) errors: ErrorTotal,
+    errors: Option<ErrorRows<'a>>,
 }
 
 impl<'a, T: Real> Moments<'a, T> {
@@ -90,9 +89,9 @@ impl<'a, T: Real> Moments<'a, T> {
         width: usize,
         memory: &'a mut [T],
         owned: Range<usize>,
+        errors: Option<ErrorRows<'a>>,
     ) -> Self {
-        let (arch, taps) = (window.arch, &window.taps[2]);
-        let (slots, errors) = (Slots::new(window.borders[1]), ErrorTotal::default());
+        let (arch, taps, slots) = (window.arch, &window.taps[2], Slots::new(window.borders[1]));
         Self {
             arch,
             rows,
@@ -103,7 +102,6 @@ impl<'a, T: Real> Moments<'a, T> {
             stride: Scratch::<T>::spread(4 * width),
             next: 0,
             owned,
-            counting: true,
             errors,
         }
     }
@@ -121,16 +119,12 @@ impl<'a, T: Real> Moments<'a, T> {
         &self.memory[self.slots.outside() * self.stride..][..self.len]
     }
 
-    /// Whether the lines read from now on count into the errors.
-    pub(super) fn count_errors(&mut self, counting: bool) {
-        self.counting = counting;
-    }
-
     /// Reads what the block of output lines from `output` on needs.
     pub(super) fn block(&mut self, z: usize, output: usize) -> filter::Rows<'_, T> {
         let reads = self.slots.reads(output);
         while self.next < reads.end {
-            let errors = (self.counting && self.owned.contains(&self.next)).then_some(&mut self.errors);
+            let owned = self.owned.contains(&self.next);
+            let errors = self.errors.as_mut().filter(|_| owned).and_then(|errors| errors.row(z, self.next));
             let (row, ahead) = self.rows.read(z, self.next, errors);
             let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.len];
             filter::moments_along(self.arch, self.taps, row, ahead, out);

@@ -7,12 +7,11 @@ use pulp::Arch;
 use super::filter::{self, BLOCK, Lines};
 use super::lanes::Real;
 use super::pixels::Rows;
-use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Total;
+use super::total::{ErrorRows, Total};
 use super::value::{Made, Sums};
 use super::window::{Window, owned};
 
@@ -26,7 +25,7 @@ pub(super) fn band<T: Real>(
     let mut sums = Sums::default();
     let [depth, height, width] = subject.window.map_dims();
     for [lines, columns] in subject.window.volume_tiles(false) {
-        sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], &mut made.maps, scratch);
+        sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], made, scratch);
         if let Some(halves) = &mut made.halves {
             let slices = halves.halving.share(0, slices, slices.end == depth);
             let lines = halves.halving.share(1, &lines, lines.end == height);
@@ -40,7 +39,7 @@ pub(super) fn band<T: Real>(
 fn tile<T: Real>(
     subject: &Subject<T>,
     [slices, lines, columns]: [Range<usize>; 3],
-    maps: &mut Targets<T>,
+    made: &mut Made<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let Subject { window, constants, .. } = subject;
@@ -60,8 +59,9 @@ fn tile<T: Real>(
         losses,
     ]);
     let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
-    let moments = Moments::new(rows, window, width, ring, owned(&lines, down));
-    let mut filtered = Slices::new(moments, window, shape, deep, lines.clone(), owned(&slices, depth));
+    let errors = made.errors.as_mut().map(ErrorRows::reborrow);
+    let moments = Moments::new(rows, window, width, ring, owned(&lines, down), errors);
+    let mut filtered = Slices::new(moments, window, shape, deep, lines.clone());
     let counted = [slices.clone(), lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
     let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
@@ -74,11 +74,11 @@ fn tile<T: Real>(
             scores.score(block.len());
             for z in block.clone() {
                 scores.count([z, line], z - start);
-                scores.write(z - start, (z - slices.start) * down.output + line, maps);
+                scores.write(z - start, (z - slices.start) * down.output + line, &mut made.maps);
             }
         }
     }
-    Sums::new(scores.totals, filtered.moments.errors.value())
+    Sums::new(scores.totals)
 }
 
 /// How the rows of a tile's slice lie in memory.
@@ -105,8 +105,6 @@ pub(super) struct Slices<'a, T> {
     shape: Shape,
     memory: &'a mut [T],
     lines: Range<usize>,
-    /// The slices whose pixels count into the errors.
-    owned: Range<usize>,
     /// The next slice to read.
     next: usize,
 }
@@ -118,10 +116,9 @@ impl<'a, T: Real> Slices<'a, T> {
         shape: Shape,
         memory: &'a mut [T],
         lines: Range<usize>,
-        owned: Range<usize>,
     ) -> Self {
         let (arch, taps, slots) = (window.arch, &window.taps[1], Slots::new(window.borders[0]));
-        Self { arch, moments, taps, slots, shape, memory, lines, owned, next: 0 }
+        Self { arch, moments, taps, slots, shape, memory, lines, next: 0 }
     }
 
     /// Prepares for blocks of slices from output slice `z` on.
@@ -138,7 +135,6 @@ impl<'a, T: Real> Slices<'a, T> {
     pub(super) fn need(&mut self, z: usize) {
         while self.next < self.slots.reads(z).end {
             let start = self.slots.row(self.next) * self.shape.slice;
-            self.moments.count_errors(self.owned.contains(&self.next));
             self.moments.start(self.lines.start);
             for line in self.lines.clone().step_by(BLOCK) {
                 let start = start + (line - self.lines.start) * self.shape.row;

@@ -13,7 +13,7 @@ use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Total;
+use super::total::{ErrorRows, Total};
 use super::value::Sums;
 use super::volume::{Shape, Slices};
 use super::window::clamp;
@@ -24,15 +24,17 @@ pub(super) fn band<T: Real>(
     goal: Goal<T>,
     slices: &Range<usize>,
     outputs: &mut Targets<T>,
+    errors: &mut Option<ErrorRows>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
     for [lines, columns] in subject.window.volume_tiles(true) {
         let tile = Tile { subject, goal, slices, lines, columns };
+        let errors = errors.as_mut().map(ErrorRows::reborrow);
         sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, scratch),
-            [_, None] => tile.walk::<3>(Wanted::X, outputs, scratch),
-            [None, _] => tile.walk::<3>(Wanted::Y, outputs, scratch),
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, scratch),
         };
     }
     sums
@@ -48,7 +50,13 @@ struct Tile<'a, 'p, T> {
 }
 
 impl<T: Real> Tile<'_, '_, T> {
-    fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
+    fn walk<const F: usize>(
+        &self,
+        wanted: Wanted,
+        outputs: &mut Targets<T>,
+        errors: Option<ErrorRows>,
+        scratch: &mut Scratch<T>,
+    ) -> Sums {
         let Subject { window, constants, .. } = self.subject;
         let [depth, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
@@ -74,7 +82,7 @@ impl<T: Real> Tile<'_, '_, T> {
             Back::<T>::len(width, along, F),
         ]);
         let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
-        let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal.coarser);
+        let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal);
         let counted =
             [clamp(self.slices, depth.output), clamp(&self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
@@ -88,8 +96,8 @@ impl<T: Real> Tile<'_, '_, T> {
             memory: derivatives,
             starts: [None; BLOCK],
         };
-        let moments = Moments::new(rows, window, width, ring, self.lines.clone());
-        let moments = Slices::new(moments, window, shape, deep, lines.clone(), self.slices.clone());
+        let moments = Moments::new(rows, window, width, ring, self.lines.clone(), errors);
+        let moments = Slices::new(moments, window, shape, deep, lines.clone());
         let slots = Slots::of_blocks(depth.adjoint());
         let mut derivatives = Derivatives { derive, moments, slots, shape: back_shape, lines: lines.clone(), next: 0 };
         derivatives.start(self.slices.start);
@@ -107,12 +115,12 @@ impl<T: Real> Tile<'_, '_, T> {
                     for y in line..(line + BLOCK).min(self.lines.end) {
                         let pixels = derivatives.moments.moments.pixels([z, y], &self.columns);
                         back.finish::<F>(y - line, pixels);
-                        back.write([z, y], (z - self.slices.start) * down.input + y, outputs);
+                        back.write([z, y], (z - self.slices.start) * down.input + y, pixels, outputs);
                     }
                 }
             }
         }
-        Sums::new(derivatives.derive.scores.totals, derivatives.moments.moments.errors.value())
+        Sums::new(derivatives.derive.scores.totals)
     }
 }
 

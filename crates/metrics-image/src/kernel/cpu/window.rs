@@ -8,6 +8,7 @@ use super::super::plan::{Padding, Plan};
 use super::border::{Border, runs};
 use super::filter::BLOCK;
 use super::lanes::Real;
+use super::total::ERROR_RUN;
 
 /// Columns of a tile: wide enough that its halo costs little, narrow enough that its rows stay in the first two caches.
 const TILE: usize = 256;
@@ -117,14 +118,14 @@ impl<T: Real> Window<T> {
 
     /// Runs of columns that are worked on one after the other, of the map or of the gradient.
     pub(super) fn tiles(&self, of_gradient: bool) -> impl Iterator<Item = Range<usize>> + Clone {
-        stretched(self.borders[2], of_gradient, runs(self.borders[2].output, TILE, 16))
+        stretched(self.borders[2], of_gradient, runs(self.borders[2].output, TILE, ERROR_RUN))
     }
 
     /// Runs of lines and of columns of a volume's slices that are worked on one after the other.
     pub(super) fn volume_tiles(&self, of_gradient: bool) -> impl Iterator<Item = [Range<usize>; 2]> {
         let [_, down, along] = self.borders;
         let lines = stretched(down, of_gradient, runs(down.output, VOLUME_TILE[0], 4));
-        let columns = stretched(along, of_gradient, runs(along.output, VOLUME_TILE[1], 16));
+        let columns = stretched(along, of_gradient, runs(along.output, VOLUME_TILE[1], ERROR_RUN));
         lines.flat_map(move |lines| columns.clone().map(move |columns| [lines.clone(), columns]))
     }
 }
