@@ -111,6 +111,7 @@
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
 //! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
 //! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
+//! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `collective.rs` | [`Collective`], a group of processes |
 //! | `error.rs` | [`Error`] |
 //! | `number.rs`, `table.rs` | private: how numbers and tables are written |
@@ -125,6 +126,7 @@ pub mod exact;
 mod fingerprint;
 mod memory;
 mod metric;
+mod monitor;
 mod named;
 mod number;
 mod reduction;
@@ -140,6 +142,7 @@ pub use eval_only::EvalOnly;
 pub use fingerprint::Fingerprint;
 pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
 pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
+pub use monitor::{Finding, RetentionMonitor, Rise};
 pub use named::{Named, Outputs};
 pub use reduction::Reduction;
 pub use report::Report;
