@@ -245,19 +245,19 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = |rise: &Rise| {
             let (from, to) = (show_bytes(rise.from), show_bytes(rise.to));
-            format!("from {from} to {to} in {} checks", rise.checks)
+            format!("{from} to {to} in {} checks", rise.checks)
         };
         match self {
             Self::Graph { rise: Rise { from, to, checks }, bytes } => write!(
                 f,
-                "the kept values hold more and more of a graph: from {from} to {to} nodes in {checks} checks, \
-                 {} alive; keep numbers or `Detached` values, as `EvalOnly` gives them",
+                "the kept values hold a growing graph: {from} to {to} nodes in {checks} checks, {} alive; \
+                 keep `Detached` values or numbers",
                 show_bytes(*bytes)
             ),
             Self::State { rise } => {
                 write!(f, "the state of metrics that declare constant memory grows: {}", bytes(rise))
             }
-            Self::Process { rise } => write!(f, "the memory of the process keeps growing: {}", bytes(rise)),
+            Self::Process { rise } => write!(f, "the process keeps growing: {}", bytes(rise)),
             Self::PerImage { metrics } => {
                 write!(f, "8 bytes an image are kept, as configured, by {}", list(metrics))
             }

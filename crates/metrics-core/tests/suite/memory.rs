@@ -139,7 +139,7 @@ fn a_state_that_grows_against_its_word_is_a_warning() -> Result<()> {
     assert_eq!((rise.to - rise.from, rise.checks), (7 * 16, 8));
     assert!(monitor.has_warned() && monitor.to_string().starts_with("state grew from "), "{monitor}");
     let text = findings[0].to_string();
-    assert!(text.starts_with("the state of metrics that declare constant memory grows: from "), "{text}");
+    assert!(text.starts_with("the state of metrics that declare constant memory grows: "), "{text}");
     Ok(())
 }
 
