@@ -159,7 +159,8 @@ fn conclusion(variant: &str, rows: &[Row]) -> String {
     let mut line = format!("{variant} {} values keep {at_least}{nodes} graph nodes and {alive} alive", rows.len());
     if let (Some(before), Some(after)) = (first.rss, last.rss) {
         let growth = (after as f64 - before as f64) / (1 << 20) as f64;
-        line += &format!("; the process grew by {growth:.1} MiB since the first step");
+        let changed = if growth < 0.0 { "shrank" } else { "grew" };
+        line += &format!("; the process {changed} by {:.1} MiB since the first step", growth.abs());
     }
     line + "."
 }
