@@ -165,7 +165,7 @@ impl RetentionMonitor {
         metrics: impl Into<MemoryReport>,
         kept: impl IntoIterator<Item = &'a T>,
     ) -> Vec<Finding> {
-        let due = self.calls % self.every == 0;
+        let due = self.calls.is_multiple_of(self.every);
         self.calls += 1;
         if !due {
             return Vec::new();

@@ -77,11 +77,11 @@ mod tests {
     /// The number of the first check after which the numbers are found to grow.
     fn found(values: impl IntoIterator<Item = usize>, allowance: usize) -> Option<usize> {
         let mut trend = Trend::new();
-        let mut grows = |value| {
+        let grows = |value| {
             trend.push(value);
             trend.rise(allowance).is_some()
         };
-        values.into_iter().position(|value| grows(value)).map(|index| index + 1)
+        values.into_iter().position(grows).map(|index| index + 1)
     }
 
     #[test]
