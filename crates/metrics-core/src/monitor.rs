@@ -1,18 +1,19 @@
 //! [`RetentionMonitor`]: notices during a run that memory is not given back.
 
+mod finding;
 mod trend;
 
 use std::fmt;
 
 use candle_core::Tensor;
 use metrics_detach::GraphStats;
-use serde::{Deserialize, Serialize};
 
-use crate::error::list;
 use crate::number::show_bytes;
 use crate::{Growth, MemoryReport, resident_bytes};
-pub use trend::Rise;
 use trend::Trend;
+
+pub use finding::Finding;
+pub use trend::Rise;
 
 /// Is shown the metrics, and the values kept of them, at each step of a run, and tells when something keeps growing:
 /// graph nodes behind the kept values, the state of the metrics, or the memory of the process.
@@ -75,42 +76,6 @@ pub struct RetentionMonitor {
     process: Watch,
 }
 
-/// What a [`RetentionMonitor`] noticed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Finding {
-    /// The graphs behind the kept values have more and more nodes.
-    Graph {
-        /// In nodes.
-        rise: Rise,
-        /// Bytes that they keep alive at present; a lower bound, see [`GraphStats`].
-        bytes: usize,
-    },
-    /// Metrics that declare [`Growth::Constant`] need more and more memory.
-    State {
-        /// In bytes.
-        rise: Rise,
-    },
-    /// The process needs more and more memory: see [`resident_bytes`].
-    Process {
-        /// In bytes.
-        rise: Rise,
-    },
-    /// Metrics keep every value, as they are told to. Not a warning.
-    PerImage {
-        /// Their names.
-        metrics: Vec<String>,
-    },
-}
-
-impl Finding {
-    /// Whether memory is lost, rather than used as configured.
-    pub fn is_warning(&self) -> bool {
-        !matches!(self, Self::PerImage { .. })
-    }
-}
-
 impl Default for RetentionMonitor {
     fn default() -> Self {
         Self::new()
@@ -146,8 +111,8 @@ impl RetentionMonitor {
         self
     }
 
-    /// By how many bytes the process may grow, over the time looked at, before it counts. Allocators keep what is freed,
-    /// and libraries have caches; the default of 32 MiB is above what these do in a training loop of modest size.
+    /// By how many bytes the process may grow, over the time looked at, before it counts: 32 MiB unless told. Allocators
+    /// keep what is freed, and libraries have caches.
     pub fn process_allowance(mut self, bytes: usize) -> Self {
         self.process_allowance = bytes;
         self
@@ -236,31 +201,6 @@ impl fmt::Display for RetentionMonitor {
             [] if self.is_conclusive() => write!(f, "flat over {checks} checks"),
             [] => write!(f, "too few checks to tell: {checks} after the warm-up"),
             growth => f.write_str(&growth.join("; ")),
-        }
-    }
-}
-
-/// What was noticed, and where to look.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = |rise: &Rise| {
-            let (from, to) = (show_bytes(rise.from), show_bytes(rise.to));
-            format!("{from} to {to} in {} checks", rise.checks)
-        };
-        match self {
-            Self::Graph { rise: Rise { from, to, checks }, bytes } => write!(
-                f,
-                "the kept values hold a growing graph: {from} to {to} nodes in {checks} checks, {} alive; \
-                 keep `Detached` values or numbers",
-                show_bytes(*bytes)
-            ),
-            Self::State { rise } => {
-                write!(f, "the state of metrics that declare constant memory grows: {}", bytes(rise))
-            }
-            Self::Process { rise } => write!(f, "the process keeps growing: {}", bytes(rise)),
-            Self::PerImage { metrics } => {
-                write!(f, "8 bytes an image are kept, as configured, by {}", list(metrics))
-            }
         }
     }
 }

@@ -116,6 +116,17 @@ impl<T> Named<T> {
 impl Named<Detached> {
     /// Every value as a plain number: see [`Detached::to_f64`].
     ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use metrics_core::Named;
+    /// use metrics_detach::DetachExt;
+    ///
+    /// let mut values = Named::new();
+    /// values.insert("psnr", Tensor::new(31.25f32, &Device::Cpu)?.detached())?;
+    /// assert_eq!(values.to_f64()?.get("psnr"), Some(&31.25));
+    /// # Ok::<(), metrics_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When a value does not have exactly one element; the error names it.
     pub fn to_f64(&self) -> Result<Named<f64>> {

@@ -8,6 +8,13 @@ use std::sync::OnceLock;
 ///
 /// This is what a process monitor shows. It counts what the allocator has freed but not given back, and it is rounded
 /// up to pages, so it says nothing about single bytes: use it for trends.
+///
+/// ```
+/// match metrics_core::resident_bytes() {
+///     Some(bytes) => println!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+///     None => println!("unknown"),
+/// }
+/// ```
 pub fn resident_bytes() -> Option<usize> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: usize = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;

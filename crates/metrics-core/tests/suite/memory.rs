@@ -165,6 +165,24 @@ fn calls_between_the_checks_are_passed_over() -> Result<()> {
 }
 
 #[test]
+fn everything_that_has_a_state_can_be_checked() -> Result<()> {
+    let metrics = metrics()?;
+    let mut monitor = RetentionMonitor::new();
+    for report in [
+        MemoryReport::from(&metrics),
+        MemoryReport::from(metrics.get("mean").expect("a member")),
+        MemoryReport::from(&metrics.clone().eval_only()),
+        MemoryReport::from(&EvalOnly::new(Mae::new(Reduction::Mean))),
+    ] {
+        assert!(report.get("mean").or(report.get("mae")).is_some_and(|metric| metric.state_bytes > 0));
+        monitor.check(report);
+    }
+    monitor.check(&metrics.eval_only());
+    assert_eq!((monitor.checks(), monitor.is_conclusive()), (0, false));
+    Ok(())
+}
+
+#[test]
 fn the_process_has_a_size_where_the_system_tells() {
     assert_eq!(resident_bytes().is_some(), cfg!(target_os = "linux"));
     assert!(resident_bytes().is_none_or(|bytes| bytes > 1 << 20));
