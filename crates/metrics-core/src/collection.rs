@@ -5,7 +5,7 @@ use metrics_detach::{Detached, eval_scope};
 
 use crate::metric::{check_mergeable, measure_in_scope};
 use crate::named::{Named, Outputs};
-use crate::{EvalOnly, Fingerprint, Measurement, Metric, Report, Result};
+use crate::{EvalOnly, Fingerprint, Measurement, MemoryReport, Metric, Report, Result};
 
 /// Named metrics that are updated together, all or nothing: a batch that any member refuses changes none of them.
 ///
@@ -132,6 +132,11 @@ impl MetricCollection {
     /// Memory held by the members' states, in bytes.
     pub fn state_bytes(&self) -> usize {
         self.iter().map(|(_, metric)| metric.state_bytes()).sum()
+    }
+
+    /// What each member holds in memory.
+    pub fn memory(&self) -> MemoryReport {
+        MemoryReport::of(self.iter())
     }
 
     /// Names, kinds and configurations of all members, in order.

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
-use crate::{Fingerprint, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value};
+use crate::{Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value};
 
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
 ///
@@ -77,6 +77,11 @@ impl<M: Metric> EvalOnly<M> {
     pub fn state_bytes(&self) -> usize {
         self.0.state_bytes()
     }
+
+    /// As [`Metric::memory`]; what `forward` returns never tracks.
+    pub fn memory(&self) -> MemoryReport {
+        self.0.memory().eval_only()
+    }
 }
 
 impl EvalOnly<MetricCollection> {
@@ -117,5 +122,10 @@ impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::state_bytes`].
     pub fn state_bytes(&self) -> usize {
         self.0.state_bytes()
+    }
+
+    /// As [`MetricCollection::memory`]; what `forward` returns never tracks.
+    pub fn memory(&self) -> MemoryReport {
+        self.0.memory().eval_only()
     }
 }

@@ -110,9 +110,11 @@
 //! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
 //! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
+//! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
+//! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `collective.rs` | [`Collective`], a group of processes |
 //! | `error.rs` | [`Error`] |
-//! | `number.rs` | private: how numbers are written |
+//! | `number.rs`, `table.rs` | private: how numbers and tables are written |
 
 #![forbid(unsafe_code)]
 
@@ -122,12 +124,15 @@ mod error;
 mod eval_only;
 pub mod exact;
 mod fingerprint;
+mod memory;
 mod metric;
+mod monitor;
 mod named;
 mod number;
 mod reduction;
 mod report;
 mod state;
+mod table;
 mod value;
 
 pub use collection::MetricCollection;
@@ -135,7 +140,9 @@ pub use collective::{Collective, Solo};
 pub use error::{Error, Result};
 pub use eval_only::EvalOnly;
 pub use fingerprint::Fingerprint;
+pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
 pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
+pub use monitor::{Finding, RetentionMonitor, Rise};
 pub use named::{Named, Outputs};
 pub use reduction::Reduction;
 pub use report::Report;

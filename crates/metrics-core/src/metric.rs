@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope, is_eval};
 use serde::{Deserialize, Serialize};
 
-use crate::{Contribution, Error, Fingerprint, Result, State, Value};
+use crate::{Contribution, Error, Fingerprint, MemoryReport, Result, State, Value};
 
 /// A metric of a batch of predictions against a batch of targets.
 ///
@@ -89,6 +89,11 @@ pub trait Metric: CloneMetric + Send {
     /// Memory held by the state, in bytes.
     fn state_bytes(&self) -> usize {
         self.state().bytes()
+    }
+
+    /// What this metric holds in memory, as one row under its [`name`](Self::name).
+    fn memory(&self) -> MemoryReport {
+        MemoryReport::from(self)
     }
 
     /// Adds everything that another metric has accumulated.

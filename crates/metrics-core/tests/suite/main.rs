@@ -6,6 +6,7 @@ mod eval_only;
 mod exact;
 mod exact_moments;
 mod graph;
+mod memory;
 mod metric;
 mod report;
 mod state;
