@@ -1,5 +1,7 @@
 //! Several metrics over the same data.
 
+mod save;
+
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
@@ -151,6 +153,16 @@ impl MetricCollection {
         let (pred, target) = (Detached::from(pred), Detached::from(target));
         let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
         self.absorb(measured).map(drop)
+    }
+
+    /// Adds a batch of images that have weights to every member: see [`Metric::update_weighted`].
+    ///
+    /// # Errors
+    /// As [`MetricCollection::update`], and for weights that are none.
+    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
+        self.absorb(measured.map(|measurement| measurement.weighted(weights))).map(drop)
     }
 
     /// Adds a batch to every member, and returns each one's value of this batch alone: differentiable outside of an

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope, is_eval};
 use serde::{Deserialize, Serialize};
 
-use crate::{Contribution, Error, Fingerprint, Result, State, Value};
+use crate::{Checkpoint, Contribution, Error, Fingerprint, Result, State, Value};
 
 /// A metric of a batch of predictions against a batch of targets.
 ///
@@ -54,6 +54,17 @@ pub trait Metric: CloneMetric + Send {
         self.state_mut().absorb(measurement.contribution)
     }
 
+    /// Adds a batch of images that have weights, one for each, finite and not negative: see
+    /// [`Contribution::with_weights`]. Never builds or keeps a graph.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), and for weights that are none.
+    fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        self.state_mut().absorb(measurement.weighted(weights).contribution)
+    }
+
     /// Adds a batch, and returns the value of this batch alone: differentiable outside of an eval scope, detached
     /// within one. The state keeps no graph in either case.
     ///
@@ -86,6 +97,11 @@ pub trait Metric: CloneMetric + Send {
         self.state().updates()
     }
 
+    /// How many images were left out because a number was NaN or infinite: see [`NonFinite::Skip`](crate::NonFinite::Skip).
+    fn skipped(&self) -> u64 {
+        self.state().skipped()
+    }
+
     /// Memory held by the state, in bytes.
     fn state_bytes(&self) -> usize {
         self.state().bytes()
@@ -99,6 +115,27 @@ pub trait Metric: CloneMetric + Send {
         check_mergeable(self, other)?;
         self.state_mut().merge(other.state())
     }
+
+    /// What the metric has accumulated, to be saved.
+    ///
+    /// # Errors
+    /// None without values that wait on a device; see [`State::absorb`] for those.
+    fn save_state(&self) -> Result<Checkpoint> {
+        Checkpoint::new(self.fingerprint(), [(None, self.state())])
+    }
+
+    /// Replaces what the metric has accumulated by what was saved.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when it was saved from another kind or configuration, or is not consistent; the metric has not
+    /// changed then.
+    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let states = checkpoint.states(&self.fingerprint(), [(None, self.state())])?;
+        for state in states {
+            *self.state_mut() = state;
+        }
+        Ok(())
+    }
 }
 
 /// One batch, measured.
@@ -108,6 +145,13 @@ pub struct Measurement {
     pub value: Tensor,
     /// What the batch adds to the state.
     pub contribution: Contribution,
+}
+
+impl Measurement {
+    /// The same, of images that have weights. The batch's value stays as it is.
+    pub(crate) fn weighted(self, weights: &[f64]) -> Self {
+        Self { contribution: self.contribution.with_weights(weights.to_vec()), ..self }
+    }
 }
 
 /// What kind of number a metric computes.

@@ -15,13 +15,16 @@ use crate::{Named, Value, number};
 /// ```
 /// use metrics_core::Report;
 ///
-/// let json = r#"{"psnr": 31.25, "ssim": {"count": 2, "mean": 0.75, "std": 0.25, "min": 0.5, "max": 1}}"#;
+/// let json = r#"{
+///     "psnr": 31.25,
+///     "ssim": {"count": 3, "mean": 0.75, "std": 0.25, "min": 0.5, "max": 1, "median": 0.75, "p5": 0.525, "p95": 0.975}
+/// }"#;
 /// let report: Report = serde_json::from_str(json)?;
 /// assert_eq!(report.scalar("psnr"), Some(31.25));
 /// assert_eq!(format!("\n{report:.3}"), "
-/// metric   value  count    std    min    max
+/// metric   value  count    std    min     p5  median    p95    max
 /// psnr    31.250
-/// ssim     0.750      2  0.250  0.500  1.000
+/// ssim     0.750      3  0.250  0.500  0.525   0.750  0.975  1.000
 /// ");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -72,7 +75,7 @@ impl IntoIterator for Report {
     }
 }
 
-const HEADINGS: [&str; 6] = ["metric", "value", "count", "std", "min", "max"];
+const HEADINGS: [&str; 9] = ["metric", "value", "count", "std", "min", "p5", "median", "p95", "max"];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,7 +83,7 @@ impl fmt::Display for Report {
         rows.extend(self.iter().map(|(name, value)| row(name, value, f.precision())));
 
         // The columns of a summary are there if there is a summary.
-        let columns = if self.iter().any(|(_, value)| matches!(value, Value::Summary(_))) { 6 } else { 2 };
+        let columns = if self.iter().any(|(_, value)| matches!(value, Value::Summary(_))) { HEADINGS.len() } else { 2 };
         let widths = |column: usize| rows.iter().map(move |row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<_> = (0..columns).map(widths).collect();
         for row in &rows {
@@ -94,14 +97,17 @@ impl fmt::Display for Report {
     }
 }
 
-fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; 6] {
+fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; HEADINGS.len()] {
     let show = |x| number::show(x, precision);
-    let (value, [count, std, min, max]) = match value {
+    let (value, [count, std, min, p5, median, p95, max]) = match value {
         Value::Scalar(value) => (show(*value), Default::default()),
         Value::PerImage(values) => (format!("({} values)", values.len()), Default::default()),
-        Value::Summary(s) => (show(s.mean), [s.count.to_string(), show(s.std), show(s.min), show(s.max)]),
+        Value::Summary(s) => {
+            let [std, min, p5, median, p95, max] = [s.std, s.min, s.p5, s.median, s.p95, s.max].map(show);
+            (show(s.mean), [s.count.to_string(), std, min, p5, median, p95, max])
+        }
     };
-    [name.into(), value, count, std, min, max]
+    [name.into(), value, count, std, min, p5, median, p95, max]
 }
 
 impl Serialize for Report {

@@ -1,7 +1,9 @@
 //! What a metric remembers: declared fields of plain numbers, each with its reduction.
 
 mod accumulator;
+mod batch;
 mod contribution;
+mod save;
 
 use std::fmt;
 
@@ -9,8 +11,10 @@ pub use accumulator::Reduce;
 pub use contribution::Contribution;
 
 use crate::error::list;
-use crate::{Error, Growth, Reduction, Result, Summary, Value};
+use crate::{Error, Growth, NonFinite, Reduction, Result, Summary, Value};
 use accumulator::Accumulator;
+pub(crate) use batch::Batch;
+use batch::Kept;
 
 /// The accumulated data of a metric.
 ///
@@ -31,6 +35,8 @@ use accumulator::Accumulator;
 pub struct State {
     updates: u64,
     images: u64,
+    skipped: u64,
+    non_finite: NonFinite,
     fields: Vec<Field>,
 }
 
@@ -40,12 +46,8 @@ struct Field {
     accumulator: Accumulator,
 }
 
-/// A contribution that was read back and checked against a state's layout, so that nothing is left to fail.
-pub(crate) struct Staged {
-    images: usize,
-    /// One column of per-image numbers for each field, in the order of the fields.
-    columns: Vec<Vec<f64>>,
-}
+/// A contribution that was read back and checked against a state, so that nothing is left to fail.
+pub(crate) struct Staged(Batch);
 
 impl State {
     /// Without fields.
@@ -75,14 +77,25 @@ impl State {
         )
     }
 
+    /// Declares what becomes of images with a number that is NaN or infinite.
+    pub fn non_finite(mut self, policy: NonFinite) -> Self {
+        self.non_finite = policy;
+        self
+    }
+
     /// How many contributions were absorbed.
     pub fn updates(&self) -> u64 {
         self.updates
     }
 
-    /// How many images they had.
+    /// How many images they had, without those that were left out: of weight 0, or [skipped](Self::skipped).
     pub fn images(&self) -> u64 {
         self.images
+    }
+
+    /// How many images were left out by [`NonFinite::Skip`].
+    pub fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// Memory held, in bytes. Of a [`Reduce::Collect`] field, 8 bytes an image; spare capacity is not counted.
@@ -99,7 +112,7 @@ impl State {
 
     /// Forgets the data and keeps the fields.
     pub fn reset(&mut self) {
-        (self.updates, self.images) = (0, 0);
+        (self.updates, self.images, self.skipped) = (0, 0, 0);
         self.fields.iter_mut().for_each(|field| field.accumulator.reset());
     }
 
@@ -107,7 +120,8 @@ impl State {
     ///
     /// # Errors
     /// When the contribution has no images, lacks a declared field, has one that is not declared, or has one that is
-    /// not a float tensor `[images]`; and when reading a tensor back fails.
+    /// not a float tensor `[images]`; when there is not one weight per image, finite and not negative; when a number is not
+    /// finite and [`NonFinite::Error`] is declared; and when reading a tensor back fails.
     pub fn absorb(&mut self, contribution: Contribution) -> Result<()> {
         let staged = self.stage(contribution)?;
         self.commit(staged);
@@ -116,28 +130,33 @@ impl State {
 
     /// Reads a contribution back and checks it.
     pub(crate) fn stage(&self, contribution: Contribution) -> Result<Staged> {
-        let images = contribution.images();
-        let columns = contribution.into_columns(&self.names())?;
-        Ok(Staged { images, columns })
+        let names = self.names();
+        contribution.check(&names)?;
+        let batch = contribution.read(&names)?;
+        batch.check(self.non_finite, &names)?;
+        Ok(Staged(batch))
     }
 
     /// Absorbs what this state has staged.
-    pub(crate) fn commit(&mut self, staged: Staged) {
+    pub(crate) fn commit(&mut self, Staged(batch): Staged) {
+        let Kept { weights, images, skipped } = batch.kept(self.non_finite);
         self.updates += 1;
-        self.images += staged.images as u64;
-        for (field, column) in self.fields.iter_mut().zip(staged.columns) {
-            field.accumulator.absorb(column);
+        self.images += images;
+        self.skipped += skipped;
+        for (field, column) in self.fields.iter_mut().zip(&batch.columns) {
+            field.accumulator.absorb(column, weights.as_deref());
         }
     }
 
     /// Adds everything that `other` has absorbed. Values of [`Reduce::Collect`] fields are appended.
     ///
     /// # Errors
-    /// When the two do not declare the same fields, in the same order, with the same reductions.
+    /// When the two do not declare the same fields, in the same order, with the same reductions and the same policy.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.check_layout(other)?;
         self.updates += other.updates;
         self.images += other.images;
+        self.skipped += other.skipped;
         for (ours, theirs) in self.fields.iter_mut().zip(&other.fields) {
             ours.accumulator.merge(&theirs.accumulator);
         }
@@ -146,8 +165,7 @@ impl State {
 
     /// Whether [`State::merge`] would succeed.
     pub(crate) fn check_layout(&self, other: &Self) -> Result<()> {
-        let (ours, theirs) = (self.layout(), other.layout());
-        if ours.eq(theirs) {
+        if self.layout().eq(other.layout()) && self.non_finite == other.non_finite {
             return Ok(());
         }
         Err(Error::Incompatible { ours: Layout(self).to_string(), theirs: Layout(other).to_string() })
@@ -162,10 +180,10 @@ impl State {
     }
 }
 
-/// Reading fields back. Each of these fails when there is no such field, or when it was declared with another
+/// Reading fields. Each of these fails when there is no such field, or when it was declared with another
 /// reduction.
 impl State {
-    /// The sum of a [`Reduce::Sum`] field over all images, correctly rounded; 0 of no images.
+    /// The sum of a [`Reduce::Sum`] field over all images, each times its weight, correctly rounded; 0 of no images.
     pub fn sum(&self, name: &str) -> Result<f64> {
         match self.field(name)? {
             Accumulator::Sum(sum) => Ok(sum.value()),
@@ -173,10 +191,10 @@ impl State {
         }
     }
 
-    /// The mean of a [`Reduce::Sum`] field over all images, rounded once; NaN of no images.
+    /// The weighted mean of a [`Reduce::Sum`] field over all images, rounded once; NaN of no images.
     pub fn mean(&self, name: &str) -> Result<f64> {
         match self.field(name)? {
-            Accumulator::Sum(sum) => Ok(sum.mean(self.images)),
+            Accumulator::Sum(sum) => Ok(sum.mean()),
             other => Err(wrong_kind(name, other.reduce(), Reduce::Sum)),
         }
     }
@@ -208,7 +226,7 @@ impl State {
     /// The distribution of a [`Reduce::Summary`] field over all images.
     pub fn summary(&self, name: &str) -> Result<Summary> {
         match self.field(name)? {
-            Accumulator::Summary(moments) => Ok(moments.summary()),
+            Accumulator::Summary(distribution) => Ok(distribution.summary()),
             other => Err(wrong_kind(name, other.reduce(), Reduce::Summary)),
         }
     }
@@ -241,6 +259,10 @@ struct Layout<'a>(&'a State);
 impl fmt::Display for Layout<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields: Vec<_> = self.0.layout().map(|(name, reduce)| format!("{name}: {reduce}")).collect();
-        write!(f, "state[{}]", fields.join(", "))
+        let policy = match self.0.non_finite {
+            NonFinite::Propagate => String::new(),
+            policy => format!("; non-finite: {policy}"),
+        };
+        write!(f, "state[{}{policy}]", fields.join(", "))
     }
 }

@@ -1,12 +1,17 @@
 //! Tests of metrics-core through its public interface, in one program so that it is linked once.
 
+mod checkpoint;
 mod collection;
+mod distribution;
 mod error;
 mod eval_only;
 mod exact;
 mod exact_moments;
 mod graph;
 mod metric;
+mod non_finite;
 mod report;
+mod sketch;
 mod state;
 mod toy;
+mod weights;
