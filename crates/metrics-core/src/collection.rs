@@ -5,7 +5,7 @@ mod save;
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
-use crate::metric::{check_mergeable, measure_in_scope};
+use crate::metric::{measure_in_scope, stage_merge};
 use crate::named::{Named, Outputs};
 use crate::{EvalOnly, Fingerprint, Measurement, Metric, Report, Result};
 
@@ -210,11 +210,13 @@ impl MetricCollection {
         for name in other.members.names() {
             self.members.require(name)?;
         }
-        for (name, metric) in self.members.iter() {
-            check_mergeable(metric, &**other.members.require(name)?).map_err(|error| error.in_member(name))?;
-        }
-        for (name, metric) in self.members.iter_mut() {
-            metric.merge(&**other.members.require(name)?)?;
+        let stage = |(name, metric)| {
+            let theirs = other.members.require(name)?;
+            stage_merge::<dyn Metric>(metric, &**theirs).map_err(|error| error.in_member(name))
+        };
+        let staged: Vec<_> = self.iter().map(stage).collect::<Result<_>>()?;
+        for ((_, metric), staged) in self.members.iter_mut().zip(staged) {
+            metric.state_mut().commit_merge(staged);
         }
         Ok(())
     }

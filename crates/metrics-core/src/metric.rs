@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope, is_eval};
 use serde::{Deserialize, Serialize};
 
+use crate::state::StagedMerge;
 use crate::{Checkpoint, Contribution, Error, Fingerprint, Result, State, Value};
 
 /// A metric of a batch of predictions against a batch of targets.
@@ -79,12 +80,13 @@ pub trait Metric: CloneMetric + Send {
     /// The value of everything added so far.
     ///
     /// # Errors
-    /// [`Error::NoData`] before the first update.
+    /// [`Error::NoData`] before the first update; and what is noticed late of values that wait on a device: see
+    /// [`State::absorb`].
     fn compute(&self) -> Result<Value> {
         if self.updates() == 0 {
             return Err(Error::NoData { metric: self.name().into() });
         }
-        self.finish(self.state())
+        self.finish(&*self.state().drained()?)
     }
 
     /// Forgets everything added so far.
@@ -112,8 +114,9 @@ pub trait Metric: CloneMetric + Send {
     /// # Errors
     /// [`Error::Incompatible`] when it is of another kind or configuration.
     fn merge(&mut self, other: &dyn Metric) -> Result<()> {
-        check_mergeable(self, other)?;
-        self.state_mut().merge(other.state())
+        let staged = stage_merge(self, other)?;
+        self.state_mut().commit_merge(staged);
+        Ok(())
     }
 
     /// What the metric has accumulated, to be saved.
@@ -244,11 +247,11 @@ pub(crate) fn measure_in_scope<M: Metric + ?Sized>(metric: &M, pred: &Tensor, ta
     Ok(Measurement { value: Detached::from(value).into_inner(), contribution })
 }
 
-/// Whether [`Metric::merge`] would succeed.
-pub(crate) fn check_mergeable<M: Metric + ?Sized>(ours: &M, theirs: &dyn Metric) -> Result<()> {
+/// Checks a merge, so that nothing is left to fail.
+pub(crate) fn stage_merge<'a, M: Metric + ?Sized>(ours: &M, theirs: &'a dyn Metric) -> Result<StagedMerge<'a>> {
     let (fingerprint, other) = (ours.fingerprint(), theirs.fingerprint());
     if fingerprint != other {
         return Err(Error::Incompatible { ours: fingerprint.to_string(), theirs: other.to_string() });
     }
-    ours.state().check_layout(theirs.state())
+    ours.state().stage_merge(theirs.state())
 }

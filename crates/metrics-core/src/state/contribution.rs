@@ -1,15 +1,16 @@
 //! What one batch adds to a state.
 
-use candle_core::{DType, Device};
 use metrics_detach::Detached;
 
 use super::Batch;
+use super::host::Host;
 use crate::error::list;
 use crate::{Error, Result};
 
 /// What one batch of images adds to a [`State`](crate::State): for each declared field, one number per image.
 ///
-/// Tensors are detached on the way in, so a contribution holds no graph. They are read back when a state absorbs them.
+/// Tensors are detached on the way in, so a contribution holds no graph. They are read back when a state absorbs them, or,
+/// where they are not on the CPU, later: see [`State::absorb`](crate::State::absorb).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -100,10 +101,40 @@ impl Contribution {
         }
     }
 
-    /// The numbers, read back; the contribution was [checked](Self::check) against `declared`.
-    pub(super) fn read(self, declared: &[&str]) -> Result<Batch> {
-        let columns = declared.iter().filter_map(|name| self.field(name)).map(Column::read).collect::<Result<_>>()?;
-        Ok(Batch { images: self.images, weights: self.weights, columns })
+    /// The numbers; the contribution was [checked](Self::check) against `declared`, and its tensors were read.
+    pub(super) fn read(&self, declared: &[&str], host: &Host) -> Batch {
+        let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
+        Batch { images: self.images, weights: self.weights.clone(), columns }
+    }
+
+    /// The tensors among the fields.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &Detached> {
+        self.fields.iter().filter_map(|(_, column)| match column {
+            Column::Tensor(tensor) => Some(tensor),
+            Column::Values(_) => None,
+        })
+    }
+
+    /// The same, without the larger tensors that its tensors may be views of.
+    pub(super) fn compact(mut self) -> Result<Self> {
+        for (_, column) in &mut self.fields {
+            if let Column::Tensor(tensor) = column {
+                *tensor = tensor.compact()?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// How many images have a weight above 0.
+    pub(super) fn weighted_images(&self) -> usize {
+        self.images - self.weights.iter().flatten().filter(|weight| **weight == 0.0).count()
+    }
+
+    /// Memory of numbers and tensors.
+    pub(super) fn bytes(&self) -> usize {
+        let weights = self.weights.as_ref().map_or(0, |weights| size_of_val(weights.as_slice()));
+        let fields = self.fields.iter().map(|(name, column)| name.len() + column.bytes());
+        size_of::<Self>() + weights + fields.sum::<usize>()
     }
 
     fn field(&self, name: &str) -> Option<&Column> {
@@ -134,11 +165,17 @@ impl Column {
         }
     }
 
-    fn read(&self) -> Result<Vec<f64>> {
+    fn read(&self, host: &Host) -> Vec<f64> {
         match self {
-            Self::Values(values) => Ok(values.clone()),
-            // To the host first: not every device has f64.
-            Self::Tensor(tensor) => Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?),
+            Self::Values(values) => values.clone(),
+            Self::Tensor(tensor) => host.numbers(tensor),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Values(values) => size_of_val(values.as_slice()),
+            Self::Tensor(tensor) => tensor.elem_count() * tensor.dtype().size_in_bytes(),
         }
     }
 }

@@ -12,8 +12,9 @@ const MAX_COUNT: u64 = 1 << 56;
 
 impl State {
     pub(crate) fn save(&self, writer: &mut Writer<'_>) -> Result<()> {
-        writer.integers("counters", vec![self.updates, self.images, self.skipped]);
-        for field in &self.fields {
+        let state = self.drained()?;
+        writer.integers("counters", vec![state.updates, state.images, state.skipped]);
+        for field in &state.fields {
             field.accumulator.save(&mut writer.scope(&field.name));
         }
         Ok(())
@@ -30,7 +31,8 @@ impl State {
             let accumulator = Accumulator::load(accumulator.reduce(), &mut reader.scope(name), images)?;
             fields.push(Field { name: name.clone(), accumulator });
         }
-        Ok(Self { updates, images, skipped, non_finite: self.non_finite, fields })
+        let (non_finite, queue) = (self.non_finite, self.queue.emptied());
+        Ok(Self { updates, images, skipped, non_finite, fields, queue })
     }
 }
 

@@ -10,6 +10,7 @@ mod exact_moments;
 mod graph;
 mod metric;
 mod non_finite;
+mod queue;
 mod report;
 mod sketch;
 mod state;
