@@ -26,27 +26,7 @@ use entries::Entries;
 ///
 /// ```
 /// use metrics_core::{Checkpoint, Metric};
-/// # use metrics_core::{Contribution, Fingerprint, Growth, Measurement, MetricInfo, Reduction, State, Value};
-/// # use candle_core::{Device, Tensor};
-/// # #[derive(Clone)]
-/// # struct Mae(State);
-/// # impl Mae { fn new() -> Self { Self(State::for_reduction("mae", Reduction::Mean)) } }
-/// # impl Metric for Mae {
-/// #     fn name(&self) -> &'static str { "mae" }
-/// #     fn info(&self) -> MetricInfo {
-/// #         let (lower, upper, growth) = (Some(0.0), None, Growth::Constant);
-/// #         MetricInfo { differentiable: true, higher_is_better: Some(false), lower, upper, growth }
-/// #     }
-/// #     fn fingerprint(&self) -> Fingerprint { Fingerprint::new("mae", "") }
-/// #     fn measure(&self, pred: &Tensor, target: &Tensor) -> metrics_core::Result<Measurement> {
-/// #         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-/// #         let contribution = Contribution::new(per_image.dim(0)?).with("mae", &per_image);
-/// #         Ok(Measurement { value: per_image.mean_all()?, contribution })
-/// #     }
-/// #     fn state(&self) -> &State { &self.0 }
-/// #     fn state_mut(&mut self) -> &mut State { &mut self.0 }
-/// #     fn finish(&self, state: &State) -> metrics_core::Result<Value> { state.reduced("mae", Reduction::Mean) }
-/// # }
+#[doc = include_str!("../doc/mae.md")]
 /// let mut mae = Mae::new();
 /// mae.update(&Tensor::new(&[[3f32]], &Device::Cpu)?, &Tensor::new(&[[1f32]], &Device::Cpu)?)?;
 /// let bytes = mae.save_state()?.to_bytes()?;
@@ -143,7 +123,7 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] when the disk fails.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let bytes = self.to_bytes()?;
-        file::replace(&mut file::Real, path.as_ref(), &bytes).map_err(|error| error.in_file(path.as_ref()))
+        replace(path.as_ref(), &bytes).map_err(|error| error.in_file(path.as_ref()))
     }
 
     /// Reads a file.
@@ -151,10 +131,16 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::from_bytes`], and when the file cannot be read; the error names it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let read = || {
-            let bytes = std::fs::read(path.as_ref());
-            format::decode(&bytes.map_err(|source| CheckpointError::Io { action: "read", source })?)
-        };
-        read().map_err(|error| error.in_file(path.as_ref()))
+        let checkpoint = read(path.as_ref()).and_then(|bytes| format::decode(&bytes));
+        checkpoint.map_err(|error| error.in_file(path.as_ref()))
     }
+}
+
+/// Writes a file, or replaces it as a whole.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    file::replace(&mut file::Real, path, bytes)
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    std::fs::read(path).map_err(|source| CheckpointError::Io { action: "read", source })
 }

@@ -165,6 +165,21 @@ impl MetricCollection {
         self.absorb(measured.map(|measurement| measurement.weighted(weights))).map(drop)
     }
 
+    /// Adds a batch of images that have labels to every member: see [`Metric::update_labelled`].
+    ///
+    /// # Errors
+    /// As [`MetricCollection::update`], and for labels that are not known or not one for each image.
+    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
+        let mut labelled = Named::new();
+        for ((name, metric), (_, Measurement { value, contribution })) in self.members.iter().zip(measured) {
+            let contribution = metric.by_label(contribution, labels).map_err(|error| error.in_member(name))?;
+            labelled.insert(name, Measurement { value, contribution })?;
+        }
+        self.absorb(labelled).map(drop)
+    }
+
     /// Adds a batch to every member, and returns each one's value of this batch alone: differentiable outside of an
     /// eval scope, detached within one. The states keep no graph in either case.
     ///

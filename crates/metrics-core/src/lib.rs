@@ -112,6 +112,8 @@
 //! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
 //! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
+//! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
+//! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
 //! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
 //! | `collective.rs` | [`Collective`], a group of processes |
 //! | `error.rs` | [`Error`] |
@@ -136,7 +138,9 @@ mod reduction;
 mod report;
 mod sketch;
 mod state;
+mod tracker;
 mod value;
+mod wrap;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::MetricCollection;
@@ -152,4 +156,6 @@ pub use reduction::Reduction;
 pub use report::Report;
 pub use sketch::QuantileSketch;
 pub use state::{Contribution, Reduce, State};
+pub use tracker::Tracker;
 pub use value::{Summary, Value};
+pub use wrap::{BootStrapper, Formula, MinMax, PerLabel, Running};

@@ -66,6 +66,28 @@ pub trait Metric: CloneMetric + Send {
         self.state_mut().absorb(measurement.weighted(weights).contribution)
     }
 
+    /// Adds a batch of images that have labels, one for each. A metric without labels takes no notice of them: see
+    /// [`PerLabel`](crate::PerLabel).
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), and for labels that are not known or not one for each image.
+    fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        let contribution = self.by_label(measurement.contribution, labels)?;
+        self.state_mut().absorb(contribution)
+    }
+
+    /// What a measured batch adds to the state when its images have these labels: the same, unless the metric tells labels
+    /// apart.
+    ///
+    /// # Errors
+    /// For labels that are not known or not one for each image.
+    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
+        let _ = labels;
+        Ok(contribution)
+    }
+
     /// Adds a batch, and returns the value of this batch alone: differentiable outside of an eval scope, detached
     /// within one. The state keeps no graph in either case.
     ///
@@ -221,6 +243,10 @@ impl Metric for Box<dyn Metric> {
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
         (**self).measure(pred, target)
+    }
+
+    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
+        (**self).by_label(contribution, labels)
     }
 
     fn state(&self) -> &State {

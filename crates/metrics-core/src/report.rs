@@ -34,9 +34,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// The value of this name.
+    /// The value of this name; of a value within a group, `group/name`.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.values.get(name)
+        self.values.get(name).or_else(|| {
+            self.iter().find_map(|(group, value)| match value {
+                Value::Group(report) => report.get(name.strip_prefix(group)?.strip_prefix('/')?),
+                _ => None,
+            })
+        })
     }
 
     /// The value of this name as one number: see [`Value::scalar`].
@@ -47,6 +52,16 @@ impl Report {
     /// Names and values, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
         self.values.iter()
+    }
+
+    /// Names and values with those of groups in place of the groups, under `group/name`.
+    fn flatten<'a>(&'a self, prefix: &str, entries: &mut Vec<(String, &'a Value)>) {
+        for (name, value) in self.iter() {
+            match value {
+                Value::Group(report) => report.flatten(&format!("{prefix}{name}/"), entries),
+                value => entries.push((format!("{prefix}{name}"), value)),
+            }
+        }
     }
 
     /// How many values there are.
@@ -79,11 +94,14 @@ const HEADINGS: [&str; 9] = ["metric", "value", "count", "std", "min", "p5", "me
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut entries = Vec::new();
+        self.flatten("", &mut entries);
         let mut rows = vec![HEADINGS.map(String::from)];
-        rows.extend(self.iter().map(|(name, value)| row(name, value, f.precision())));
+        rows.extend(entries.iter().map(|(name, value)| row(name, value, f.precision())));
 
         // The columns of a summary are there if there is a summary.
-        let columns = if self.iter().any(|(_, value)| matches!(value, Value::Summary(_))) { HEADINGS.len() } else { 2 };
+        let has_summary = entries.iter().any(|(_, value)| matches!(value, Value::Summary(_)));
+        let columns = if has_summary { HEADINGS.len() } else { 2 };
         let widths = |column: usize| rows.iter().map(move |row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<_> = (0..columns).map(widths).collect();
         for row in &rows {
@@ -102,6 +120,7 @@ fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; HEADINGS
     let (value, [count, std, min, p5, median, p95, max]) = match value {
         Value::Scalar(value) => (show(*value), Default::default()),
         Value::PerImage(values) => (format!("({} values)", values.len()), Default::default()),
+        Value::Group(report) => (format!("({} values)", report.len()), Default::default()),
         Value::Summary(s) => {
             let [std, min, p5, median, p95, max] = [s.std, s.min, s.p5, s.median, s.p95, s.max].map(show);
             (show(s.mean), [s.count.to_string(), std, min, p5, median, p95, max])

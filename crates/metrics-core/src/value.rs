@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::number;
+use crate::{Report, number};
 
 /// The value of a metric, in plain numbers.
 ///
@@ -29,15 +29,17 @@ pub enum Value {
     PerImage(#[serde(with = "number::serde_list")] Vec<f64>),
     /// How the numbers of the images are distributed.
     Summary(Summary),
+    /// Several values by name, e.g. one for each label.
+    Group(Report),
 }
 
 impl Value {
-    /// The value as one number: a summary gives its mean, a list nothing.
+    /// The value as one number: a summary gives its mean, a list or a group nothing.
     pub fn scalar(&self) -> Option<f64> {
         match self {
             Self::Scalar(value) => Some(*value),
             Self::Summary(summary) => Some(summary.mean),
-            Self::PerImage(_) => None,
+            Self::PerImage(_) | Self::Group(_) => None,
         }
     }
 }
@@ -53,6 +55,16 @@ impl fmt::Display for Value {
                 write!(f, "[{}]", values.join(", "))
             }
             Self::Summary(summary) => summary.fmt(f),
+            Self::Group(report) => {
+                let mut separator = "";
+                f.write_str("{")?;
+                for (name, value) in report.iter() {
+                    write!(f, "{separator}{name}: ")?;
+                    value.fmt(f)?;
+                    separator = ", ";
+                }
+                f.write_str("}")
+            }
         }
     }
 }

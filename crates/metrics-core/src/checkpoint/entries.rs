@@ -58,6 +58,11 @@ impl Writer<'_> {
         Writer { path: below(&self.path, name), entries: self.entries }
     }
 
+    /// Further down, at a part of a state.
+    pub(crate) fn part(&mut self, index: usize) -> Writer<'_> {
+        Writer { path: part_below(&self.path, index), entries: self.entries }
+    }
+
     pub(crate) fn integers(&mut self, name: &str, values: Vec<u64>) {
         self.entries.0.insert(below(&self.path, name), Entry::Integers(values));
     }
@@ -78,6 +83,11 @@ impl<'a> Reader<'a> {
     /// Further down.
     pub(crate) fn scope(&mut self, name: &str) -> Reader<'_> {
         Reader { path: below(&self.path, name), entries: self.entries, read: self.read }
+    }
+
+    /// Further down, at a part of a state.
+    pub(crate) fn part(&mut self, index: usize) -> Reader<'_> {
+        Reader { path: part_below(&self.path, index), entries: self.entries, read: self.read }
     }
 
     pub(crate) fn integers(&mut self, name: &str) -> Result<&'a [u64], CheckpointError> {
@@ -135,4 +145,10 @@ fn wrong(entry: String, found: String, expected: String) -> CheckpointError {
 fn below(path: &str, name: &str) -> String {
     let name = name.replace('%', "%25").replace('/', "%2F");
     if path.is_empty() { name } else { format!("{path}/{name}") }
+}
+
+/// As [`below`], for a part: no escaped name has such a sign.
+fn part_below(path: &str, index: usize) -> String {
+    let part = format!("%part{index:03}");
+    if path.is_empty() { part } else { format!("{path}/{part}") }
 }

@@ -34,6 +34,13 @@ pub enum CheckpointError {
         message: String,
     },
 
+    /// It is not the JSON that a [`Tracker`](crate::Tracker) is saved as.
+    #[error("it is not a tracker's JSON: {message}")]
+    Json {
+        /// What the parser says.
+        message: String,
+    },
+
     /// It is in the safetensors format, but was not written by this crate.
     #[error("its format is {found}, but must be `{expected}`")]
     Foreign {

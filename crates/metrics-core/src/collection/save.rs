@@ -8,27 +8,7 @@ use crate::{Checkpoint, Metric, MetricCollection, Result, State};
 /// Saving and loading. Everything comes back to the last bit, and equal states give equal bytes.
 ///
 /// ```
-/// # use metrics_core::{Contribution, Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduction, State, Value};
-/// # use candle_core::{Device, Tensor};
-/// # #[derive(Clone)]
-/// # struct Mae(State);
-/// # impl Mae { fn new() -> Self { Self(State::for_reduction("mae", Reduction::Mean)) } }
-/// # impl Metric for Mae {
-/// #     fn name(&self) -> &'static str { "mae" }
-/// #     fn info(&self) -> MetricInfo {
-/// #         let (lower, upper, growth) = (Some(0.0), None, Growth::Constant);
-/// #         MetricInfo { differentiable: true, higher_is_better: Some(false), lower, upper, growth }
-/// #     }
-/// #     fn fingerprint(&self) -> Fingerprint { Fingerprint::new("mae", "") }
-/// #     fn measure(&self, pred: &Tensor, target: &Tensor) -> metrics_core::Result<Measurement> {
-/// #         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-/// #         let contribution = Contribution::new(per_image.dim(0)?).with("mae", &per_image);
-/// #         Ok(Measurement { value: per_image.mean_all()?, contribution })
-/// #     }
-/// #     fn state(&self) -> &State { &self.0 }
-/// #     fn state_mut(&mut self) -> &mut State { &mut self.0 }
-/// #     fn finish(&self, state: &State) -> metrics_core::Result<Value> { state.reduced("mae", Reduction::Mean) }
-/// # }
+#[doc = include_str!("../../doc/mae.md")]
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("metrics.safetensors");
 /// use metrics_core::MetricCollection;

@@ -6,10 +6,14 @@ use crate::{Error, NonFinite, Result};
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     pub(super) images: usize,
+    /// Whether it is of an update instead of images, so that the images' weights do not concern it.
+    pub(super) once: bool,
     /// One for each image; `None` where all are 1.
     pub(super) weights: Option<Vec<f64>>,
     /// One column of per-image numbers for each field.
     pub(super) columns: Vec<Vec<f64>>,
+    /// One for each part of the state.
+    pub(super) parts: Vec<Batch>,
 }
 
 /// Which images of a batch count, and how much.
@@ -47,6 +51,16 @@ impl Batch {
         };
         let left_out = weights.iter().flatten().filter(|weight| **weight == 0.0).count();
         Kept { weights, images: (self.images - left_out) as u64, skipped: skipped as u64 }
+    }
+
+    /// The same, with the weights of all images times these factors.
+    pub(super) fn reweighted(&self, factors: &[f64]) -> Self {
+        if self.once {
+            return self.clone();
+        }
+        let weights = factors.iter().enumerate().map(|(image, factor)| factor * self.weight(image)).collect();
+        let parts = self.parts.iter().map(|part| part.reweighted(factors)).collect();
+        Self { weights: Some(weights), parts, ..self.clone() }
     }
 
     fn weight(&self, image: usize) -> f64 {

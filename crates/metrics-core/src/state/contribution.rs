@@ -1,5 +1,9 @@
 //! What one batch adds to a state.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use candle_core::TensorId;
 use metrics_detach::Detached;
 
 use super::Batch;
@@ -24,8 +28,13 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Contribution {
     images: usize,
+    /// Whether it is of an update instead of images.
+    once: bool,
+    /// Whether it cannot be absorbed until each image has a label.
+    unlabelled: bool,
     weights: Option<Vec<f64>>,
     fields: Vec<(String, Column)>,
+    parts: Vec<Contribution>,
 }
 
 /// One number per image.
@@ -38,7 +47,12 @@ enum Column {
 impl Contribution {
     /// Of a batch of this many images, without fields yet.
     pub fn new(images: usize) -> Self {
-        Self { images, weights: None, fields: Vec::new() }
+        Self { images, once: false, unlabelled: false, weights: None, fields: Vec::new(), parts: Vec::new() }
+    }
+
+    /// Of one number for each field, that of the update as a whole, which weights of images do not concern.
+    pub fn of_update() -> Self {
+        Self { once: true, ..Self::new(1) }
     }
 
     /// Adds a field from a tensor `[images]` of any float dtype, on any device.
@@ -51,6 +65,23 @@ impl Contribution {
     pub fn with_values(mut self, name: impl Into<String>, values: Vec<f64>) -> Self {
         self.fields.push((name.into(), Column::Values(values)));
         self
+    }
+
+    /// Adds what the next part of a [`State::of_parts`](crate::State::of_parts) gets: a contribution of the same images, or
+    /// [of the update](Self::of_update). Weights of the whole multiply those that a part has.
+    pub fn with_part(mut self, part: Self) -> Self {
+        self.parts.push(part);
+        self
+    }
+
+    /// Refuses to be absorbed while the images have no labels.
+    pub(crate) fn needing_labels(self) -> Self {
+        Self { unlabelled: true, ..self }
+    }
+
+    /// Only the images of weight 1 of these, to be absorbed by the part of one label.
+    pub(crate) fn with_label(self, weights: Vec<f64>) -> Self {
+        Self { unlabelled: false, ..self.with_weights(weights) }
     }
 
     /// Gives each image a weight, which must be finite and not negative. It counts in sums and means, and in mean and
@@ -69,6 +100,9 @@ impl Contribution {
     pub(super) fn check(&self, declared: &[&str]) -> Result<()> {
         if self.images == 0 {
             return Err(Error::contribution("a batch must have at least one image"));
+        }
+        if self.unlabelled {
+            return Err(Error::contribution("the images have no labels, but must have: see `update_labelled`"));
         }
         if let Some(missing) = declared.iter().find(|name| self.field(name).is_none()) {
             return Err(Error::contribution(format!("the declared field `{missing}` is missing")));
@@ -101,28 +135,50 @@ impl Contribution {
         }
     }
 
-    /// The numbers; the contribution was [checked](Self::check) against `declared`, and its tensors were read.
-    pub(super) fn read(&self, declared: &[&str], host: &Host) -> Batch {
+    /// The numbers, with those of the parts; the contribution was [checked](Self::check) against `declared`, and its tensors
+    /// were read.
+    pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<Batch>) -> Batch {
         let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
-        Batch { images: self.images, weights: self.weights.clone(), columns }
+        let batch = Batch { images: self.images, once: self.once, weights: None, columns, parts };
+        match &self.weights {
+            Some(weights) => batch.reweighted(weights),
+            None => batch,
+        }
     }
 
-    /// The tensors among the fields.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = &Detached> {
-        self.fields.iter().filter_map(|(_, column)| match column {
+    /// The tensors among the fields, those of the parts included.
+    pub(super) fn tensors(&self) -> Box<dyn Iterator<Item = &Detached> + '_> {
+        let own = self.fields.iter().filter_map(|(_, column)| match column {
             Column::Tensor(tensor) => Some(tensor),
             Column::Values(_) => None,
-        })
+        });
+        Box::new(own.chain(self.parts.iter().flat_map(Self::tensors)))
     }
 
     /// The same, without the larger tensors that its tensors may be views of.
     pub(super) fn compact(mut self) -> Result<Self> {
-        for (_, column) in &mut self.fields {
-            if let Column::Tensor(tensor) = column {
-                *tensor = tensor.compact()?;
-            }
-        }
+        self.compact_with(&mut HashMap::new())?;
         Ok(self)
+    }
+
+    /// A tensor that is in several parts is copied once.
+    fn compact_with(&mut self, compacted: &mut HashMap<TensorId, Detached>) -> Result<()> {
+        for (_, column) in &mut self.fields {
+            let Column::Tensor(tensor) = column else { continue };
+            *tensor = match compacted.entry(tensor.id()) {
+                Entry::Occupied(entry) => entry.get().clone(),
+                Entry::Vacant(entry) => entry.insert(tensor.compact()?).clone(),
+            };
+        }
+        self.parts.iter_mut().try_for_each(|part| part.compact_with(compacted))
+    }
+
+    pub(super) fn parts(&self) -> &[Self] {
+        &self.parts
+    }
+
+    pub(super) fn is_once(&self) -> bool {
+        self.once
     }
 
     /// How many images have a weight above 0.
@@ -134,7 +190,8 @@ impl Contribution {
     pub(super) fn bytes(&self) -> usize {
         let weights = self.weights.as_ref().map_or(0, |weights| size_of_val(weights.as_slice()));
         let fields = self.fields.iter().map(|(name, column)| name.len() + column.bytes());
-        size_of::<Self>() + weights + fields.sum::<usize>()
+        let parts: usize = self.parts.iter().map(Self::bytes).sum();
+        size_of::<Self>() + weights + fields.sum::<usize>() + parts
     }
 
     fn field(&self, name: &str) -> Option<&Column> {

@@ -1,6 +1,6 @@
 //! Tensors read back to the host, together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, DeviceLocation, Tensor, TensorId};
 use metrics_detach::Detached;
@@ -15,10 +15,10 @@ impl Host {
     /// Of lists of floats: one transfer for each device and dtype, and each tensor once.
     pub(super) fn read<'a>(tensors: impl IntoIterator<Item = &'a Detached>) -> Result<Self> {
         let mut groups: Vec<((DeviceLocation, DType), Vec<&Tensor>)> = Vec::new();
-        for tensor in tensors {
+        let mut seen = HashSet::new();
+        for tensor in tensors.into_iter().filter(|tensor| seen.insert(tensor.id())) {
             let kind = (tensor.device().location(), tensor.dtype());
             match groups.iter_mut().find(|(other, _)| *other == kind) {
-                Some((_, group)) if group.iter().any(|other| other.id() == tensor.id()) => {}
                 Some((_, group)) => group.push(tensor),
                 None => groups.push((kind, vec![tensor])),
             }

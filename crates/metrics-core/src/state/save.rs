@@ -1,6 +1,7 @@
 //! States as entries of a checkpoint, and back.
 
 use super::accumulator::Accumulator;
+use super::parts::Mode;
 use super::{Field, State};
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::exact::{Moments, WeightedSum};
@@ -17,7 +18,12 @@ impl State {
         for field in &state.fields {
             field.accumulator.save(&mut writer.scope(&field.name));
         }
-        Ok(())
+        match state.mode {
+            Mode::Each => {}
+            Mode::Recent { .. } => writer.integers("recent", vec![state.parts.len() as u64]),
+            Mode::Resampled { next, .. } => writer.integers("next image", vec![next]),
+        }
+        state.parts.iter().enumerate().try_for_each(|(index, part)| part.save(&mut writer.part(index)))
     }
 
     /// What was saved of a state with these fields.
@@ -31,8 +37,33 @@ impl State {
             let accumulator = Accumulator::load(accumulator.reduce(), &mut reader.scope(name), images)?;
             fields.push(Field { name: name.clone(), accumulator });
         }
+        let (parts, mode) = self.load_parts(reader)?;
         let (non_finite, queue) = (self.non_finite, self.queue.emptied());
-        Ok(Self { updates, images, skipped, non_finite, fields, queue })
+        Ok(Self { updates, images, skipped, non_finite, fields, parts, mode, queue })
+    }
+
+    fn load_parts(&self, reader: &mut Reader<'_>) -> Result<(Vec<Self>, Mode), CheckpointError> {
+        let mut mode = self.mode.clone();
+        let declared: Vec<&Self> = match &mut mode {
+            Mode::Each => self.parts.iter().collect(),
+            Mode::Recent { one, window } => {
+                let [count] = reader.integer_array("recent")?;
+                if count > *window as u64 {
+                    return Err(reader.refuse("recent", format!("{count} updates are kept of {window} at most")));
+                }
+                vec![&**one; count as usize]
+            }
+            Mode::Resampled { next, .. } => {
+                let [number] = reader.integer_array("next image")?;
+                if number > MAX_COUNT {
+                    return Err(reader.refuse("next image", format!("nothing is counted up to {number}")));
+                }
+                *next = number;
+                self.parts.iter().collect()
+            }
+        };
+        let parts = declared.into_iter().enumerate().map(|(index, part)| part.load(&mut reader.part(index)));
+        Ok((parts.collect::<Result<_, _>>()?, mode))
     }
 }
 

@@ -15,4 +15,6 @@ mod report;
 mod sketch;
 mod state;
 mod toy;
+mod tracker;
 mod weights;
+mod wrap;

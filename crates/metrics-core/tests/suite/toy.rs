@@ -8,7 +8,7 @@ use metrics_core::{
 };
 
 /// Mean absolute error per image, optionally times a trainable weight.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mae {
     reduction: Reduction,
     weight: Option<Var>,
