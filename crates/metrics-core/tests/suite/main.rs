@@ -12,6 +12,7 @@ mod metric;
 mod non_finite;
 mod queue;
 mod report;
+mod shards;
 mod sketch;
 mod state;
 mod toy;
