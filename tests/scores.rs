@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use metrics_core::{Metric, Value};
 use metrics_image::{
-    Channels, DataRange, L1SsimLoss, MsSsim, MsSsimConfig, Padding, Pooling, Psnr, PsnrConfig, Reduction, Ssim,
-    SsimConfig, contrast_map, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+    Channels, DataRange, L1SsimLoss, MsSsim, MsSsimConfig, NonFinite, Padding, Pooling, Psnr, PsnrConfig, Reduction,
+    Ssim, SsimConfig, contrast_map, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
 };
 use tests::images::textured;
 
@@ -213,5 +213,48 @@ fn metrics_accumulate_what_functions_return() -> Result<()> {
             ensure!((got - want).abs() < 1e-12, "{}: {got} instead of {want}", metric.name());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn pooled_psnr_weighs_errors_and_pixels() -> Result<()> {
+    // Squared errors of 0.01 and 0.25, weighted 3 to 1: a mean of 0.07.
+    let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+    let pred = Tensor::cat(&[(target.narrow(0, 0, 1)? + 0.1)?, (target.narrow(0, 1, 1)? + 0.5)?], 0)?;
+    let mut weighted = Psnr::new(PsnrConfig::new(1.0))?;
+    weighted.update_weighted(&pred, &target, &[3.0, 1.0])?;
+    let expected = -10.0 * 0.07f64.log10();
+    // A few roundings of f64 in the pixels, the sum and the logarithm.
+    assert!((weighted.compute()?.scalar().unwrap() - expected).abs() < 1e-13);
+    Ok(())
+}
+
+#[test]
+fn identical_images_are_skipped_only_per_image() -> Result<()> {
+    let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+    let pred = Tensor::cat(&[target.narrow(0, 0, 1)?, (target.narrow(0, 1, 1)? + 0.1)?], 0)?;
+    let config = || PsnrConfig::new(1.0).non_finite(NonFinite::Skip);
+    for (config, images, decibels) in [
+        (config(), 2, 10.0 * 200f64.log10()),
+        (config().pooling(Pooling::PerImage), 1, 20.0),
+        (config().pooling(Pooling::PerImage).cap(100.0), 2, 60.0),
+    ] {
+        let mut metric = Psnr::new(config)?;
+        metric.update(&pred, &target)?;
+        assert_eq!((metric.state().images(), metric.skipped()), (images, 2 - images));
+        // A few roundings of f64 in the pixels, the sum and the logarithm.
+        assert!((metric.compute()?.scalar().unwrap() - decibels).abs() < 1e-12, "{:?}", metric.config());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_nan_image_is_an_error_when_told() -> Result<()> {
+    let images = Tensor::full(f32::NAN, (1, 1, 16, 16), &Device::Cpu)?;
+    let mut metric = Ssim::new(SsimConfig::new(1.0).non_finite(NonFinite::Error))?;
+    let error = metric.update(&images, &images).unwrap_err();
+    assert_eq!(error.to_string(), "the field `score` of image 0 of the batch is NaN, but must be finite");
+    assert_eq!(metric.updates(), 0);
+    assert_ne!(metric.fingerprint(), Ssim::new(SsimConfig::new(1.0))?.fingerprint());
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Several metrics over the same data.
 
+mod save;
+
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
-use crate::metric::{check_mergeable, measure_in_scope};
+use crate::metric::{measure_in_scope, stage_merge};
 use crate::named::{Named, Outputs};
 use crate::{EvalOnly, Fingerprint, Measurement, MemoryReport, Metric, Report, Result};
 
@@ -158,6 +160,31 @@ impl MetricCollection {
         self.absorb(measured).map(drop)
     }
 
+    /// Adds a batch of images that have weights to every member: see [`Metric::update_weighted`].
+    ///
+    /// # Errors
+    /// As [`MetricCollection::update`], and for weights that are none.
+    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
+        self.absorb(measured.map(|measurement| measurement.weighted(weights))).map(drop)
+    }
+
+    /// Adds a batch of images that have labels to every member: see [`Metric::update_labelled`].
+    ///
+    /// # Errors
+    /// As [`MetricCollection::update`], and for labels that are not known or not one for each image.
+    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
+        let mut labelled = Named::new();
+        for ((name, metric), (_, Measurement { value, contribution })) in self.members.iter().zip(measured) {
+            let contribution = metric.by_label(contribution, labels).map_err(|error| error.in_member(name))?;
+            labelled.insert(name, Measurement { value, contribution })?;
+        }
+        self.absorb(labelled).map(drop)
+    }
+
     /// Adds a batch to every member, and returns each one's value of this batch alone: differentiable outside of an
     /// eval scope, detached within one. The states keep no graph in either case.
     ///
@@ -203,11 +230,13 @@ impl MetricCollection {
         for name in other.members.names() {
             self.members.require(name)?;
         }
-        for (name, metric) in self.members.iter() {
-            check_mergeable(metric, &**other.members.require(name)?).map_err(|error| error.in_member(name))?;
-        }
-        for (name, metric) in self.members.iter_mut() {
-            metric.merge(&**other.members.require(name)?)?;
+        let stage = |(name, metric)| {
+            let theirs = other.members.require(name)?;
+            stage_merge::<dyn Metric>(metric, &**theirs).map_err(|error| error.in_member(name))
+        };
+        let staged: Vec<_> = self.iter().map(stage).collect::<Result<_>>()?;
+        for ((_, metric), staged) in self.members.iter_mut().zip(staged) {
+            metric.state_mut().commit_merge(staged);
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What can go wrong, one variant per way.
 
+use crate::CheckpointError;
+
 /// `std::result::Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -56,6 +58,26 @@ pub enum Error {
     Contribution {
         /// Which field, and what is wrong with it.
         message: String,
+    },
+
+    /// A number is NaN or infinite, and the state declares [`NonFinite::Error`](crate::NonFinite::Error).
+    #[error("the field `{field}` of image {image} of the batch is {value}, but must be finite")]
+    NonFinite {
+        /// The field of the state.
+        field: String,
+        /// Which image of its batch, from 0.
+        image: usize,
+        /// The number.
+        value: f64,
+    },
+
+    /// A saved state cannot be written or read.
+    #[error("{name}: {source}")]
+    Checkpoint {
+        /// The file, or that it is not known which.
+        name: String,
+        /// What is wrong with it.
+        source: CheckpointError,
     },
 
     /// A member of a collection failed.

@@ -1,9 +1,13 @@
 //! Metrics that can only evaluate.
 
+use std::path::Path;
+
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
-use crate::{Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value};
+use crate::{
+    Checkpoint, Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value,
+};
 
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
 ///
@@ -32,6 +36,11 @@ impl<M: Metric> EvalOnly<M> {
         self.0.update(pred, target)
     }
 
+    /// As [`Metric::update_weighted`].
+    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
+        self.0.update_weighted(pred, target, weights)
+    }
+
     /// Adds a batch, and returns the value of this batch alone, without a graph.
     ///
     /// # Errors
@@ -56,6 +65,16 @@ impl<M: Metric> EvalOnly<M> {
         M: 'static,
     {
         self.0.merge(&other.0)
+    }
+
+    /// As [`Metric::save_state`].
+    pub fn save_state(&self) -> Result<Checkpoint> {
+        self.0.save_state()
+    }
+
+    /// As [`Metric::load_state`].
+    pub fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.0.load_state(checkpoint)
     }
 
     /// As [`Metric::info`], but never differentiable.
@@ -90,6 +109,11 @@ impl EvalOnly<MetricCollection> {
         self.0.update(pred, target)
     }
 
+    /// As [`MetricCollection::update_weighted`].
+    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
+        self.0.update_weighted(pred, target, weights)
+    }
+
     /// Adds a batch to every member, and returns each one's value of this batch alone, without a graph.
     ///
     /// # Errors
@@ -112,6 +136,26 @@ impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::merge`].
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.0.merge(&other.0)
+    }
+
+    /// As [`MetricCollection::save_state`].
+    pub fn save_state(&self) -> Result<Checkpoint> {
+        self.0.save_state()
+    }
+
+    /// As [`MetricCollection::load_state`].
+    pub fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.0.load_state(checkpoint)
+    }
+
+    /// As [`MetricCollection::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.0.save(path)
+    }
+
+    /// As [`MetricCollection::load`].
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.0.load(path)
     }
 
     /// As [`MetricCollection::fingerprint`].

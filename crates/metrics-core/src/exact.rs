@@ -1,18 +1,23 @@
 //! Sums without rounding: the same bits whatever the order, the number of threads or the split over processes.
 //!
 //! Floating-point addition is not associative, so a running `f64` sum depends on who added what first. [`ExactSum`]
-//! holds the sum as one wide integer instead, and rounds when it is read. [`Moments`] does the same for the sum of
-//! squares.
+//! holds the sum as one wide integer instead, and rounds when it is read. [`WeightedSum`] does the same for products, and
+//! [`Moments`] for squares.
 
 mod fixed;
 mod limbs;
 mod moments;
 mod order;
+mod round;
+mod weighted;
+mod words;
 
 pub use moments::Moments;
 pub(crate) use order::{larger, smaller};
+pub use weighted::WeightedSum;
 
 use fixed::FixedPoint;
+use round::Leading;
 
 /// 2098 bits for one `f64`, and room for 2^77 of the largest before the sign is reached.
 const SUM_LIMBS: usize = 34;
@@ -49,6 +54,9 @@ struct Special {
 }
 
 impl ExactSum {
+    /// The unit is 2 to minus this.
+    const FRACTION: i64 = 1074;
+
     /// The empty sum, 0.
     pub fn new() -> Self {
         Self::default()
@@ -61,7 +69,7 @@ impl ExactSum {
             return self.special.note(x);
         }
         let (mantissa, shift) = integer_and_shift(x);
-        self.finite.add(mantissa, shift, x.is_sign_negative());
+        self.finite.add([mantissa], shift, x.is_sign_negative());
     }
 
     /// Adds another sum, as if its values had been added here.
@@ -84,9 +92,14 @@ impl ExactSum {
             return special;
         }
         let (negative, magnitude) = self.finite.magnitude();
-        let mean = rounded_quotient(&magnitude, count);
+        let mean = Leading::of_quotient(&magnitude, &[count], -Self::FRACTION).map_or(0.0, Leading::round);
         // A quotient of zero has no sign here; one that rounds to zero keeps its own, as in IEEE 754.
         if negative { -mean } else { mean }
+    }
+
+    /// The absolute value of the finite part, in units of 2^-1074.
+    fn magnitude(&self) -> [u64; SUM_LIMBS] {
+        self.finite.magnitude().1
     }
 }
 
@@ -139,30 +152,4 @@ fn integer_and_shift(x: f64) -> (u64, usize) {
     let normal = u64::from(exponent != 0);
     let mantissa = (bits & ((1 << 52) - 1)) | (normal << 52);
     (mantissa, (exponent - normal) as usize)
-}
-
-/// `magnitude / count`, in units of 2^-1074, rounded to nearest, ties to even.
-fn rounded_quotient(magnitude: &[u64; SUM_LIMBS], count: u64) -> f64 {
-    // One limb of fraction below the unit is enough to decide every rounding: its top bit tells a half, and a remainder
-    // can only push a tie upwards, which its lowest bit records.
-    let mut quotient = [0; SUM_LIMBS + 1];
-    quotient[1..].copy_from_slice(magnitude);
-    let remainder = limbs::divide(&mut quotient, count);
-    quotient[0] |= u64::from(remainder != 0);
-    round(&quotient, 1)
-}
-
-/// The `f64` nearest to a number whose lowest limbs, one at least, are a fraction of the unit, 2^-1074; ties go to
-/// even.
-fn round(number: &[u64], fraction_limbs: usize) -> f64 {
-    let Some(highest) = limbs::highest_bit(number) else { return 0.0 };
-    let unit = 64 * fraction_limbs;
-    let lowest_kept = highest.saturating_sub(52).max(unit);
-    let mantissa = limbs::bits_from(number, lowest_kept);
-    let half = limbs::bits_from(number, lowest_kept - 1) & 1 == 1;
-    let up = half && (mantissa & 1 == 1 || limbs::any_below(number, lowest_kept - 1));
-    // The exponent field counts the shift, and the mantissa's leading bit, where there is one, adds the 1 that tells a
-    // normal number from a subnormal one. A carry out of the mantissa lands in the exponent, where it belongs.
-    let shift = (lowest_kept - unit) as u64;
-    f64::from_bits(((shift << 52) + mantissa + u64::from(up)).min(f64::INFINITY.to_bits()))
 }

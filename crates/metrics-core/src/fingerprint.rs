@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fnv::Fnv;
+
 /// The kind of a metric and its whole configuration, but nothing of its data.
 ///
 /// Two metrics may be merged, or share a checkpoint, exactly if their fingerprints are equal. The configuration is
@@ -40,8 +42,9 @@ impl Fingerprint {
     /// 64-bit FNV-1a of kind and configuration: the same in every run and on every platform.
     pub fn hash(&self) -> u64 {
         // A NUL between the two keeps ("ab", "c") apart from ("a", "bc").
-        let bytes = self.kind.bytes().chain([0]).chain(self.config.bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        let mut hash = Fnv::default();
+        hash.write(self.kind.bytes().chain([0]).chain(self.config.bytes()));
+        hash.value()
     }
 }
 

@@ -88,9 +88,9 @@
 //! assert_eq!(
 //!     format!("\n{report:.3}"),
 //!     "
-//! metric         value  count    std    min    max
+//! metric         value  count    std    min     p5  median    p95    max
 //! mae            0.375
-//! mae per image  0.375      2  0.125  0.250  0.500
+//! mae per image  0.375      2  0.125  0.250  0.263   0.375  0.487  0.500
 //! "
 //! );
 //! # Ok::<(), metrics_core::Error>(())
@@ -104,39 +104,53 @@
 //! |---|---|
 //! | `metric.rs` | [`Metric`], what an author writes and what comes with it; [`Measurement`], [`MetricInfo`] |
 //! | `state.rs` | [`State`]: declared fields with their [`Reduce`], and the [`Contribution`] of a batch |
-//! | `exact.rs` | [`exact::ExactSum`] and [`exact::Moments`]: sums that are rounded once, when they are read |
+//! | `exact.rs` | [`exact::ExactSum`], [`exact::WeightedSum`] and [`exact::Moments`]: rounded once, when they are read |
+//! | `sketch.rs`, `distribution.rs` | [`QuantileSketch`], and the [`Distribution`] that a summary is read from |
 //! | `reduction.rs`, `value.rs` | [`Reduction`], and the [`Value`] or [`Summary`] it gives |
+//! | `non_finite.rs` | [`NonFinite`], what becomes of NaN and infinities |
 //! | `fingerprint.rs` | [`Fingerprint`], what may be merged with what |
 //! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
 //! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
+//! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
+//! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
+//! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
 //! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
 //! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `collective.rs` | [`Collective`], a group of processes |
 //! | `error.rs` | [`Error`] |
-//! | `number.rs`, `table.rs` | private: how numbers and tables are written |
+//! | `number.rs`, `table.rs`, `fnv.rs` | private: how numbers and tables are written, and a hash |
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod collection;
 mod collective;
+mod distribution;
 mod error;
 mod eval_only;
 pub mod exact;
 mod fingerprint;
+mod fnv;
 mod memory;
 mod metric;
 mod monitor;
 mod named;
+mod non_finite;
 mod number;
 mod reduction;
 mod report;
+mod sketch;
 mod state;
 mod table;
+mod tracker;
 mod value;
+mod wrap;
 
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::MetricCollection;
 pub use collective::{Collective, Solo};
+pub use distribution::Distribution;
 pub use error::{Error, Result};
 pub use eval_only::EvalOnly;
 pub use fingerprint::Fingerprint;
@@ -144,7 +158,11 @@ pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
 pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
 pub use monitor::{Finding, RetentionMonitor, Rise};
 pub use named::{Named, Outputs};
+pub use non_finite::NonFinite;
 pub use reduction::Reduction;
 pub use report::Report;
+pub use sketch::QuantileSketch;
 pub use state::{Contribution, Reduce, State};
+pub use tracker::Tracker;
 pub use value::{Summary, Value};
+pub use wrap::{BootStrapper, Formula, MinMax, PerLabel, Running};

@@ -142,8 +142,8 @@ impl MemoryReport {
 
 impl MetricMemory {
     fn of<M: Metric + ?Sized>(metric: &M) -> Self {
-        // Values are read back when they are absorbed, so there is no queue.
-        Self { state_bytes: metric.state_bytes(), queue_bytes: 0, growth: metric.info().growth }
+        let queue_bytes = metric.state().queue_bytes();
+        Self { state_bytes: metric.state_bytes() - queue_bytes, queue_bytes, growth: metric.info().growth }
     }
 }
 

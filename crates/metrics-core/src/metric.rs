@@ -6,7 +6,8 @@ use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope, is_eval};
 use serde::{Deserialize, Serialize};
 
-use crate::{Contribution, Error, Fingerprint, MemoryReport, Result, State, Value};
+use crate::state::StagedMerge;
+use crate::{Checkpoint, Contribution, Error, Fingerprint, MemoryReport, Result, State, Value};
 
 /// A metric of a batch of predictions against a batch of targets.
 ///
@@ -54,6 +55,39 @@ pub trait Metric: CloneMetric + Send {
         self.state_mut().absorb(measurement.contribution)
     }
 
+    /// Adds a batch of images that have weights, one for each, finite and not negative: see
+    /// [`Contribution::with_weights`]. Never builds or keeps a graph.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), and for weights that are none.
+    fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        self.state_mut().absorb(measurement.weighted(weights).contribution)
+    }
+
+    /// Adds a batch of images that have labels, one for each. A metric without labels takes no notice of them: see
+    /// [`PerLabel`](crate::PerLabel).
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), and for labels that are not known or not one for each image.
+    fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        let contribution = self.by_label(measurement.contribution, labels)?;
+        self.state_mut().absorb(contribution)
+    }
+
+    /// What a measured batch adds to the state when its images have these labels: the same, unless the metric tells labels
+    /// apart.
+    ///
+    /// # Errors
+    /// For labels that are not known or not one for each image.
+    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
+        let _ = labels;
+        Ok(contribution)
+    }
+
     /// Adds a batch, and returns the value of this batch alone: differentiable outside of an eval scope, detached
     /// within one. The state keeps no graph in either case.
     ///
@@ -68,12 +102,13 @@ pub trait Metric: CloneMetric + Send {
     /// The value of everything added so far.
     ///
     /// # Errors
-    /// [`Error::NoData`] before the first update.
+    /// [`Error::NoData`] before the first update; and what is noticed late of values that wait on a device: see
+    /// [`State::absorb`].
     fn compute(&self) -> Result<Value> {
         if self.updates() == 0 {
             return Err(Error::NoData { metric: self.name().into() });
         }
-        self.finish(self.state())
+        self.finish(&*self.state().drained()?)
     }
 
     /// Forgets everything added so far.
@@ -84,6 +119,11 @@ pub trait Metric: CloneMetric + Send {
     /// How many batches were added.
     fn updates(&self) -> u64 {
         self.state().updates()
+    }
+
+    /// How many images were left out because a number was NaN or infinite: see [`NonFinite::Skip`](crate::NonFinite::Skip).
+    fn skipped(&self) -> u64 {
+        self.state().skipped()
     }
 
     /// Memory held by the state, in bytes.
@@ -101,8 +141,30 @@ pub trait Metric: CloneMetric + Send {
     /// # Errors
     /// [`Error::Incompatible`] when it is of another kind or configuration.
     fn merge(&mut self, other: &dyn Metric) -> Result<()> {
-        check_mergeable(self, other)?;
-        self.state_mut().merge(other.state())
+        let staged = stage_merge(self, other)?;
+        self.state_mut().commit_merge(staged);
+        Ok(())
+    }
+
+    /// What the metric has accumulated, to be saved.
+    ///
+    /// # Errors
+    /// None without values that wait on a device; see [`State::absorb`] for those.
+    fn save_state(&self) -> Result<Checkpoint> {
+        Checkpoint::new(self.fingerprint(), [(None, self.state())])
+    }
+
+    /// Replaces what the metric has accumulated by what was saved.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when it was saved from another kind or configuration, or is not consistent; the metric has not
+    /// changed then.
+    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let states = checkpoint.states(&self.fingerprint(), [(None, self.state())])?;
+        for state in states {
+            *self.state_mut() = state;
+        }
+        Ok(())
     }
 }
 
@@ -113,6 +175,13 @@ pub struct Measurement {
     pub value: Tensor,
     /// What the batch adds to the state.
     pub contribution: Contribution,
+}
+
+impl Measurement {
+    /// The same, of images that have weights. The batch's value stays as it is.
+    pub(crate) fn weighted(self, weights: &[f64]) -> Self {
+        Self { contribution: self.contribution.with_weights(weights.to_vec()), ..self }
+    }
 }
 
 /// What kind of number a metric computes.
@@ -181,6 +250,10 @@ impl Metric for Box<dyn Metric> {
         (**self).measure(pred, target)
     }
 
+    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
+        (**self).by_label(contribution, labels)
+    }
+
     fn state(&self) -> &State {
         (**self).state()
     }
@@ -205,11 +278,11 @@ pub(crate) fn measure_in_scope<M: Metric + ?Sized>(metric: &M, pred: &Tensor, ta
     Ok(Measurement { value: Detached::from(value).into_inner(), contribution })
 }
 
-/// Whether [`Metric::merge`] would succeed.
-pub(crate) fn check_mergeable<M: Metric + ?Sized>(ours: &M, theirs: &dyn Metric) -> Result<()> {
+/// Checks a merge, so that nothing is left to fail.
+pub(crate) fn stage_merge<'a, M: Metric + ?Sized>(ours: &M, theirs: &'a dyn Metric) -> Result<StagedMerge<'a>> {
     let (fingerprint, other) = (ours.fingerprint(), theirs.fingerprint());
     if fingerprint != other {
         return Err(Error::Incompatible { ours: fingerprint.to_string(), theirs: other.to_string() });
     }
-    ours.state().check_layout(theirs.state())
+    ours.state().stage_merge(theirs.state())
 }

@@ -20,7 +20,7 @@ pub enum Reduction {
     Sum,
     /// Every image's value, in the order of the updates: 8 bytes an image.
     None,
-    /// Count, mean, standard deviation, minimum and maximum over images.
+    /// Count, mean, standard deviation, minimum, maximum, median, 5 % and 95 % quantiles over images.
     Summary,
 }
 

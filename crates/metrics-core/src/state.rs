@@ -1,16 +1,25 @@
 //! What a metric remembers: declared fields of plain numbers, each with its reduction.
 
+mod absorb;
 mod accumulator;
+mod batch;
 mod contribution;
+mod host;
+mod layout;
+mod parts;
+mod queue;
+mod read;
+mod save;
 
-use std::fmt;
-
+pub(crate) use absorb::StagedMerge;
 pub use accumulator::Reduce;
 pub use contribution::Contribution;
 
-use crate::error::list;
-use crate::{Error, Growth, Reduction, Result, Summary, Value};
+use crate::{Growth, NonFinite, Reduction};
 use accumulator::Accumulator;
+use batch::Batch;
+use parts::Mode;
+use queue::Queue;
 
 /// The accumulated data of a metric.
 ///
@@ -31,20 +40,19 @@ use accumulator::Accumulator;
 pub struct State {
     updates: u64,
     images: u64,
+    skipped: u64,
+    non_finite: NonFinite,
     fields: Vec<Field>,
+    /// States within the state, and what each of them gets.
+    parts: Vec<State>,
+    mode: Mode,
+    queue: Queue,
 }
 
 #[derive(Clone, Debug)]
 struct Field {
     name: String,
     accumulator: Accumulator,
-}
-
-/// A contribution that was read back and checked against a state's layout, so that nothing is left to fail.
-pub(crate) struct Staged {
-    images: usize,
-    /// One column of per-image numbers for each field, in the order of the fields.
-    columns: Vec<Vec<f64>>,
 }
 
 impl State {
@@ -75,172 +83,75 @@ impl State {
         )
     }
 
+    /// Declares what becomes of images with a number that is NaN or infinite.
+    pub fn non_finite(mut self, policy: NonFinite) -> Self {
+        self.non_finite = policy;
+        self
+    }
+
+    /// Sets how many updates are read back together from a device that is not the CPU: 64 unless set. With 1, each update
+    /// waits for its own.
+    pub fn queue_limit(mut self, updates: usize) -> Self {
+        self.queue.set_limit(updates);
+        self
+    }
+
+    /// Lets contributions wait that are on the CPU, to test what otherwise takes another device.
+    #[doc(hidden)]
+    pub fn queue_everywhere(mut self) -> Self {
+        self.queue.set_everywhere();
+        self
+    }
+
     /// How many contributions were absorbed.
     pub fn updates(&self) -> u64 {
-        self.updates
+        self.updates + self.queue.updates()
     }
 
-    /// How many images they had.
+    /// How many of them wait on a device to be read back: none on the CPU.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting().len()
+    }
+
+    /// How many images they had, without those that were left out: of weight 0, or [skipped](Self::skipped).
     pub fn images(&self) -> u64 {
-        self.images
+        self.images + self.queue.images()
     }
 
-    /// Memory held, in bytes. Of a [`Reduce::Collect`] field, 8 bytes an image; spare capacity is not counted.
+    /// How many images were left out by [`NonFinite::Skip`]; of a state with parts, by those that hold the data. Images that
+    /// wait on a device are not known yet.
+    pub fn skipped(&self) -> u64 {
+        self.skipped + self.skipped_by_parts()
+    }
+
+    /// Memory held, in bytes, what waits on a device included. Of a [`Reduce::Collect`] field, 8 bytes an image; spare
+    /// capacity is not counted.
     pub fn bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(|f| size_of::<Field>() + f.name.len() + f.accumulator.bytes()).sum();
-        size_of::<Self>() + fields
+        size_of::<Self>() + fields + self.parts_bytes() + self.queue.bytes()
     }
 
-    /// Whether [`State::bytes`] grows with the data: with a [`Reduce::Collect`] field it does.
+    /// The part of [`State::bytes`] that waits on a device to be read back.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue.bytes() + self.parts.iter().map(Self::queue_bytes).sum::<usize>()
+    }
+
+    /// Whether [`State::bytes`] grows with the data: with a [`Reduce::Collect`] field it does. The last updates of
+    /// [`State::recent`] are so many.
     pub fn growth(&self) -> Growth {
-        let collects = self.layout().any(|(_, reduce)| reduce == Reduce::Collect);
-        if collects { Growth::PerImage } else { Growth::Constant }
+        let collects = self.fields.iter().any(|field| field.accumulator.reduce() == Reduce::Collect);
+        if collects || self.parts_grow() { Growth::PerImage } else { Growth::Constant }
     }
 
-    /// Forgets the data and keeps the fields.
+    /// Forgets the data and keeps what is declared.
     pub fn reset(&mut self) {
-        (self.updates, self.images) = (0, 0);
+        (self.updates, self.images, self.skipped) = (0, 0, 0);
         self.fields.iter_mut().for_each(|field| field.accumulator.reset());
-    }
-
-    /// Adds one batch's contribution. Everything is read back and checked before anything is written.
-    ///
-    /// # Errors
-    /// When the contribution has no images, lacks a declared field, has one that is not declared, or has one that is
-    /// not a float tensor `[images]`; and when reading a tensor back fails.
-    pub fn absorb(&mut self, contribution: Contribution) -> Result<()> {
-        let staged = self.stage(contribution)?;
-        self.commit(staged);
-        Ok(())
-    }
-
-    /// Reads a contribution back and checks it.
-    pub(crate) fn stage(&self, contribution: Contribution) -> Result<Staged> {
-        let images = contribution.images();
-        let columns = contribution.into_columns(&self.names())?;
-        Ok(Staged { images, columns })
-    }
-
-    /// Absorbs what this state has staged.
-    pub(crate) fn commit(&mut self, staged: Staged) {
-        self.updates += 1;
-        self.images += staged.images as u64;
-        for (field, column) in self.fields.iter_mut().zip(staged.columns) {
-            field.accumulator.absorb(column);
-        }
-    }
-
-    /// Adds everything that `other` has absorbed. Values of [`Reduce::Collect`] fields are appended.
-    ///
-    /// # Errors
-    /// When the two do not declare the same fields, in the same order, with the same reductions.
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
-        self.check_layout(other)?;
-        self.updates += other.updates;
-        self.images += other.images;
-        for (ours, theirs) in self.fields.iter_mut().zip(&other.fields) {
-            ours.accumulator.merge(&theirs.accumulator);
-        }
-        Ok(())
-    }
-
-    /// Whether [`State::merge`] would succeed.
-    pub(crate) fn check_layout(&self, other: &Self) -> Result<()> {
-        let (ours, theirs) = (self.layout(), other.layout());
-        if ours.eq(theirs) {
-            return Ok(());
-        }
-        Err(Error::Incompatible { ours: Layout(self).to_string(), theirs: Layout(other).to_string() })
-    }
-
-    fn layout(&self) -> impl Iterator<Item = (&str, Reduce)> {
-        self.fields.iter().map(|field| (field.name.as_str(), field.accumulator.reduce()))
+        self.reset_parts();
+        self.queue.clear();
     }
 
     fn names(&self) -> Vec<&str> {
         self.fields.iter().map(|field| field.name.as_str()).collect()
-    }
-}
-
-/// Reading fields back. Each of these fails when there is no such field, or when it was declared with another
-/// reduction.
-impl State {
-    /// The sum of a [`Reduce::Sum`] field over all images, correctly rounded; 0 of no images.
-    pub fn sum(&self, name: &str) -> Result<f64> {
-        match self.field(name)? {
-            Accumulator::Sum(sum) => Ok(sum.value()),
-            other => Err(wrong_kind(name, other.reduce(), Reduce::Sum)),
-        }
-    }
-
-    /// The mean of a [`Reduce::Sum`] field over all images, rounded once; NaN of no images.
-    pub fn mean(&self, name: &str) -> Result<f64> {
-        match self.field(name)? {
-            Accumulator::Sum(sum) => Ok(sum.mean(self.images)),
-            other => Err(wrong_kind(name, other.reduce(), Reduce::Sum)),
-        }
-    }
-
-    /// The smallest value of a [`Reduce::Min`] field; NaN if any was NaN, `+inf` of no images.
-    pub fn min(&self, name: &str) -> Result<f64> {
-        match self.field(name)? {
-            Accumulator::Min(min) => Ok(*min),
-            other => Err(wrong_kind(name, other.reduce(), Reduce::Min)),
-        }
-    }
-
-    /// The largest value of a [`Reduce::Max`] field; NaN if any was NaN, `-inf` of no images.
-    pub fn max(&self, name: &str) -> Result<f64> {
-        match self.field(name)? {
-            Accumulator::Max(max) => Ok(*max),
-            other => Err(wrong_kind(name, other.reduce(), Reduce::Max)),
-        }
-    }
-
-    /// Every value of a [`Reduce::Collect`] field, in the order of the updates.
-    pub fn values(&self, name: &str) -> Result<&[f64]> {
-        match self.field(name)? {
-            Accumulator::Collect(values) => Ok(values),
-            other => Err(wrong_kind(name, other.reduce(), Reduce::Collect)),
-        }
-    }
-
-    /// The distribution of a [`Reduce::Summary`] field over all images.
-    pub fn summary(&self, name: &str) -> Result<Summary> {
-        match self.field(name)? {
-            Accumulator::Summary(moments) => Ok(moments.summary()),
-            other => Err(wrong_kind(name, other.reduce(), Reduce::Summary)),
-        }
-    }
-
-    /// The value of a field declared by [`State::for_reduction`] with the same reduction.
-    pub fn reduced(&self, name: &str, reduction: Reduction) -> Result<Value> {
-        Ok(match reduction {
-            Reduction::Mean => Value::Scalar(self.mean(name)?),
-            Reduction::Sum => Value::Scalar(self.sum(name)?),
-            Reduction::None => Value::PerImage(self.values(name)?.to_vec()),
-            Reduction::Summary => Value::Summary(self.summary(name)?),
-        })
-    }
-
-    fn field(&self, name: &str) -> Result<&Accumulator> {
-        let field = self.fields.iter().find(|field| field.name == name);
-        field.map(|field| &field.accumulator).ok_or_else(|| {
-            Error::argument("state", format!("there is no field `{name}`; there is {}", list(&self.names())))
-        })
-    }
-}
-
-fn wrong_kind(name: &str, declared: Reduce, asked: Reduce) -> Error {
-    Error::argument("state", format!("the field `{name}` is declared as {declared}, but was read as {asked}"))
-}
-
-/// Fields and reductions, for errors.
-struct Layout<'a>(&'a State);
-
-impl fmt::Display for Layout<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields: Vec<_> = self.0.layout().map(|(name, reduce)| format!("{name}: {reduce}")).collect();
-        write!(f, "state[{}]", fields.join(", "))
     }
 }

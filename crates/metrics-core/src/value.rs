@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::number;
+use crate::{Report, number};
 
 /// The value of a metric, in plain numbers.
 ///
@@ -29,15 +29,17 @@ pub enum Value {
     PerImage(#[serde(with = "number::serde_list")] Vec<f64>),
     /// How the numbers of the images are distributed.
     Summary(Summary),
+    /// Several values by name, e.g. one for each label.
+    Group(Report),
 }
 
 impl Value {
-    /// The value as one number: a summary gives its mean, a list nothing.
+    /// The value as one number: a summary gives its mean, a list or a group nothing.
     pub fn scalar(&self) -> Option<f64> {
         match self {
             Self::Scalar(value) => Some(*value),
             Self::Summary(summary) => Some(summary.mean),
-            Self::PerImage(_) => None,
+            Self::PerImage(_) | Self::Group(_) => None,
         }
     }
 }
@@ -53,14 +55,28 @@ impl fmt::Display for Value {
                 write!(f, "[{}]", values.join(", "))
             }
             Self::Summary(summary) => summary.fmt(f),
+            Self::Group(report) => {
+                let mut separator = "";
+                f.write_str("{")?;
+                for (name, value) in report.iter() {
+                    write!(f, "{separator}{name}: ")?;
+                    value.fmt(f)?;
+                    separator = ", ";
+                }
+                f.write_str("}")
+            }
         }
     }
 }
 
 /// The distribution of one number per image.
 ///
-/// A NaN among the numbers makes everything but the count NaN. An infinity shows in mean and extremes, and makes the
-/// standard deviation NaN.
+/// A NaN among the numbers makes everything but the count NaN. An infinity shows in mean, extremes and quantiles, and makes
+/// the standard deviation NaN.
+///
+/// Weights of images count in mean and standard deviation; the others are of the images that have a weight above 0.
+/// Quantiles are exact up to 1024 different numbers, and then within the bound of
+/// [`QuantileSketch::relative_error`](crate::QuantileSketch::relative_error).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -69,8 +85,8 @@ pub struct Summary {
     /// Arithmetic mean, correctly rounded.
     #[serde(with = "number::serde_scalar")]
     pub mean: f64,
-    /// Population standard deviation: the mean square is divided by `count`, not by `count - 1`. Of one image it is 0.
-    /// Correctly rounded.
+    /// Population standard deviation: the mean square is divided by `count`, or the sum of the weights, and not by
+    /// `count - 1`. Of one image it is 0. Correctly rounded.
     #[serde(with = "number::serde_scalar")]
     pub std: f64,
     /// The smallest.
@@ -79,12 +95,23 @@ pub struct Summary {
     /// The largest.
     #[serde(with = "number::serde_scalar")]
     pub max: f64,
+    /// Half of the images are below. Quantiles are linear between neighbours, as in NumPy and PyTorch.
+    #[serde(with = "number::serde_scalar")]
+    pub median: f64,
+    /// 5 % of the images are below.
+    #[serde(with = "number::serde_scalar")]
+    pub p5: f64,
+    /// 95 % of the images are below.
+    #[serde(with = "number::serde_scalar")]
+    pub p95: f64,
 }
 
-/// `mean ± std (min .. max, n = count)`.
+/// `mean ± std (min .. max, median m, 5 % a, 95 % b, n = count)`.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [mean, std, min, max] = [self.mean, self.std, self.min, self.max].map(|x| number::show(x, f.precision()));
-        write!(f, "{mean} ± {std} ({min} .. {max}, n = {})", self.count)
+        let precision = f.precision();
+        let show = |x| number::show(x, precision);
+        write!(f, "{} ± {} ({} .. {}, ", show(self.mean), show(self.std), show(self.min), show(self.max))?;
+        write!(f, "median {}, 5 % {}, 95 % {}, n = {})", show(self.median), show(self.p5), show(self.p95), self.count)
     }
 }

@@ -66,4 +66,4 @@ pub use functional::{
 pub use kernel::Padding;
 pub use loss::{L1SsimLoss, MsSsimLoss, PsnrLoss, SsimLoss};
 pub use metric::{MsSsim, Psnr, Similarity, SimilarityConfig, Ssim};
-pub use metrics_core::Reduction;
+pub use metrics_core::{NonFinite, Reduction};

@@ -13,22 +13,18 @@ impl<const LIMBS: usize> Default for FixedPoint<LIMBS> {
 }
 
 impl<const LIMBS: usize> FixedPoint<LIMBS> {
-    /// Adds `±mantissa · 2^shift`; `shift` is less than `64 · (LIMBS - 1)`.
+    /// Adds `±words · 2^shift`; `shift` is less than `64 · (LIMBS - N)`.
     #[inline]
-    pub(super) fn add(&mut self, mantissa: u64, shift: usize, negative: bool) {
-        let offset = shift % 64;
-        // The upper part in two steps, because the offset may be 0 and a shift by the full width is not defined.
-        let words = [mantissa << offset, (mantissa >> 1) >> (63 - offset)];
-        let limbs = &mut self.0[shift / 64..];
-        if negative { subtract(limbs, words) } else { add(limbs, words) }
-    }
-
-    /// Adds `mantissa · 2^shift`; `shift` is less than `64 · (LIMBS - 2)`.
-    #[inline]
-    pub(super) fn add_wide(&mut self, mantissa: u128, shift: usize) {
-        let offset = shift % 64;
-        let (low, rest) = ((mantissa as u64) << offset, (mantissa >> 1) >> (63 - offset));
-        add(&mut self.0[shift / 64..], [low, rest as u64, (rest >> 64) as u64]);
+    pub(super) fn add<const N: usize>(&mut self, words: [u64; N], shift: usize, negative: bool) {
+        let (limbs, offset) = (&mut self.0[shift / 64..], shift % 64);
+        let mut spill = 0;
+        let shifted = words.into_iter().chain([0]).map(|word| {
+            let limb = (word << offset) | spill;
+            // In two steps, because the offset may be 0 and a shift by the full width is not defined.
+            spill = (word >> 1) >> (63 - offset);
+            limb
+        });
+        if negative { subtract(limbs, shifted) } else { add(limbs, shifted) }
     }
 
     /// Adds another number of the same width.
@@ -46,10 +42,20 @@ impl<const LIMBS: usize> FixedPoint<LIMBS> {
         }
         (negative, magnitude)
     }
+
+    /// The limbs, least significant first.
+    pub(super) fn limbs(&self) -> &[u64; LIMBS] {
+        &self.0
+    }
+
+    /// The number of these limbs.
+    pub(super) fn from_limbs(limbs: [u64; LIMBS]) -> Self {
+        Self(limbs)
+    }
 }
 
 #[inline]
-fn add<const N: usize>(limbs: &mut [u64], words: [u64; N]) {
+fn add(limbs: &mut [u64], words: impl IntoIterator<Item = u64>) {
     let mut carry = false;
     let mut limbs = limbs.iter_mut();
     for (word, limb) in words.into_iter().zip(limbs.by_ref()) {
@@ -66,7 +72,7 @@ fn add<const N: usize>(limbs: &mut [u64], words: [u64; N]) {
 }
 
 #[inline]
-fn subtract<const N: usize>(limbs: &mut [u64], words: [u64; N]) {
+fn subtract(limbs: &mut [u64], words: impl IntoIterator<Item = u64>) {
     let mut borrow = false;
     let mut limbs = limbs.iter_mut();
     for (word, limb) in words.into_iter().zip(limbs.by_ref()) {

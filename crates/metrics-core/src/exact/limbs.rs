@@ -1,9 +1,16 @@
 //! Schoolbook arithmetic on unsigned integers of many 64-bit limbs, least significant limb first.
 
+use std::cmp::Ordering;
+
 /// Position of the highest bit that is set; `None` for zero.
 pub(super) fn highest_bit(limbs: &[u64]) -> Option<usize> {
     let top = limbs.iter().rposition(|&limb| limb != 0)?;
     Some(64 * top + limbs[top].ilog2() as usize)
+}
+
+/// The bit at this position; beyond the top it is 0.
+pub(super) fn bit(limbs: &[u64], position: usize) -> u64 {
+    limbs.get(position / 64).map_or(0, |limb| (limb >> (position % 64)) & 1)
 }
 
 /// The 64 bits from position `from` upwards; those beyond the top are 0.
@@ -14,36 +21,34 @@ pub(super) fn bits_from(limbs: &[u64], from: usize) -> u64 {
     (limb(index) >> offset) | ((limb(index + 1) << 1) << (63 - offset))
 }
 
-/// The 128 bits from position `from` upwards.
-pub(super) fn wide_bits_from(limbs: &[u64], from: usize) -> u128 {
-    u128::from(bits_from(limbs, from)) | (u128::from(bits_from(limbs, from + 64)) << 64)
-}
-
 /// Whether any bit below position `end` is set.
 pub(super) fn any_below(limbs: &[u64], end: usize) -> bool {
-    let (whole, part) = limbs.split_at(end / 64);
+    let (whole, part) = limbs.split_at((end / 64).min(limbs.len()));
     whole.iter().any(|&limb| limb != 0) || part.first().is_some_and(|limb| limb & ((1 << (end % 64)) - 1) != 0)
 }
 
-/// `limbs /= divisor`; returns the remainder. The divisor is not 0.
-pub(super) fn divide(limbs: &mut [u64], divisor: u64) -> u64 {
-    let divisor = u128::from(divisor);
-    let mut remainder = 0;
-    for limb in limbs.iter_mut().rev() {
-        let dividend = (remainder << 64) | u128::from(*limb);
-        // The quotient fits one limb because the remainder is less than the divisor.
-        (*limb, remainder) = ((dividend / divisor) as u64, dividend % divisor);
+/// `limbs = 2 · limbs + bit`, where the result fits.
+pub(super) fn double_and_add(limbs: &mut [u64], bit: u64) {
+    let mut carry = bit;
+    for limb in limbs {
+        (*limb, carry) = ((*limb << 1) | carry, *limb >> 63);
     }
-    remainder as u64
 }
 
-/// `limbs += multiplicand · factor`, where the result fits.
-pub(super) fn add_product(limbs: &mut [u64], multiplicand: &[u64], factor: u64) {
-    let mut carry = 0;
-    for (i, limb) in limbs.iter_mut().enumerate() {
-        let word = multiplicand.get(i).copied().unwrap_or(0);
-        let sum = u128::from(word) * u128::from(factor) + u128::from(*limb) + carry;
-        (*limb, carry) = (sum as u64, sum >> 64);
+/// Which of two numbers of the same length is larger.
+pub(super) fn compare(ours: &[u64], theirs: &[u64]) -> Ordering {
+    ours.iter().rev().cmp(theirs.iter().rev())
+}
+
+/// `limbs += ours · theirs`, where the result fits.
+pub(super) fn add_product(limbs: &mut [u64], ours: &[u64], theirs: &[u64]) {
+    for (i, &factor) in ours.iter().enumerate().filter(|(_, factor)| **factor != 0) {
+        let mut carry = 0;
+        for (j, limb) in limbs[i..].iter_mut().enumerate() {
+            let word = theirs.get(j).copied().unwrap_or(0);
+            let sum = u128::from(word) * u128::from(factor) + u128::from(*limb) + carry;
+            (*limb, carry) = (sum as u64, sum >> 64);
+        }
     }
 }
 

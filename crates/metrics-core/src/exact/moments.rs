@@ -1,22 +1,16 @@
-//! Count, mean, standard deviation, minimum and maximum of a stream of values, mergeable and exact until they are read.
+//! Mean, standard deviation, minimum and maximum of a stream of values, mergeable and exact until they are read.
 
 use super::fixed::FixedPoint;
-use super::{ExactSum, SUM_LIMBS, integer_and_shift, larger, limbs, round, smaller};
-use crate::value::Summary;
+use super::round::Leading;
+use super::{ExactSum, WeightedSum, integer_and_shift, larger, limbs, smaller};
 
-/// 4196 bits for the square of one `f64`, in units of 2^-1074 squared, and room for 2^91 of them.
-const SQUARE_LIMBS: usize = 67;
+/// 6294 bits for a square times a weight, in units of 2^-1074 cubed, and room for 2^105 of them.
+pub(super) const SQUARE_LIMBS: usize = 100;
 
-/// Limbs of `n Σx²` and of `(Σx)²`.
-const SPREAD_LIMBS: usize = 2 * SUM_LIMBS;
+/// Limbs of `Σw Σwx²` and of `(Σwx)²`.
+const SPREAD_LIMBS: usize = 134;
 
-/// Limbs of fraction of a variance: two for the division by `n²`, and two to keep 128 bits of what it leaves.
-const VARIANCE_FRACTION: usize = 4;
-
-/// Limbs of the root of a variance, and room for the upper part of a shifted limb.
-const ROOT_LIMBS: usize = (VARIANCE_FRACTION + SPREAD_LIMBS) / 2 + 1;
-
-/// The exact sum and sum of squares of any number of `f64` values, with their count and extremes, in less than 1 KiB.
+/// The exact sum and sum of squares of any number of weighted `f64` values, with their count and extremes, in 2 KiB.
 ///
 /// Squares are accumulated as integers, like the sum, so nothing cancels: mean and standard deviation are correctly
 /// rounded, whatever the offset of the values, and do not depend on the order of the values or on how they were split
@@ -25,22 +19,22 @@ const ROOT_LIMBS: usize = (VARIANCE_FRACTION + SPREAD_LIMBS) / 2 + 1;
 /// ```
 /// use metrics_core::exact::Moments;
 ///
-/// let summary = [1e8, 1e8 + 1.0, 1e8 + 2.0].into_iter().collect::<Moments>().summary();
-/// assert_eq!(summary.mean, 1e8 + 1.0);
-/// assert_eq!(summary.std, (2f64 / 3.0).sqrt());
+/// let moments: Moments = [1e8, 1e8 + 1.0, 1e8 + 2.0].into_iter().collect();
+/// assert_eq!(moments.mean(), 1e8 + 1.0);
+/// assert_eq!(moments.std(), (2f64 / 3.0).sqrt());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Moments {
-    count: u64,
-    sum: ExactSum,
-    squares: FixedPoint<SQUARE_LIMBS>,
-    min: f64,
-    max: f64,
+    pub(super) count: u64,
+    pub(super) sum: WeightedSum,
+    pub(super) squares: FixedPoint<SQUARE_LIMBS>,
+    pub(super) min: f64,
+    pub(super) max: f64,
 }
 
 impl Default for Moments {
     fn default() -> Self {
-        let (sum, squares) = (ExactSum::new(), FixedPoint::default());
+        let (sum, squares) = (WeightedSum::new(), FixedPoint::default());
         Self { count: 0, sum, squares, min: f64::INFINITY, max: f64::NEG_INFINITY }
     }
 }
@@ -53,13 +47,26 @@ impl Moments {
 
     /// Adds one value.
     pub fn add(&mut self, x: f64) {
+        self.add_weighted(x, 1.0);
+    }
+
+    /// Adds one value that counts as often as `weight` says, which must be finite and not negative. Of weight 0 it is left
+    /// out; any other weight has no influence on count, minimum and maximum.
+    pub fn add_weighted(&mut self, x: f64, weight: f64) {
+        if weight == 0.0 {
+            return;
+        }
         self.count += 1;
-        self.sum.add(x);
+        self.sum.add(x, weight);
         self.min = smaller(self.min, x);
         self.max = larger(self.max, x);
-        if x.is_finite() {
+        if x.is_finite() && weight.is_finite() {
             let (mantissa, shift) = integer_and_shift(x);
-            self.squares.add_wide(u128::from(mantissa).pow(2), 2 * shift);
+            let (factor, factor_shift) = integer_and_shift(weight);
+            let (square, factor) = (u128::from(mantissa).pow(2), u128::from(factor));
+            let low = (square & u128::from(u64::MAX)) * factor;
+            let high = (square >> 64) * factor + (low >> 64);
+            self.squares.add([low as u64, high as u64, (high >> 64) as u64], 2 * shift + factor_shift, false);
         }
     }
 
@@ -77,45 +84,44 @@ impl Moments {
         self.count
     }
 
-    /// What was added, in five numbers. Of no values: count 0, mean and standard deviation NaN, minimum `+inf`, maximum
-    /// `-inf`.
-    pub fn summary(&self) -> Summary {
-        Summary { count: self.count, mean: self.sum.mean(self.count), std: self.std(), min: self.min, max: self.max }
+    /// `Σwx / Σw`, correctly rounded; NaN of no values.
+    pub fn mean(&self) -> f64 {
+        self.sum.mean()
     }
 
-    /// Population standard deviation, `sqrt((n Σx² - (Σx)²) / n²)`, correctly rounded; NaN where a value was not
-    /// finite.
-    fn std(&self) -> f64 {
-        if self.count == 0 || self.sum.special.value().is_some() {
+    /// The smallest value; NaN if any was NaN, `+inf` of no values.
+    pub fn min(&self) -> f64 {
+        self.min
+    }
+
+    /// The largest value; NaN if any was NaN, `-inf` of no values.
+    pub fn max(&self) -> f64 {
+        self.max
+    }
+
+    /// Population standard deviation, `sqrt((Σw Σwx² - (Σwx)²) / (Σw)²)`, correctly rounded; NaN of no values, and where a
+    /// value was not finite.
+    pub fn std(&self) -> f64 {
+        if self.count == 0 || self.sum.is_special() {
             return f64::NAN;
         }
-        let mut variance = [0; VARIANCE_FRACTION + SPREAD_LIMBS];
-        variance[VARIANCE_FRACTION..].copy_from_slice(&self.spread());
-        let remainders = [limbs::divide(&mut variance, self.count), limbs::divide(&mut variance, self.count)];
-        let Some(highest) = limbs::highest_bit(&variance) else { return 0.0 };
+        let weight = self.sum.weight().magnitude();
+        let mut weight_squared = [0; SPREAD_LIMBS];
+        limbs::add_product(&mut weight_squared, &weight, &weight);
 
-        // The root of the leading 128 bits has 64, more than an f64 holds; whether anything is left over decides ties,
-        // and goes into the lowest of them. The number of bits dropped is even, because the root halves it.
-        let dropped = highest.saturating_sub(127).next_multiple_of(2);
-        let leading = limbs::wide_bits_from(&variance, dropped);
-        let root = leading.isqrt();
-        let inexact = root * root != leading || limbs::any_below(&variance, dropped) || remainders != [0, 0];
-
-        let mut std = FixedPoint::<ROOT_LIMBS>::default();
-        std.add(root as u64 | u64::from(inexact), dropped / 2, false);
-        round(&std.magnitude().1, VARIANCE_FRACTION / 2)
+        // Spread and squared weight are in units of 2^-1074 to the powers 4 and 2.
+        let variance = Leading::of_quotient(&self.spread(&weight), &weight_squared, -2 * ExactSum::FRACTION);
+        variance.map_or(0.0, |variance| variance.square_root().round())
     }
 
-    /// `n Σx² - (Σx)²`, exactly. It is never negative (Cauchy-Schwarz).
-    fn spread(&self) -> [u64; SPREAD_LIMBS] {
+    /// `Σw Σwx² - (Σwx)²`, exactly. It is never negative (Cauchy-Schwarz).
+    fn spread(&self, weight: &[u64]) -> [u64; SPREAD_LIMBS] {
         let mut spread = [0; SPREAD_LIMBS];
-        limbs::add_product(&mut spread, &self.squares.magnitude().1, self.count);
+        limbs::add_product(&mut spread, weight, self.squares.limbs());
 
-        let sum = self.sum.finite.magnitude().1;
+        let sum = self.sum.magnitude();
         let mut square = [0; SPREAD_LIMBS];
-        for (i, &limb) in sum.iter().enumerate() {
-            limbs::add_product(&mut square[i..], &sum, limb);
-        }
+        limbs::add_product(&mut square, &sum, &sum);
         limbs::subtract(&mut spread, &square);
         spread
     }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use crate::exact::{ExactSum, Moments, larger, smaller};
+use crate::Distribution;
+use crate::exact::{WeightedSum, larger, smaller};
 
 /// How a field of per-image numbers is reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reduce {
-    /// Their exact sum.
+    /// Their exact sum, each times its image's weight.
     Sum,
     /// The smallest.
     Min,
@@ -16,7 +17,7 @@ pub enum Reduce {
     Max,
     /// All of them, in the order of the updates: 8 bytes an image.
     Collect,
-    /// Count, mean, standard deviation, minimum and maximum.
+    /// Count, mean, standard deviation, minimum, maximum and quantiles.
     Summary,
 }
 
@@ -35,11 +36,11 @@ impl fmt::Display for Reduce {
 /// The data of a field.
 #[derive(Clone, Debug)]
 pub(super) enum Accumulator {
-    Sum(Box<ExactSum>),
+    Sum(Box<WeightedSum>),
     Min(f64),
     Max(f64),
     Collect(Vec<f64>),
-    Summary(Box<Moments>),
+    Summary(Box<Distribution>),
 }
 
 impl Accumulator {
@@ -67,13 +68,17 @@ impl Accumulator {
         *self = Self::new(self.reduce());
     }
 
-    pub(super) fn absorb(&mut self, column: Vec<f64>) {
+    /// Adds a column of numbers, times the weights where there are any. A weight of 0 leaves a number out.
+    pub(super) fn absorb(&mut self, column: &[f64], weights: Option<&[f64]>) {
+        let weight = |image: usize| weights.map_or(1.0, |weights| weights[image]);
+        let weighted = column.iter().enumerate().map(|(image, &x)| (x, weight(image)));
+        let kept = weighted.filter(|(_, weight)| *weight != 0.0);
         match self {
-            Self::Sum(sum) => sum.extend(column),
-            Self::Min(min) => *min = column.into_iter().fold(*min, smaller),
-            Self::Max(max) => *max = column.into_iter().fold(*max, larger),
-            Self::Collect(values) => values.extend(column),
-            Self::Summary(moments) => column.into_iter().for_each(|x| moments.add(x)),
+            Self::Sum(sum) => kept.for_each(|(x, weight)| sum.add(x, weight)),
+            Self::Min(min) => *min = kept.fold(*min, |min, (x, _)| smaller(min, x)),
+            Self::Max(max) => *max = kept.fold(*max, |max, (x, _)| larger(max, x)),
+            Self::Collect(values) => values.extend(kept.map(|(x, _)| x)),
+            Self::Summary(distribution) => kept.for_each(|(x, weight)| distribution.add_weighted(x, weight)),
         }
     }
 
@@ -95,7 +100,8 @@ impl Accumulator {
             Self::Sum(sum) => size_of_val(&**sum),
             Self::Min(_) | Self::Max(_) => 0,
             Self::Collect(values) => size_of_val(values.as_slice()),
-            Self::Summary(moments) => size_of_val(&**moments),
+            // In full from the start, so that it does not seem to grow.
+            Self::Summary(distribution) => size_of_val(&**distribution) + Distribution::HEAP_BYTES,
         }
     }
 }

@@ -1,14 +1,20 @@
 //! What one batch adds to a state.
 
-use candle_core::{DType, Device};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use candle_core::TensorId;
 use metrics_detach::Detached;
 
+use super::Batch;
+use super::host::Host;
 use crate::error::list;
 use crate::{Error, Result};
 
 /// What one batch of images adds to a [`State`](crate::State): for each declared field, one number per image.
 ///
-/// Tensors are detached on the way in, so a contribution holds no graph. They are read back when a state absorbs them.
+/// Tensors are detached on the way in, so a contribution holds no graph. They are read back when a state absorbs them, or,
+/// where they are not on the CPU, later: see [`State::absorb`](crate::State::absorb).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -22,7 +28,13 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Contribution {
     images: usize,
+    /// Whether it is of an update instead of images.
+    once: bool,
+    /// Whether it cannot be absorbed until each image has a label.
+    unlabelled: bool,
+    weights: Option<Vec<f64>>,
     fields: Vec<(String, Column)>,
+    parts: Vec<Contribution>,
 }
 
 /// One number per image.
@@ -35,7 +47,12 @@ enum Column {
 impl Contribution {
     /// Of a batch of this many images, without fields yet.
     pub fn new(images: usize) -> Self {
-        Self { images, fields: Vec::new() }
+        Self { images, once: false, unlabelled: false, weights: None, fields: Vec::new(), parts: Vec::new() }
+    }
+
+    /// Of one number for each field, that of the update as a whole, which weights of images do not concern.
+    pub fn of_update() -> Self {
+        Self { once: true, ..Self::new(1) }
     }
 
     /// Adds a field from a tensor `[images]` of any float dtype, on any device.
@@ -50,51 +67,172 @@ impl Contribution {
         self
     }
 
-    /// How many images the batch has.
+    /// Adds what the next part of a [`State::of_parts`](crate::State::of_parts) gets: a contribution of the same images, or
+    /// [of the update](Self::of_update). Weights of the whole multiply those that a part has.
+    pub fn with_part(mut self, part: Self) -> Self {
+        self.parts.push(part);
+        self
+    }
+
+    /// Refuses to be absorbed while the images have no labels.
+    pub(crate) fn needing_labels(self) -> Self {
+        Self { unlabelled: true, ..self }
+    }
+
+    /// Only the images of weight 1 of these, to be absorbed by the part of one label.
+    pub(crate) fn with_label(self, weights: Vec<f64>) -> Self {
+        Self { unlabelled: false, ..self.with_weights(weights) }
+    }
+
+    /// Gives each image a weight, which must be finite and not negative. It counts in sums and means, and in mean and
+    /// standard deviation of a summary. An image of weight 0 is left out, as if it were not in the batch.
+    pub fn with_weights(mut self, weights: Vec<f64>) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// How many images the batch has, those of weight 0 included.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// The fields' numbers, in the order of `declared`, if these are its fields and each has one number per image.
-    pub(super) fn into_columns(self, declared: &[&str]) -> Result<Vec<Vec<f64>>> {
-        let Self { images, mut fields } = self;
-        if images == 0 {
+    /// Whether `declared` are its fields, each with one float per image, and its weights are weights.
+    pub(super) fn check(&self, declared: &[&str]) -> Result<()> {
+        if self.images == 0 {
             return Err(Error::contribution("a batch must have at least one image"));
         }
-        let mut columns = Vec::with_capacity(declared.len());
-        for name in declared {
-            let Some(index) = fields.iter().position(|(field, _)| field == name) else {
-                return Err(Error::contribution(format!("the declared field `{name}` is missing")));
+        if self.unlabelled {
+            return Err(Error::contribution("the images have no labels, but must have: see `update_labelled`"));
+        }
+        if let Some(missing) = declared.iter().find(|name| self.field(name).is_none()) {
+            return Err(Error::contribution(format!("the declared field `{missing}` is missing")));
+        }
+        for (index, (name, column)) in self.fields.iter().enumerate() {
+            if !declared.contains(&name.as_str()) {
+                let message = format!("the field `{name}` is not declared; there is {}", list(declared));
+                return Err(Error::contribution(message));
+            }
+            if self.fields[..index].iter().any(|(other, _)| other == name) {
+                return Err(Error::contribution(format!("the field `{name}` was given twice")));
+            }
+            column.check(name, self.images)?;
+        }
+        self.check_weights()
+    }
+
+    fn check_weights(&self) -> Result<()> {
+        let Some(weights) = &self.weights else { return Ok(()) };
+        if weights.len() != self.images {
+            let (weights, images) = (weights.len(), self.images);
+            return Err(Error::contribution(format!("there are {weights} weights for {images} images")));
+        }
+        match weights.iter().enumerate().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0)) {
+            None => Ok(()),
+            Some((image, weight)) => {
+                let message = format!("the weight of image {image} is {weight}, but must be finite and not negative");
+                Err(Error::contribution(message))
+            }
+        }
+    }
+
+    /// The numbers, with those of the parts; the contribution was [checked](Self::check) against `declared`, and its tensors
+    /// were read.
+    pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<Batch>) -> Batch {
+        let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
+        let batch = Batch { images: self.images, once: self.once, weights: None, columns, parts };
+        match &self.weights {
+            Some(weights) => batch.reweighted(weights),
+            None => batch,
+        }
+    }
+
+    /// The tensors among the fields, those of the parts included.
+    pub(super) fn tensors(&self) -> Box<dyn Iterator<Item = &Detached> + '_> {
+        let own = self.fields.iter().filter_map(|(_, column)| match column {
+            Column::Tensor(tensor) => Some(tensor),
+            Column::Values(_) => None,
+        });
+        Box::new(own.chain(self.parts.iter().flat_map(Self::tensors)))
+    }
+
+    /// The same, without the larger tensors that its tensors may be views of.
+    pub(super) fn compact(mut self) -> Result<Self> {
+        self.compact_with(&mut HashMap::new())?;
+        Ok(self)
+    }
+
+    /// A tensor that is in several parts is copied once.
+    fn compact_with(&mut self, compacted: &mut HashMap<TensorId, Detached>) -> Result<()> {
+        for (_, column) in &mut self.fields {
+            let Column::Tensor(tensor) = column else { continue };
+            *tensor = match compacted.entry(tensor.id()) {
+                Entry::Occupied(entry) => entry.get().clone(),
+                Entry::Vacant(entry) => entry.insert(tensor.compact()?).clone(),
             };
-            columns.push(fields.swap_remove(index).1.read(name, images)?);
         }
-        match fields.first() {
-            None => Ok(columns),
-            Some((name, _)) if declared.contains(&name.as_str()) => {
-                Err(Error::contribution(format!("the field `{name}` was given twice")))
-            }
-            Some((name, _)) => {
-                Err(Error::contribution(format!("the field `{name}` is not declared; there is {}", list(declared))))
-            }
-        }
+        self.parts.iter_mut().try_for_each(|part| part.compact_with(compacted))
+    }
+
+    pub(super) fn parts(&self) -> &[Self] {
+        &self.parts
+    }
+
+    pub(super) fn is_once(&self) -> bool {
+        self.once
+    }
+
+    /// How many images have a weight above 0.
+    pub(super) fn weighted_images(&self) -> usize {
+        self.images - self.weights.iter().flatten().filter(|weight| **weight == 0.0).count()
+    }
+
+    /// Memory of numbers and tensors.
+    pub(super) fn bytes(&self) -> usize {
+        let weights = self.weights.as_ref().map_or(0, |weights| size_of_val(weights.as_slice()));
+        let fields = self.fields.iter().map(|(name, column)| name.len() + column.bytes());
+        let parts: usize = self.parts.iter().map(Self::bytes).sum();
+        size_of::<Self>() + weights + fields.sum::<usize>() + parts
+    }
+
+    fn field(&self, name: &str) -> Option<&Column> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, column)| column)
     }
 }
 
 impl Column {
-    fn read(self, name: &str, images: usize) -> Result<Vec<f64>> {
-        let wrong_shape = |shape: &[usize]| {
-            Error::contribution(format!("the field `{name}` is {shape:?}, but one number per image is {:?}", [images]))
+    fn check(&self, name: &str, images: usize) -> Result<()> {
+        let values;
+        let shape = match self {
+            Self::Tensor(tensor) => tensor.dims(),
+            Self::Values(list) => {
+                values = [list.len()];
+                &values
+            }
         };
+        if shape != [images] {
+            let message = format!("the field `{name}` is {shape:?}, but one number per image is {:?}", [images]);
+            return Err(Error::contribution(message));
+        }
         match self {
-            Self::Values(values) if values.len() != images => Err(wrong_shape(&[values.len()])),
-            Self::Values(values) => Ok(values),
-            Self::Tensor(tensor) if tensor.dims() != [images] => Err(wrong_shape(tensor.dims())),
-            Self::Tensor(tensor) if !tensor.dtype().is_float() => Err(Error::contribution(format!(
-                "the field `{name}` is {}, but must be a float tensor",
-                tensor.dtype().as_str()
-            ))),
-            // To the host first: not every device has f64.
-            Self::Tensor(tensor) => Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?),
+            Self::Tensor(tensor) if !tensor.dtype().is_float() => {
+                let dtype = tensor.dtype().as_str();
+                Err(Error::contribution(format!("the field `{name}` is {dtype}, but must be a float tensor")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self, host: &Host) -> Vec<f64> {
+        match self {
+            Self::Values(values) => values.clone(),
+            Self::Tensor(tensor) => host.numbers(tensor),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Values(values) => size_of_val(values.as_slice()),
+            Self::Tensor(tensor) => tensor.elem_count() * tensor.dtype().size_in_bytes(),
         }
     }
 }

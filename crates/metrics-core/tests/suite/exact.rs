@@ -1,7 +1,7 @@
 //! Exact sums against an oracle in decimal: the standard library prints every `f64` exactly and reads every decimal to
 //! the nearest `f64`, and integers of any length do the rest.
 
-use metrics_core::exact::ExactSum;
+use metrics_core::exact::{ExactSum, WeightedSum};
 use num_bigint::{BigInt, Sign};
 use proptest::prelude::*;
 
@@ -11,11 +11,11 @@ pub(crate) fn exact(x: f64) -> BigInt {
 }
 
 /// The `f64` nearest to `dividend · 10^-1074 / divisor`.
-fn nearest_quotient(dividend: &BigInt, divisor: u64) -> f64 {
-    let sign = if dividend.sign() == Sign::Minus { "-" } else { "" };
+fn nearest_quotient(dividend: &BigInt, divisor: impl Into<BigInt>) -> f64 {
+    let (sign, divisor) = (if dividend.sign() == Sign::Minus { "-" } else { "" }, divisor.into());
     // No midpoint between two f64 has more than 1075 decimals: beyond them, only whether there is a remainder counts.
     let dividend = dividend.magnitude() * 10u64.pow(6);
-    let (quotient, remainder) = (&dividend / divisor, &dividend % divisor);
+    let (quotient, remainder) = (&dividend / divisor.magnitude(), &dividend % divisor.magnitude());
     let sticky = u8::from(remainder != 0u8.into());
     format!("{sign}{quotient}{sticky}e-1081").parse().expect("a number")
 }
@@ -37,6 +37,12 @@ fn sum(values: &[f64]) -> ExactSum {
     values.iter().copied().collect()
 }
 
+fn weighted_sum(weighted: &[(f64, f64)]) -> WeightedSum {
+    let mut sum = WeightedSum::new();
+    weighted.iter().for_each(|&(x, weight)| sum.add(x, weight));
+    sum
+}
+
 proptest! {
     #[test]
     fn value_is_the_exact_sum_rounded_once(values in prop::collection::vec(finite(), 0..60)) {
@@ -50,6 +56,31 @@ proptest! {
         for count in [values.len() as u64, count] {
             prop_assert_eq!(sum(&values).mean(count).to_bits(), nearest_quotient(&exact, count).to_bits());
         }
+    }
+
+    #[test]
+    fn a_weighted_mean_is_rounded_once(
+        weighted in prop::collection::vec((finite(), finite().prop_map(f64::abs)), 1..30),
+        positive in 1e-300f64..1e300,
+    ) {
+        let weighted: Vec<_> = weighted.into_iter().chain([(positive, positive)]).collect();
+        let products: BigInt = weighted.iter().map(|&(x, weight)| exact(x) * exact(weight)).sum();
+        let weights: BigInt = weighted.iter().map(|&(_, weight)| exact(weight)).sum();
+        let sum = weighted_sum(&weighted);
+        prop_assert_eq!(sum.mean().to_bits(), nearest_quotient(&products, weights).to_bits());
+        let unit = BigInt::from(10u8).pow(1074);
+        prop_assert_eq!(sum.value().to_bits(), nearest_quotient(&products, unit).to_bits());
+    }
+
+    #[test]
+    fn weights_do_not_depend_on_order_and_split(
+        (weighted, shuffled) in prop::collection::vec((with_special(), 0.0f64..1e9), 0..40)
+            .prop_flat_map(|weighted| (Just(weighted.clone()), Just(weighted).prop_shuffle())),
+        chunk in 1usize..20,
+    ) {
+        let mut merged = WeightedSum::new();
+        shuffled.chunks(chunk).for_each(|part| merged.merge(&weighted_sum(part)));
+        prop_assert_eq!(&merged, &weighted_sum(&weighted));
     }
 
     #[test]
@@ -113,4 +144,20 @@ fn many_additions_do_not_drift() {
     // A running f64 sum gives 100000.00000133288.
     assert_eq!(tenths.value(), 100_000.0);
     assert_eq!(tenths.mean(1_000_000), 0.1);
+}
+
+#[test]
+fn a_weight_of_zero_leaves_a_value_out() {
+    let sum = weighted_sum(&[(f64::NAN, 0.0), (2.0, 0.5), (f64::INFINITY, 0.0)]);
+    assert_eq!((sum.value(), sum.mean(), sum.weight().value()), (1.0, 2.0, 0.5));
+    assert!(weighted_sum(&[(1.0, 0.0)]).mean().is_nan());
+}
+
+#[test]
+fn products_beyond_the_range_of_f64_are_kept() {
+    // The first product underflows, the others overflow: in f64 arithmetic this is NaN.
+    let sum = weighted_sum(&[(1e-300, 1e-300), (f64::MAX, 1e300), (-f64::MAX, 1e300)]);
+    assert_eq!(sum.value(), 0.0);
+    let tiny = weighted_sum(&[(1e-300, 1e-300)]);
+    assert_eq!(tiny.mean(), 1e-300);
 }

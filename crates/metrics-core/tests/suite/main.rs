@@ -1,6 +1,8 @@
 //! Tests of metrics-core through its public interface, in one program so that it is linked once.
 
+mod checkpoint;
 mod collection;
+mod distribution;
 mod error;
 mod eval_only;
 mod exact;
@@ -8,6 +10,13 @@ mod exact_moments;
 mod graph;
 mod memory;
 mod metric;
+mod non_finite;
+mod queue;
 mod report;
+mod shards;
+mod sketch;
 mod state;
 mod toy;
+mod tracker;
+mod weights;
+mod wrap;

@@ -17,9 +17,9 @@ fn report() -> Result<Report> {
 #[test]
 fn the_table_is_aligned() -> Result<()> {
     let expected = "\
-metric       value  count       std       min       max
+metric       value  count       std       min        p5    median       p95       max
 mean      0.500000
-größe     0.500000      2  0.250000  0.250000  0.750000
+größe     0.500000      2  0.250000  0.250000  0.275000  0.500000  0.725000  0.750000
 each    (2 values)
 ";
     assert_eq!(report()?.to_string(), expected);
@@ -50,7 +50,10 @@ fn json_keeps_the_order_and_the_values() -> Result<()> {
     let json = serde_json::to_string(&report).expect("a map");
     assert_eq!(
         json,
-        r#"{"mean":0.5,"größe":{"count":2,"mean":0.5,"std":0.25,"min":0.25,"max":0.75},"each":[0.25,0.75]}"#
+        concat!(
+            r#"{"mean":0.5,"größe":{"count":2,"mean":0.5,"std":0.25,"min":0.25,"max":0.75,"median":0.5,"#,
+            r#""p5":0.275,"p95":0.725},"each":[0.25,0.75]}"#
+        )
     );
     assert_eq!(serde_json::from_str::<Report>(&json).expect("a report"), report);
     Ok(())
@@ -85,7 +88,7 @@ fn values_are_text_and_numbers() -> Result<()> {
     let report = report()?;
     let text = |name: &str| format!("{:.2}", report.get(name).expect("a value"));
     assert_eq!(text("mean"), "0.50");
-    assert_eq!(text("größe"), "0.50 ± 0.25 (0.25 .. 0.75, n = 2)");
+    assert_eq!(text("größe"), "0.50 ± 0.25 (0.25 .. 0.75, median 0.50, 5 % 0.28, 95 % 0.72, n = 2)");
     assert_eq!(text("each"), "[0.25, 0.75]");
     assert_eq!((report.scalar("mean"), report.scalar("größe"), report.scalar("each")), (Some(0.5), Some(0.5), None));
     assert_eq!((report.len(), report.into_iter().count()), (3, 3));

@@ -4,11 +4,11 @@ use std::sync::{Arc, Weak};
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
 use metrics_core::{
-    Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value,
+    Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduction, Result, State, Value,
 };
 
 /// Mean absolute error per image, optionally times a trainable weight.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mae {
     reduction: Reduction,
     weight: Option<Var>,
@@ -18,6 +18,16 @@ pub(crate) struct Mae {
 impl Mae {
     pub(crate) fn new(reduction: Reduction) -> Self {
         Self { reduction, weight: None, state: State::for_reduction("mae", reduction) }
+    }
+
+    /// Whose updates wait as if the CPU were another device.
+    pub(crate) fn queued(reduction: Reduction, limit: usize) -> Self {
+        let state = State::for_reduction("mae", reduction).queue_everywhere().queue_limit(limit);
+        Self { state, ..Self::new(reduction) }
+    }
+
+    pub(crate) fn with_policy(self, policy: NonFinite) -> Self {
+        Self { state: self.state.non_finite(policy), ..self }
     }
 
     pub(crate) fn weighted(weight: Var) -> Self {

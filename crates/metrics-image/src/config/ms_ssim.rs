@@ -1,4 +1,4 @@
-use metrics_core::{Reduction, Result};
+use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Covariance, DataRange, PerAxis, SsimConfig, check, input_builders};
@@ -127,6 +127,12 @@ impl MsSsimConfig {
     /// Sets how per-image scores become one value.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.ssim = self.ssim.reduction(reduction);
+        self
+    }
+
+    /// Sets what the metric does with images whose score is NaN or infinite.
+    pub fn non_finite(mut self, policy: NonFinite) -> Self {
+        self.ssim = self.ssim.non_finite(policy);
         self
     }
 

@@ -1,4 +1,4 @@
-use metrics_core::{Reduction, Result};
+use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{DataRange, Input, check, input_builders};
@@ -44,6 +44,8 @@ pub struct PsnrConfig {
     pub(crate) floor: MseFloor,
     pub(crate) cap: Option<f64>,
     pub(crate) reduction: Reduction,
+    #[serde(default)]
+    pub(crate) non_finite: NonFinite,
 }
 
 impl PsnrConfig {
@@ -56,6 +58,7 @@ impl PsnrConfig {
             floor: MseFloor::None,
             cap: None,
             reduction: Reduction::Mean,
+            non_finite: NonFinite::Propagate,
         }
     }
 
@@ -108,6 +111,14 @@ impl PsnrConfig {
     /// Sets how per-image values become one, when they are [`Pooling::PerImage`].
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
+        self
+    }
+
+    /// Sets what the metric does with images whose score is NaN or infinite. With [`Pooling::PerImage`] the score of identical
+    /// images is infinite, unless there is a cap or a floor; with [`Pooling::Pooled`] it is the squared error that counts, which
+    /// is 0.
+    pub fn non_finite(mut self, policy: NonFinite) -> Self {
+        self.non_finite = policy;
         self
     }
 

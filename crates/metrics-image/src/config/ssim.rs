@@ -1,4 +1,4 @@
-use metrics_core::{Reduction, Result};
+use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{DataRange, Input, PerAxis, Window, check, input_builders};
@@ -43,6 +43,8 @@ pub struct SsimConfig {
     k2: f64,
     pub(crate) downsample: bool,
     pub(crate) reduction: Reduction,
+    #[serde(default)]
+    pub(crate) non_finite: NonFinite,
 }
 
 impl SsimConfig {
@@ -58,6 +60,7 @@ impl SsimConfig {
             k2: 0.03,
             downsample: false,
             reduction: Reduction::Mean,
+            non_finite: NonFinite::Propagate,
         }
     }
 
@@ -162,6 +165,12 @@ impl SsimConfig {
     /// Sets how per-image scores become one value.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
+        self
+    }
+
+    /// Sets what the metric does with images whose score is NaN or infinite.
+    pub fn non_finite(mut self, policy: NonFinite) -> Self {
+        self.non_finite = policy;
         self
     }
 

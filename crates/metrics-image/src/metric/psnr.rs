@@ -40,6 +40,7 @@ impl Psnr {
             Pooling::Pooled => State::new().with(ERROR, Reduce::Sum).with(PIXELS, Reduce::Sum),
             Pooling::PerImage => State::for_reduction(SCORE, config.reduction),
         };
+        let state = state.non_finite(config.non_finite);
         Ok(Self { config, state })
     }
 

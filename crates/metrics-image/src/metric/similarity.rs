@@ -1,5 +1,7 @@
 use candle_core::Tensor;
-use metrics_core::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value};
+use metrics_core::{
+    Contribution, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduction, Result, State, Value,
+};
 use metrics_detach::DetachExt;
 
 use crate::functional::{ms_ssim_scores, ssim_of_pair, ssim_pair};
@@ -40,7 +42,7 @@ impl<C: SimilarityConfig> Similarity<C> {
     /// If the configuration's `build` refuses it.
     pub fn new(config: C) -> Result<Self> {
         config.validate()?;
-        let state = State::for_reduction(SCORE, config.reduction());
+        let state = State::for_reduction(SCORE, config.reduction()).non_finite(config.non_finite());
         Ok(Self { config, state })
     }
 
@@ -104,6 +106,7 @@ mod sealed {
         const LOWER: f64;
         fn validate(&self) -> Result<()>;
         fn reduction(&self) -> Reduction;
+        fn non_finite(&self) -> NonFinite;
         /// The score of each image, `[N]`, and the batch's value.
         fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)>;
     }
@@ -118,6 +121,10 @@ mod sealed {
 
         fn reduction(&self) -> Reduction {
             self.reduction
+        }
+
+        fn non_finite(&self) -> NonFinite {
+            self.non_finite
         }
 
         fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
@@ -137,6 +144,10 @@ mod sealed {
 
         fn reduction(&self) -> Reduction {
             self.ssim.reduction
+        }
+
+        fn non_finite(&self) -> NonFinite {
+            self.ssim.non_finite
         }
 
         fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {

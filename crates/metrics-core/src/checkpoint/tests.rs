@@ -1,0 +1,102 @@
+//! Checkpoints whose checksum is right and whose content is not.
+
+use super::entries::Entry;
+use super::*;
+use crate::{Contribution, Reduce};
+
+fn state() -> State {
+    let state = State::new().with("sum", Reduce::Sum).with("min", Reduce::Min);
+    state.with("all", Reduce::Collect).with("summary", Reduce::Summary)
+}
+
+fn fingerprint() -> Fingerprint {
+    Fingerprint::new("toy", "")
+}
+
+fn checkpoint() -> Checkpoint {
+    let mut state = state();
+    let values = || vec![0.5, -1.0, f64::INFINITY];
+    let fields = ["sum", "min", "all", "summary"];
+    let contribution = fields.iter().fold(Contribution::new(3), |c, name| c.with_values(*name, values()));
+    state.absorb(contribution).expect("it fits");
+    Checkpoint::new(fingerprint(), [(None, &state)]).expect("nothing waits on a device")
+}
+
+fn problem(checkpoint: &Checkpoint) -> String {
+    let bytes = checkpoint.to_bytes().expect("bytes");
+    let checkpoint = Checkpoint::from_bytes(&bytes).expect("the checksum is right");
+    checkpoint.states(&fingerprint(), [(None, &state())]).expect_err("the content is not").to_string()
+}
+
+/// What is said when an entry has these integers.
+fn with_integers(name: &str, change: impl Fn(&mut Vec<u64>)) -> String {
+    let mut checkpoint = checkpoint();
+    let Some(Entry::Integers(values)) = checkpoint.entries.0.get_mut(name) else { panic!("no integers `{name}`") };
+    change(values);
+    problem(&checkpoint)
+}
+
+#[test]
+fn what_was_saved_can_be_loaded() {
+    let checkpoint = checkpoint();
+    let states = checkpoint.states(&fingerprint(), [(None, &state())]).expect("it is of the same kind");
+    assert_eq!(Checkpoint::new(fingerprint(), [(None, &states[0])]).expect("a checkpoint"), checkpoint);
+}
+
+#[test]
+fn entries_are_all_declared_and_all_there() {
+    let mut missing = checkpoint();
+    missing.entries.0.remove("all/values");
+    assert_eq!(problem(&missing), "the entry `all/values` is missing");
+
+    let mut more = checkpoint();
+    more.entries.0.insert("more/values".into(), Entry::Floats(vec![]));
+    assert_eq!(problem(&more), "the entry `more/values` is not declared");
+}
+
+#[test]
+fn entries_have_their_types_and_shapes() {
+    let mut floats = checkpoint();
+    floats.entries.0.insert("counters".into(), Entry::Floats(vec![1.0]));
+    assert_eq!(problem(&floats), "the entry `counters` is F64 [1], but must be U64");
+    let mut integers = checkpoint();
+    integers.entries.0.insert("all/values".into(), Entry::Integers(vec![1, 2]));
+    assert_eq!(problem(&integers), "the entry `all/values` is U64 [2], but must be F64");
+
+    let shorter = |values: &mut Vec<u64>| values.truncate(values.len() - 1);
+    assert_eq!(with_integers("counters", shorter), "the entry `counters` is U64 [2], but must be U64 [3]");
+    let message = "the entry `sum/weight` cannot be: it has 34 numbers, but must have 35";
+    assert_eq!(with_integers("sum/weight", shorter), message);
+    assert_eq!(with_integers("sum/weight", Vec::clear), message.replace("34", "0"));
+}
+
+#[test]
+fn entries_have_possible_values() {
+    let set = |index: usize, value: u64| move |values: &mut Vec<u64>| values[index] = value;
+    for (entry, index, value, message) in [
+        ("counters", 1, u64::MAX, "nothing is counted up to 18446744073709551615"),
+        ("sum/products", 67, 8, "its last number is 8, but is at most 7"),
+        ("summary/sketch", 0, 64, "its resolution is 64, but is below 64"),
+        ("summary/sketch", 1, u64::MAX, "its counts do not add up to 3 images"),
+        ("summary/sketch", 3, 1, "its counts do not add up to 3 images"),
+        ("summary/positive", 0, u64::MAX, "its buckets are empty, not in order or beyond the range of f64"),
+        ("summary/positive", 1, 0, "its buckets are empty, not in order or beyond the range of f64"),
+    ] {
+        let reported = if entry.starts_with("summary") { "summary/sketch" } else { entry };
+        let expected = format!("the entry `{reported}` cannot be: {message}");
+        assert_eq!(with_integers(entry, set(index, value)), expected, "{entry}[{index}] = {value}");
+    }
+    let odd = "the entry `summary/negative` cannot be: its buckets and counts are not pairs";
+    assert_eq!(with_integers("summary/negative", |values| values.push(7)), odd);
+    let many = with_integers("summary/positive", |values| *values = (0..2050).flat_map(|i| [i, 1]).collect());
+    assert_eq!(many, "the entry `summary/sketch` cannot be: it has 2051 buckets, but at most 1024 are kept");
+    let fewer = with_integers("counters", set(1, 2));
+    assert_eq!(fewer, "the entry `all/values` cannot be: it has 3 values of 2 images");
+}
+
+#[test]
+fn the_number_of_updates_is_that_of_the_states() {
+    let mut checkpoint = checkpoint();
+    checkpoint.updates = 5;
+    assert_eq!(problem(&checkpoint), "its metadata has 5 for `updates`, but must have 1");
+}

@@ -1,0 +1,42 @@
+//! Tensors read back to the host, together.
+
+use std::collections::{HashMap, HashSet};
+
+use candle_core::{DType, Device, DeviceLocation, Tensor, TensorId};
+use metrics_detach::Detached;
+
+use crate::Result;
+
+/// The numbers of tensors, by tensor.
+#[derive(Default)]
+pub(super) struct Host(HashMap<TensorId, Vec<f64>>);
+
+impl Host {
+    /// Of lists of floats: one transfer for each device and dtype, and each tensor once.
+    pub(super) fn read<'a>(tensors: impl IntoIterator<Item = &'a Detached>) -> Result<Self> {
+        let mut groups: Vec<((DeviceLocation, DType), Vec<&Tensor>)> = Vec::new();
+        let mut seen = HashSet::new();
+        for tensor in tensors.into_iter().filter(|tensor| seen.insert(tensor.id())) {
+            let kind = (tensor.device().location(), tensor.dtype());
+            match groups.iter_mut().find(|(other, _)| *other == kind) {
+                Some((_, group)) => group.push(tensor),
+                None => groups.push((kind, vec![tensor])),
+            }
+        }
+        let mut host = Self::default();
+        for (_, group) in groups {
+            // To the host before it becomes f64: not every device has f64.
+            let together = Tensor::cat(&group, 0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+            let mut numbers = together.to_vec1::<f64>()?.into_iter();
+            for tensor in group {
+                host.0.insert(tensor.id(), numbers.by_ref().take(tensor.elem_count()).collect());
+            }
+        }
+        Ok(host)
+    }
+
+    /// The numbers of a tensor that was read.
+    pub(super) fn numbers(&self, tensor: &Detached) -> Vec<f64> {
+        self.0.get(&tensor.id()).cloned().unwrap_or_default()
+    }
+}

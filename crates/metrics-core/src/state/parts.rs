@@ -1,0 +1,188 @@
+//! States within a state: several side by side, the last few updates, or resampled ones.
+
+use super::{Batch, State};
+use crate::{Error, Growth, Result};
+
+/// What each part of a state gets of a contribution.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Mode {
+    /// The contribution's part of the same position.
+    #[default]
+    Each,
+    /// A whole contribution: there is one part for each of the last `window` updates.
+    Recent { one: Box<State>, window: usize },
+    /// Each contribution, with its images counted as often as drawn.
+    Resampled {
+        seed: u64,
+        /// The number of the first image, and of the next.
+        first: u64,
+        next: u64,
+    },
+}
+
+/// States within a state. They are absorbed, merged, saved and reset with it.
+impl State {
+    /// Of several states side by side. A contribution has one [part](crate::Contribution::with_part) for each.
+    pub fn of_parts(parts: Vec<Self>) -> Self {
+        Self { parts, ..Self::default() }
+    }
+
+    /// Of the last `window` updates, at least one, each in a state that declares what `one` does. Contributions are those
+    /// that `one` takes. When two are merged, the other's updates are taken to be the later ones.
+    pub fn recent(mut one: Self, window: usize) -> Self {
+        one.reset();
+        Self { mode: Mode::Recent { one: Box::new(one), window: window.max(1) }, ..Self::default() }
+    }
+
+    /// Of `replicates` states that declare what `one` does, each of which counts every image as often as it is drawn: a
+    /// Poisson number of mean 1, which is a function of `seed`, the replicate's number and the image's number alone. Images
+    /// are numbered from `first` on. Contributions are those that `one` takes.
+    ///
+    /// States that are to be merged have different first images, so that no two images have the same number.
+    pub fn resampled(mut one: Self, replicates: usize, seed: u64, first: u64) -> Self {
+        one.reset();
+        let mode = Mode::Resampled { seed, first, next: first };
+        Self { parts: vec![one; replicates], mode, ..Self::default() }
+    }
+
+    /// The states within this one: of [`State::recent`] one for each of the last updates, oldest first.
+    ///
+    /// # Errors
+    /// While contributions wait on a device, which [`State::drain`] reads back.
+    pub fn parts(&self) -> Result<&[Self]> {
+        self.check_drained()?;
+        Ok(&self.parts)
+    }
+
+    /// The last updates of [`State::recent`] together, in one state.
+    ///
+    /// # Errors
+    /// As [`State::parts`], and for a state of another kind.
+    pub fn together(&self) -> Result<Self> {
+        self.check_drained()?;
+        let Mode::Recent { one, .. } = &self.mode else {
+            return Err(Error::argument("state", "`together` is of the last updates, but it keeps no such"));
+        };
+        let mut together = (**one).clone();
+        self.parts.iter().for_each(|part| together.add(part));
+        Ok(together)
+    }
+
+    /// The state whose contributions this one takes, if that is not itself.
+    pub(super) fn inner(&self) -> Option<&Self> {
+        match &self.mode {
+            Mode::Each => None,
+            Mode::Recent { one, .. } => Some(one),
+            Mode::Resampled { .. } => self.parts.first(),
+        }
+    }
+
+    pub(super) fn apply_to_parts(&mut self, batch: &Batch) {
+        match &mut self.mode {
+            Mode::Each => self.parts.iter_mut().zip(&batch.parts).for_each(|(part, batch)| part.apply(batch)),
+            Mode::Recent { one, .. } => {
+                let mut update = (**one).clone();
+                update.apply(batch);
+                self.parts.push(update);
+                self.forget_old();
+            }
+            Mode::Resampled { seed, next, .. } => {
+                for (replicate, part) in (0..).zip(&mut self.parts) {
+                    let images = (*next..).take(batch.images);
+                    let draws: Vec<_> = images.map(|image| draws(*seed, replicate, image)).collect();
+                    part.apply(&batch.reweighted(&draws));
+                }
+                *next += batch.images as u64;
+            }
+        }
+    }
+
+    pub(super) fn add_parts(&mut self, other: &Self) {
+        match (&mut self.mode, &other.mode) {
+            (Mode::Recent { .. }, _) => {
+                self.parts.extend(other.parts.iter().cloned());
+                self.forget_old();
+                return;
+            }
+            (Mode::Resampled { next, .. }, Mode::Resampled { next: other, .. }) => *next = *other.max(next),
+            _ => {}
+        }
+        self.parts.iter_mut().zip(&other.parts).for_each(|(ours, theirs)| ours.add(theirs));
+    }
+
+    fn forget_old(&mut self) {
+        if let Mode::Recent { window, .. } = self.mode {
+            self.parts.drain(..self.parts.len().saturating_sub(window));
+        }
+    }
+
+    pub(super) fn reset_parts(&mut self) {
+        match &mut self.mode {
+            Mode::Recent { .. } => self.parts.clear(),
+            Mode::Resampled { first, next, .. } => *next = *first,
+            Mode::Each => {}
+        }
+        self.parts.iter_mut().for_each(Self::reset);
+    }
+
+    pub(super) fn parts_bytes(&self) -> usize {
+        let one = if let Mode::Recent { one, .. } = &self.mode { one.bytes() } else { 0 };
+        one + self.parts.iter().map(Self::bytes).sum::<usize>()
+    }
+
+    pub(super) fn parts_grow(&self) -> bool {
+        let recent = matches!(self.mode, Mode::Recent { .. });
+        !recent && self.parts.iter().any(|part| part.growth() == Growth::PerImage)
+    }
+
+    pub(super) fn skipped_by_parts(&self) -> u64 {
+        let skipped = self.parts.iter().map(Self::skipped);
+        // The same images are skipped by all that see them.
+        if matches!(self.mode, Mode::Recent { .. }) { skipped.sum() } else { skipped.max().unwrap_or(0) }
+    }
+}
+
+/// How often an image is drawn: a Poisson number of mean 1, which is how often each of many images occurs when as many are
+/// drawn from them, without having to know how many there will be.
+fn draws(seed: u64, replicate: u64, image: u64) -> f64 {
+    let hash = mix(mix(mix(seed).wrapping_add(replicate)).wrapping_add(image));
+    let mut rest = (hash >> 11) as f64 * 2f64.powi(-53);
+    let (mut count, mut probability) = (0.0, (-1f64).exp());
+    // Beyond 20 draws the probability is less than a step of `rest`.
+    while rest >= probability && count < 20.0 {
+        rest -= probability;
+        count += 1.0;
+        probability /= count;
+    }
+    count
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014), after one
+/// step of its counter.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_have_the_moments_of_a_poisson_number() {
+        let n = 200_000;
+        let drawn: Vec<_> = (0..n).map(|image| draws(1, image % 100, image / 100)).collect();
+        let mean = drawn.iter().sum::<f64>() / n as f64;
+        let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+        // Standard errors: sqrt(1 / n) = 0.0022 and sqrt(3 / n) = 0.0039; five of them.
+        assert!((mean - 1.0).abs() < 0.011 && (variance - 1.0).abs() < 0.02, "{mean}, {variance}");
+    }
+
+    #[test]
+    fn draws_are_the_same_on_every_platform() {
+        // The first output of SplitMix64 seeded with 0, as published with its reference implementation.
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+    }
+}

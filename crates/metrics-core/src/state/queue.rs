@@ -1,0 +1,67 @@
+//! Contributions that wait on a device, so that an update does not wait for it.
+
+use super::Contribution;
+
+/// How many updates are read back together, unless told.
+const LIMIT: usize = 64;
+
+/// Contributions whose tensors are not on the CPU, in the order of the updates.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    waiting: Vec<Contribution>,
+    limit: usize,
+    /// Whether tensors on the CPU wait too, for tests.
+    everywhere: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), limit: LIMIT, everywhere: false }
+    }
+}
+
+impl Queue {
+    /// The same, empty.
+    pub(super) fn emptied(&self) -> Self {
+        Self { waiting: Vec::new(), ..*self }
+    }
+
+    pub(super) fn set_limit(&mut self, updates: usize) {
+        self.limit = updates;
+    }
+
+    pub(super) fn set_everywhere(&mut self) {
+        self.everywhere = true;
+    }
+
+    /// Whether this contribution is to wait too. If not, it and those that wait are to be read back.
+    pub(super) fn takes(&self, contribution: &Contribution) -> bool {
+        let waits = contribution.tensors().any(|tensor| self.everywhere || !tensor.device().is_cpu());
+        waits && self.waiting.len() + 1 < self.limit
+    }
+
+    pub(super) fn push(&mut self, contribution: Contribution) {
+        self.waiting.push(contribution);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    pub(super) fn waiting(&self) -> &[Contribution] {
+        &self.waiting
+    }
+
+    pub(super) fn updates(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
+    /// Images of a weight above 0.
+    pub(super) fn images(&self) -> u64 {
+        self.waiting.iter().map(|contribution| contribution.weighted_images() as u64).sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.iter().map(Contribution::bytes).sum()
+    }
+}

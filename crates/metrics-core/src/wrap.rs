@@ -1,0 +1,57 @@
+//! Metrics made of other metrics.
+//!
+//! Each is a [`Metric`] whose state has the states of others as its parts, so that it can be a member of a
+//! collection, and is merged, saved and reset as any other. What the wrapped metrics had accumulated is forgotten.
+
+mod bootstrapper;
+mod formula;
+mod min_max;
+mod per_label;
+mod running;
+
+pub use bootstrapper::BootStrapper;
+pub use formula::Formula;
+pub use min_max::MinMax;
+pub use per_label::PerLabel;
+pub use running::Running;
+
+use candle_core::Tensor;
+
+use crate::{Error, Metric, Named, Report, Result, State, Value};
+
+/// A metric that has seen nothing, and a state of what it declares.
+fn emptied<M: Metric>(mut metric: M) -> (M, State) {
+    metric.reset();
+    let state = metric.state().clone();
+    (metric, state)
+}
+
+/// Kind and configuration as one text.
+fn text(metric: &dyn Metric) -> String {
+    let fingerprint = metric.fingerprint();
+    format!("{}[{}]", fingerprint.kind(), fingerprint.config())
+}
+
+/// A batch's value, if it is one number.
+fn number<'a>(wrapper: &str, metric: &dyn Metric, value: &'a Tensor) -> Result<&'a Tensor> {
+    if value.rank() == 0 {
+        return Ok(value);
+    }
+    let (name, shape) = (metric.name(), value.dims());
+    Err(Error::argument(wrapper, format!("the value of `{name}` is {shape:?}, but must be one number")))
+}
+
+/// Values by name.
+fn group(values: impl IntoIterator<Item = (String, Value)>) -> Result<Value> {
+    let mut named = Named::new();
+    for (name, value) in values {
+        named.insert(name, value)?;
+    }
+    Ok(Value::Group(Report::from(named)))
+}
+
+/// The part of a state for the wrapped metric of this index.
+fn part<'a>(wrapper: &str, state: &'a State, index: usize) -> Result<&'a State> {
+    let missing = || Error::argument(wrapper, format!("`state` has no part {index}: it is of another metric"));
+    state.parts()?.get(index).ok_or_else(missing)
+}

@@ -1,0 +1,77 @@
+//! Images with weights.
+
+use metrics_core::{Contribution, Metric, MetricCollection, Reduce, Reduction, Result, State, Value};
+
+use crate::toy::{Mae, batch, zeros};
+
+fn weighted(reduction: Reduction, errors: &[f32], weights: &[f64]) -> Result<Mae> {
+    let (mut metric, pred) = (Mae::new(reduction), batch(errors));
+    metric.update_weighted(&pred, &zeros(&pred), weights)?;
+    Ok(metric)
+}
+
+#[test]
+fn each_reduction_has_its_meaning() -> Result<()> {
+    let compute = |reduction| weighted(reduction, &[1.0, 5.0, 7.0], &[3.0, 1.0, 0.0])?.compute();
+    assert_eq!(compute(Reduction::Mean)?, Value::Scalar(2.0));
+    assert_eq!(compute(Reduction::Sum)?, Value::Scalar(8.0));
+    assert_eq!(compute(Reduction::None)?, Value::PerImage(vec![1.0, 5.0]));
+    let Value::Summary(summary) = compute(Reduction::Summary)? else { panic!("not a summary") };
+    assert_eq!((summary.count, summary.mean, summary.std, summary.max), (2, 2.0, 3f64.sqrt(), 5.0));
+    Ok(())
+}
+
+#[test]
+fn extremes_leave_out_weight_zero() -> Result<()> {
+    let mut state = State::new().with("min", Reduce::Min).with("max", Reduce::Max);
+    let values = || vec![1.0, 2.0, 3.0];
+    let contribution = Contribution::new(3).with_values("min", values()).with_values("max", values());
+    state.absorb(contribution.with_weights(vec![0.0, 0.1, 0.0]))?;
+    assert_eq!((state.min("min")?, state.max("max")?, state.images()), (2.0, 2.0, 1));
+    Ok(())
+}
+
+#[test]
+fn weights_of_one_change_no_bit() -> Result<()> {
+    let errors = [0.1, 0.7, 1e-20, 3e7];
+    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary] {
+        let pred = batch(&errors);
+        let mut plain = Mae::new(reduction);
+        plain.update(&pred, &zeros(&pred))?;
+        // Values are finite and positive here, so equality is equality of bits.
+        assert_eq!(weighted(reduction, &errors, &[1.0; 4])?.compute()?, plain.compute()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_collection_weighs_every_member() -> Result<()> {
+    let mut metrics =
+        MetricCollection::new().with("mean", Mae::new(Reduction::Mean))?.with("sum", Mae::new(Reduction::Sum))?;
+    let pred = batch(&[1.0, 5.0]);
+    metrics.update_weighted(&pred, &zeros(&pred), &[3.0, 1.0])?;
+    metrics.update(&pred, &zeros(&pred))?;
+    assert_eq!(metrics.compute()?.scalar("mean"), Some(14.0 / 6.0));
+    assert_eq!(metrics.compute()?.scalar("sum"), Some(14.0));
+    Ok(())
+}
+
+#[test]
+fn weights_that_are_none_change_nothing() -> Result<()> {
+    let mut metrics = MetricCollection::new().with("mean", Mae::new(Reduction::Mean))?;
+    let pred = batch(&[1.0, 5.0]);
+    let expected = |image: usize, weight: &str| {
+        format!("contribution: the weight of image {image} is {weight}, but must be finite and not negative")
+    };
+    for (weights, message) in [
+        (&[1.0][..], "contribution: there are 1 weights for 2 images".to_string()),
+        (&[1.0, -0.5], expected(1, "-0.5")),
+        (&[f64::NAN, 1.0], expected(0, "NaN")),
+        (&[1.0, f64::INFINITY], expected(1, "inf")),
+    ] {
+        let error = metrics.update_weighted(&pred, &zeros(&pred), weights).unwrap_err();
+        assert_eq!(error.to_string(), format!("member `mean`: {message}"));
+        assert_eq!(metrics.get("mean").map(|metric| metric.updates()), Some(0));
+    }
+    Ok(())
+}

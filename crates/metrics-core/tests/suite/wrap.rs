@@ -1,0 +1,335 @@
+//! Metrics made of metrics: what they compute, and that merging, saving, resetting and failing are those of any metric.
+
+use candle_core::{Tensor, Var};
+use metrics_core::{
+    BootStrapper, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite, PerLabel, Reduction, Result,
+    Running, Summary, Value,
+};
+
+use crate::toy::{Mae, Mood, Moody, batch, probe, zeros};
+
+const BATCHES: [&[f32]; 5] = [&[1.0, 3.0], &[10.0], &[2.0, 4.0, 9.0], &[0.5], &[7.0, 8.0]];
+
+fn mean() -> Mae {
+    Mae::new(Reduction::Mean)
+}
+
+fn update(metric: &mut dyn Metric, errors: &[f32]) -> Result<()> {
+    let pred = batch(errors);
+    metric.update(&pred, &zeros(&pred))
+}
+
+fn updated<M: Metric>(mut metric: M, batches: &[&[f32]]) -> Result<M> {
+    batches.iter().try_for_each(|errors| update(&mut metric, errors))?;
+    Ok(metric)
+}
+
+fn scalar(metric: &dyn Metric, name: &str) -> Result<f64> {
+    let Value::Group(report) = metric.compute()? else { panic!("not a group") };
+    Ok(report.scalar(name).expect("a number"))
+}
+
+fn summary(metric: &dyn Metric) -> Result<Summary> {
+    let Value::Summary(summary) = metric.compute()? else { panic!("not a summary") };
+    Ok(summary)
+}
+
+/// All of them around a mean absolute error, in states that have parts of every kind.
+fn every_wrapper() -> Result<Vec<Box<dyn Metric>>> {
+    let summarised = Mae::new(Reduction::Summary);
+    let formula = (Formula::of(mean()) + Formula::of(Running::new(mean(), 1)?)) / 2.0;
+    Ok(vec![
+        Box::new(Running::new(mean(), 2)?),
+        Box::new(Running::new(Mae::new(Reduction::None), 3)?),
+        Box::new(MinMax::new(mean())),
+        Box::new(BootStrapper::new(summarised, 8, 1)?),
+        Box::new(Formula::of(mean()) / 2.0 - Formula::of(Mae::new(Reduction::Sum))),
+        Box::new(MinMax::new(Running::new(BootStrapper::new(mean(), 3, 7)?, 2)?)),
+        Box::new(BootStrapper::new(Formula::of(mean()) + Formula::of(formula), 4, 2)?),
+    ])
+}
+
+/// What a metric computes, so that NaN equals NaN: a replicate of few images may have none of the last update.
+fn computed(metric: &dyn Metric) -> Result<String> {
+    Ok(format!("{:?}", metric.compute()?))
+}
+
+#[test]
+fn every_wrapper_is_saved_reset_cloned_and_queued() -> Result<()> {
+    for wrapper in every_wrapper()? {
+        let fresh = wrapper.save_state()?;
+        let metric = updated(wrapper.clone(), &BATCHES)?;
+        let checkpoint = metric.save_state()?;
+        assert_eq!(metric.updates(), 5);
+
+        let mut loaded = updated(wrapper.clone(), &BATCHES[..1])?;
+        loaded.load_state(&checkpoint)?;
+        assert_eq!(loaded.save_state()?, checkpoint);
+        assert_eq!(computed(&loaded)?, computed(&metric)?);
+        // What comes after is the same too.
+        assert_eq!(computed(&updated(loaded, &BATCHES)?)?, computed(&updated(metric.clone(), &BATCHES)?)?);
+
+        let mut queued = wrapper.clone();
+        *queued.state_mut() = queued.state().clone().queue_everywhere();
+        let queued = updated(queued, &BATCHES)?;
+        assert_eq!(queued.state().waiting(), 5);
+        assert_eq!(queued.save_state()?, checkpoint);
+
+        let mut reset = metric.clone();
+        reset.reset();
+        assert_eq!(reset.save_state()?, fresh, "{reset:?}");
+        assert!(matches!(reset.compute(), Err(Error::NoData { .. })));
+        assert_eq!(metric.save_state()?, checkpoint);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_wrapper_is_a_member_and_fails_as_a_whole() -> Result<()> {
+    let mut metrics = MetricCollection::new();
+    for (index, wrapper) in every_wrapper()?.into_iter().enumerate() {
+        metrics.insert(format!("{index}"), wrapper)?;
+    }
+    let running = Running::new(Moody::new(Mood::Miscounts), 2)?;
+    metrics.insert("moody", Formula::of(mean()) + Formula::of(running) + Formula::of(Moody::new(Mood::Miscounts)))?;
+    let add = |metrics: &mut MetricCollection, errors: &[f32]| {
+        let pred = batch(errors);
+        metrics.update(&pred, &zeros(&pred))
+    };
+    add(&mut metrics, BATCHES[0])?;
+    let before = metrics.save_state()?;
+    let report = metrics.compute()?;
+    assert_eq!(report.len(), 8);
+
+    // A wrapped metric sees none of its own updates, so it fails by its inputs: another shape.
+    let (pred, target) = (batch(&[1.0]), batch(&[1.0, 2.0]));
+    assert!(metrics.update(&pred, &target).is_err() && metrics.forward(&pred, &target).is_err());
+    assert_eq!(metrics.save_state()?, before);
+
+    let bytes = metrics.to_bytes()?;
+    let mut loaded = metrics.clone();
+    loaded.reset();
+    loaded.load_bytes(&bytes)?;
+    assert_eq!(loaded.save_state()?, before);
+    Ok(())
+}
+
+#[test]
+fn no_wrapper_keeps_a_graph() -> Result<()> {
+    for mut wrapper in every_wrapper()? {
+        let (pred, graph) = probe(&batch(&[0.5, 2.0]))?;
+        let target = zeros(&pred);
+        wrapper.update(&pred, &target)?;
+        drop(wrapper.forward(&pred, &target)?);
+        drop(pred);
+        assert!(graph.upgrade().is_none(), "{wrapper:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn running_forgets_what_is_old() -> Result<()> {
+    let metric = updated(Running::new(mean(), 2)?, &BATCHES)?;
+    assert_eq!(metric.compute()?, Value::Scalar((0.5 + 7.0 + 8.0) / 3.0));
+    assert_eq!((metric.updates(), metric.state().images()), (5, 9));
+    let shorter = updated(Running::new(mean(), 9)?, &BATCHES)?;
+    assert_eq!(shorter.compute()?, updated(mean(), &BATCHES)?.compute()?);
+    assert_eq!(Running::new(Mae::new(Reduction::None), 2)?.info().growth, Growth::Constant);
+
+    let error = Running::new(mean(), 0).unwrap_err();
+    assert_eq!(error.to_string(), "Running: `window` is 0, but must be at least one update");
+    Ok(())
+}
+
+#[test]
+fn merged_running_metrics_end_with_the_other_one() -> Result<()> {
+    let mut ours = updated(Running::new(mean(), 3)?, &BATCHES[..2])?;
+    let theirs = updated(Running::new(mean(), 3)?, &BATCHES[2..])?;
+    ours.merge(&theirs)?;
+    assert_eq!(ours.compute()?, updated(Running::new(mean(), 3)?, &BATCHES)?.compute()?);
+    let error = ours.merge(&Running::new(mean(), 4)?).unwrap_err();
+    assert!(matches!(error, Error::Incompatible { .. }));
+    Ok(())
+}
+
+#[test]
+fn running_has_a_flat_size_once_its_window_is_full() -> Result<()> {
+    let mut metric = updated(Running::new(Mae::new(Reduction::Summary), 3)?, &BATCHES[..3])?;
+    let bytes = metric.state_bytes();
+    for errors in BATCHES {
+        update(&mut metric, errors)?;
+        assert_eq!(metric.state_bytes(), bytes);
+    }
+    Ok(())
+}
+
+#[test]
+fn min_and_max_are_those_of_the_batches() -> Result<()> {
+    let metric = updated(MinMax::new(mean()), &BATCHES)?;
+    assert_eq!((scalar(&metric, "min")?, scalar(&metric, "max")?), (0.5, 10.0));
+    assert_eq!(Value::Scalar(scalar(&metric, "value")?), updated(mean(), &BATCHES)?.compute()?);
+
+    let mut ours = updated(MinMax::new(mean()), &BATCHES[1..2])?;
+    ours.merge(&updated(MinMax::new(mean()), &[&[4.0]])?)?;
+    assert_eq!((scalar(&ours, "min")?, scalar(&ours, "max")?, scalar(&ours, "value")?), (4.0, 10.0, 7.0));
+    Ok(())
+}
+
+#[test]
+fn weights_of_images_reach_the_parts_that_are_of_images() -> Result<()> {
+    let pred = batch(&[1.0, 5.0]);
+    let mut metric = MinMax::new(mean());
+    metric.update_weighted(&pred, &zeros(&pred), &[3.0, 1.0])?;
+    assert_eq!((scalar(&metric, "value")?, scalar(&metric, "min")?), (2.0, 3.0));
+    let mut formula = Formula::of(Running::new(mean(), 2)?) * 10.0;
+    formula.update_weighted(&pred, &zeros(&pred), &[0.0, 1.0])?;
+    assert_eq!(formula.compute()?, Value::Scalar(50.0));
+    Ok(())
+}
+
+#[test]
+fn the_bootstrap_depends_on_the_images_and_the_seed_alone() -> Result<()> {
+    let bootstrap = |seed| BootStrapper::new(mean(), 50, seed);
+    let whole = summary(&updated(bootstrap(1)?, &[&[1.0, 3.0, 10.0, 2.0, 4.0, 9.0, 0.5, 7.0, 8.0]])?)?;
+    assert_eq!(summary(&updated(bootstrap(1)?, &BATCHES)?)?, whole);
+    assert_ne!(summary(&updated(bootstrap(2)?, &BATCHES)?)?, whole);
+    assert_eq!(whole.count, 50);
+
+    // Shards that are told where they start.
+    let mut ours = updated(bootstrap(1)?, &BATCHES[..2])?;
+    ours.merge(&updated(bootstrap(1)?.first_image(3), &BATCHES[2..])?)?;
+    assert_eq!(summary(&ours)?, whole);
+    update(&mut ours, &[6.0])?;
+    assert_eq!(summary(&ours)?, summary(&updated(updated(bootstrap(1)?, &BATCHES)?, &[&[6.0]])?)?);
+
+    let error = BootStrapper::new(mean(), 1, 0).unwrap_err();
+    assert_eq!(error.to_string(), "BootStrapper: `replicates` is 1, but must be at least 2");
+    Ok(())
+}
+
+#[test]
+fn the_bootstrap_finds_the_standard_error() -> Result<()> {
+    let errors: Vec<_> = (0..400u16).map(f32::from).collect();
+    let found = summary(&updated(BootStrapper::new(mean(), 2000, 3)?, &[&errors])?)?;
+    // Of 0..400: standard deviation 115.47, so the mean's standard error is 5.774. The bootstrap's own standard errors are
+    // 5.774 / sqrt(2000) = 0.13 for the mean and 5.774 / sqrt(4000) = 0.09 for the deviation; four of them.
+    assert!((found.mean - 199.5).abs() < 0.52, "{}", found.mean);
+    assert!((found.std - 5.774).abs() < 0.37, "{}", found.std);
+    // A normal distribution's 5 % quantile is 1.645 standard deviations from the mean.
+    assert!((found.p5 - (199.5 - 1.645 * 5.774)).abs() < 1.5, "{}", found.p5);
+    Ok(())
+}
+
+#[test]
+fn the_bootstrap_counts_skipped_images_once() -> Result<()> {
+    let mut metric = BootStrapper::new(mean().with_policy(NonFinite::Skip), 20, 5)?;
+    update(&mut metric, &[1.0, f32::NAN, 2.0])?;
+    assert!(metric.skipped() >= 1 && summary(&metric)?.mean.is_finite());
+    Ok(())
+}
+
+#[test]
+fn labels_have_values_of_their_own() -> Result<()> {
+    let mut metrics = MetricCollection::new()
+        .with("all", mean())?
+        .with("each", PerLabel::new(mean(), ["day", "night", "dusk"])?)?
+        .with("last", Running::new(PerLabel::new(Mae::new(Reduction::Sum), ["night", "day", "dusk"])?, 1)?)?;
+    let pred = batch(&[1.0, 2.0, 6.0]);
+    metrics.update_labelled(&pred, &zeros(&pred), &["day", "night", "day"])?;
+    let pred = batch(&[4.0]);
+    metrics.update_labelled(&pred, &zeros(&pred), &["night"])?;
+
+    let report = metrics.compute()?;
+    let value = |name: &str| report.scalar(name).expect("a number");
+    assert_eq!((value("all"), value("each/day"), value("each/night")), (3.25, 3.5, 3.0));
+    assert!(value("each/dusk").is_nan());
+    assert_eq!((value("last/night"), value("last/day")), (4.0, 0.0));
+    assert_eq!(
+        format!("{report:.2}"),
+        "metric      value\nall          3.25\neach/day     3.50\neach/night   3.00\neach/dusk     NaN\n\
+         last/night   4.00\nlast/day     0.00\nlast/dusk    0.00\n"
+    );
+    let mut twice = metrics.clone();
+    twice.merge(&metrics)?;
+    assert_eq!(twice.compute()?.scalar("each/day"), Some(3.5));
+    Ok(())
+}
+
+#[test]
+fn labels_that_do_not_fit_change_nothing() -> Result<()> {
+    let mut metrics =
+        MetricCollection::new().with("all", mean())?.with("each", PerLabel::new(mean(), ["day", "night"])?)?;
+    let pred = batch(&[1.0, 2.0]);
+    let before = metrics.save_state()?;
+    for (labels, message) in [
+        (&["day"][..], "PerLabel: `labels` has 1 labels, but there are 2 images"),
+        (&["day", "noon"], "PerLabel: `labels` has `noon`, but must have `day`, `night`"),
+    ] {
+        let error = metrics.update_labelled(&pred, &zeros(&pred), labels).unwrap_err();
+        assert_eq!(error.to_string(), format!("member `each`: {message}"));
+    }
+    let error = metrics.update(&pred, &zeros(&pred)).unwrap_err().to_string();
+    let expected = "contribution: the images have no labels, but must have: see `update_labelled`";
+    assert_eq!(error, format!("member `each`: {expected}"));
+    assert_eq!(metrics.save_state()?, before);
+
+    let refused = |labels: &[&str]| PerLabel::new(mean(), labels.iter().copied()).unwrap_err().to_string();
+    assert_eq!(refused(&[]), "PerLabel: `labels` has none, but must have at least one");
+    assert_eq!(refused(&["a", ""]), "PerLabel: label 1 of `labels` is empty, but must tell images apart");
+    assert_eq!(refused(&["a", "a"]), "PerLabel: `labels` has `a` twice, but each label once is enough");
+    Ok(())
+}
+
+#[test]
+fn formulas_compute_what_they_say() -> Result<()> {
+    let a = || Formula::of(mean());
+    let b = || Formula::of(Mae::new(Reduction::Sum));
+    // The mean is 2, the sum 6.
+    for (formula, value) in [
+        (a() + b(), 8.0),
+        (a() - b(), -4.0),
+        (a() * b(), 12.0),
+        (b() / a(), 3.0),
+        (-a(), -2.0),
+        ((a() - b()).abs(), 4.0),
+        (1.0 - a(), -1.0),
+        (12.0 / b() + 0.5, 2.5),
+        ((a() + 1.0) * 2.0 - 3.0 * (b() - a()) / 4.0, 3.0),
+    ] {
+        let formula = updated(formula, &[&[1.0, 2.0], &[3.0]])?;
+        assert_eq!(formula.compute()?, Value::Scalar(value), "{}", formula.fingerprint());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_formula_is_differentiable() -> Result<()> {
+    let mut formula = 3.0 * Formula::of(mean()) - Formula::of(mean()) / 2.0;
+    assert!(formula.info().differentiable);
+    let pred = Var::from_tensor(&batch(&[0.5, 2.0]))?;
+    let value = formula.forward(&pred, &zeros(&pred))?;
+    assert_eq!(value.to_scalar::<f32>()?, 2.5 * 1.25);
+    let gradients = value.backward()?;
+    let gradient: &Tensor = gradients.get(&pred).expect("a gradient of the prediction");
+    // 2.5 times that of the mean of 8 absolute values of positive numbers.
+    assert_eq!(gradient.flatten_all()?.to_vec1::<f32>()?, [2.5 / 8.0; 8]);
+    Ok(())
+}
+
+#[test]
+fn formulas_are_told_apart() -> Result<()> {
+    let a = || Formula::of(mean());
+    let text = ((a() - 1.0) * -a()).abs().fingerprint();
+    assert_eq!(text.config(), "|((mae[reduction=mean] - 1.0) * -mae[reduction=mean])|");
+    let mut difference = a() - Formula::of(Mae::new(Reduction::Sum));
+    assert!(difference.merge(&(Formula::of(Mae::new(Reduction::Sum)) - a())).is_err());
+    Ok(())
+}
+
+#[test]
+fn values_that_are_no_number_are_refused() -> Result<()> {
+    let listed = || updated(Formula::of(Mae::new(Reduction::None)), &[&[1.0, 2.0]]);
+    let error = listed()?.compute().unwrap_err();
+    assert_eq!(error.to_string(), "Formula: the value of `mae` must be one number");
+    Ok(())
+}
