@@ -156,9 +156,7 @@ pub trait Metric: CloneMetric + Send {
     /// changed then.
     fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let states = checkpoint.states(&self.fingerprint(), [(None, self.state())])?;
-        for state in states {
-            *self.state_mut() = state;
-        }
+        states.into_iter().for_each(|state| *self.state_mut() = state);
         Ok(())
     }
 }
