@@ -45,7 +45,7 @@ pub struct QuantileSketch {
 }
 
 impl QuantileSketch {
-    /// The most memory that a sketch holds outside of itself, in bytes.
+    /// The most that a sketch holds outside of itself, in bytes; spare capacity is not counted.
     pub(crate) const HEAP_BYTES: usize = LIMIT * side::BUCKET_BYTES;
 
     /// No values yet.
@@ -88,6 +88,8 @@ impl QuantileSketch {
         while self.buckets() > LIMIT {
             self.coarsen();
         }
+        self.negative.shrink();
+        self.positive.shrink();
         self.negative_infinities += other.negative_infinities;
         self.positive_infinities += other.positive_infinities;
         self.nans += other.nans;
