@@ -155,8 +155,7 @@ impl MetricCollection {
     /// # Errors
     /// When a member refuses the batch; the error names it, and no member has changed.
     pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
+        let measured = self.measure_detached(pred, target)?;
         self.absorb(measured).map(drop)
     }
 
@@ -165,8 +164,7 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`], and for weights that are none.
     pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
+        let measured = self.measure_detached(pred, target)?;
         self.absorb(measured.map(|measurement| measurement.weighted(weights))).map(drop)
     }
 
@@ -175,9 +173,8 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`], and for labels that are not known or not one for each image.
     pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        let measured = eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))?;
         let mut labelled = Named::new();
+        let measured = self.measure_detached(pred, target)?;
         for ((name, metric), (_, Measurement { value, contribution })) in self.members.iter().zip(measured) {
             let contribution = metric.by_label(contribution, labels).map_err(|error| error.in_member(name))?;
             labelled.insert(name, Measurement { value, contribution })?;
@@ -195,7 +192,12 @@ impl MetricCollection {
         self.absorb(measured)
     }
 
-    /// Reads every contribution back before it writes any state, and returns the values.
+    fn measure_detached(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
+        let (pred, target) = (Detached::from(pred), Detached::from(target));
+        eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))
+    }
+
+    /// Checks every contribution before it writes any state, and returns the values.
     fn absorb(&mut self, measured: Named<Measurement>) -> Result<Outputs> {
         let mut staged = Vec::with_capacity(self.len());
         let mut values = Outputs::new();

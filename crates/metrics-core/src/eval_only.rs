@@ -41,6 +41,11 @@ impl<M: Metric> EvalOnly<M> {
         self.0.update_weighted(pred, target, weights)
     }
 
+    /// As [`Metric::update_labelled`].
+    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
+        self.0.update_labelled(pred, target, labels)
+    }
+
     /// Adds a batch, and returns the value of this batch alone, without a graph.
     ///
     /// # Errors
@@ -112,6 +117,11 @@ impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::update_weighted`].
     pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
         self.0.update_weighted(pred, target, weights)
+    }
+
+    /// As [`MetricCollection::update_labelled`].
+    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
+        self.0.update_labelled(pred, target, labels)
     }
 
     /// Adds a batch to every member, and returns each one's value of this batch alone, without a graph.

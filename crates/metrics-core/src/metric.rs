@@ -50,8 +50,7 @@ pub trait Metric: CloneMetric + Send {
     /// # Errors
     /// As [`measure`](Self::measure) and [`State::absorb`].
     fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        let measurement = measure_detached(self, pred, target)?;
         self.state_mut().absorb(measurement.contribution)
     }
 
@@ -61,8 +60,7 @@ pub trait Metric: CloneMetric + Send {
     /// # Errors
     /// As [`update`](Self::update), and for weights that are none.
     fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        let measurement = measure_detached(self, pred, target)?;
         self.state_mut().absorb(measurement.weighted(weights).contribution)
     }
 
@@ -72,8 +70,7 @@ pub trait Metric: CloneMetric + Send {
     /// # Errors
     /// As [`update`](Self::update), and for labels that are not known or not one for each image.
     fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        let measurement = eval_scope(|| self.measure(&pred, &target))?;
+        let measurement = measure_detached(self, pred, target)?;
         let contribution = self.by_label(measurement.contribution, labels)?;
         self.state_mut().absorb(contribution)
     }
@@ -161,9 +158,7 @@ pub trait Metric: CloneMetric + Send {
     /// changed then.
     fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let states = checkpoint.states(&self.fingerprint(), [(None, self.state())])?;
-        for state in states {
-            *self.state_mut() = state;
-        }
+        states.into_iter().for_each(|state| *self.state_mut() = state);
         Ok(())
     }
 }
@@ -265,6 +260,12 @@ impl Metric for Box<dyn Metric> {
     fn finish(&self, state: &State) -> Result<Value> {
         (**self).finish(state)
     }
+}
+
+/// Measures the tensors without their graph.
+fn measure_detached<M: Metric + ?Sized>(metric: &M, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+    let (pred, target) = (Detached::from(pred), Detached::from(target));
+    eval_scope(|| metric.measure(&pred, &target))
 }
 
 /// Measures the tensors as they are, or, in an eval scope, without their graph.

@@ -19,8 +19,9 @@ const LIMIT: usize = 1024;
 /// [`QuantileSketch::relative_error`] is the bound that holds at present: 0 while quantiles are exact, and half a bucket's
 /// width after. It is relative to the value and, between 0.5 and 2, to the value's distance from 1 as well, because that is
 /// what counts in scores whose best is 1: of an SSIM of 0.99, an error of 1 % is at most 0.0001. Values that span `k`
-/// factors of two (SSIM: of their distance from 1) fit 1024 buckets at a bound of about `k / 2048`: PSNR from 20 to 50 dB
-/// within 0.1 %, and distances of an SSIM from 1 that range from 0.0001 to 1 within 0.8 %.
+/// factors of two (from 0.5 to 2: whose distances from 1 do) have a bound between `k / 2048` and `k / 1024`, and no larger
+/// one than their number allows: PSNR from 20 to 50 dB is within 0.1 %, SSIM from 0.5 to 0.9999 within 0.8 % of the distance
+/// from 1.
 ///
 /// ```
 /// use metrics_core::QuantileSketch;
@@ -44,7 +45,7 @@ pub struct QuantileSketch {
 }
 
 impl QuantileSketch {
-    /// The most memory that a sketch holds outside of itself, in bytes.
+    /// The most that a sketch holds outside of itself, in bytes; spare capacity is not counted.
     pub(crate) const HEAP_BYTES: usize = LIMIT * side::BUCKET_BYTES;
 
     /// No values yet.
@@ -87,6 +88,8 @@ impl QuantileSketch {
         while self.buckets() > LIMIT {
             self.coarsen();
         }
+        self.negative.shrink();
+        self.positive.shrink();
         self.negative_infinities += other.negative_infinities;
         self.positive_infinities += other.positive_infinities;
         self.nans += other.nans;

@@ -113,6 +113,11 @@ impl State {
         self.queue.waiting().len()
     }
 
+    /// Memory of what waits, in bytes, on the device and beside it.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
     /// How many images they had, without those that were left out: of weight 0, or [skipped](Self::skipped).
     pub fn images(&self) -> u64 {
         self.images + self.queue.images()

@@ -100,3 +100,24 @@ fn the_number_of_updates_is_that_of_the_states() {
     checkpoint.updates = 5;
     assert_eq!(problem(&checkpoint), "its metadata has 5 for `updates`, but must have 1");
 }
+
+#[test]
+fn parts_have_possible_numbers() {
+    let recent = State::recent(State::new().with("sum", Reduce::Sum), 2);
+    let declared = State::of_parts(vec![recent, State::resampled(State::new().with("sum", Reduce::Sum), 2, 1, 0)]);
+    let saved = || Checkpoint::new(fingerprint(), [(None, &declared)]).expect("nothing waits on a device");
+    for (entry, value, message) in [
+        ("%part000/recent", 3, "3 updates are kept of 2 at most"),
+        ("%part000/recent", u64::MAX, "18446744073709551615 updates are kept of 2 at most"),
+        ("%part001/next image", u64::MAX, "nothing is counted up to 18446744073709551615"),
+    ] {
+        let mut checkpoint = saved();
+        assert!(checkpoint.entries.0.insert(entry.into(), Entry::Integers(vec![value])).is_some(), "{entry}");
+        let error = checkpoint.states(&fingerprint(), [(None, &declared)]).expect_err("it cannot be").to_string();
+        assert_eq!(error, format!("the entry `{entry}` cannot be: {message}"));
+    }
+    let mut checkpoint = saved();
+    checkpoint.entries.0.insert("%part000/recent".into(), Entry::Integers(vec![1]));
+    let error = checkpoint.states(&fingerprint(), [(None, &declared)]).expect_err("it is not there").to_string();
+    assert_eq!(error, "the entry `%part000/%part000/counters` is missing");
+}

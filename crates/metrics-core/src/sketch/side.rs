@@ -69,6 +69,11 @@ impl Side {
         Self(merged)
     }
 
+    /// Gives back the memory of buckets that were joined.
+    pub(super) fn shrink(&mut self) {
+        self.0.shrink_to(self.0.len().next_power_of_two());
+    }
+
     /// Whether buckets are in order, not empty and in range.
     pub(super) fn is_valid(&self, shift: u32) -> bool {
         self.0.is_sorted_by(|a, b| a.0 < b.0)

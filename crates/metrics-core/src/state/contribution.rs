@@ -32,7 +32,8 @@ pub struct Contribution {
     once: bool,
     /// Whether it cannot be absorbed until each image has a label.
     unlabelled: bool,
-    weights: Option<Vec<f64>>,
+    /// Factors of the images' weights.
+    weights: Vec<Vec<f64>>,
     fields: Vec<(String, Column)>,
     parts: Vec<Contribution>,
 }
@@ -47,7 +48,7 @@ enum Column {
 impl Contribution {
     /// Of a batch of this many images, without fields yet.
     pub fn new(images: usize) -> Self {
-        Self { images, once: false, unlabelled: false, weights: None, fields: Vec::new(), parts: Vec::new() }
+        Self { images, once: false, unlabelled: false, weights: Vec::new(), fields: Vec::new(), parts: Vec::new() }
     }
 
     /// Of one number for each field, that of the update as a whole, which weights of images do not concern.
@@ -85,9 +86,10 @@ impl Contribution {
     }
 
     /// Gives each image a weight, which must be finite and not negative. It counts in sums and means, and in mean and
-    /// standard deviation of a summary. An image of weight 0 is left out, as if it were not in the batch.
+    /// standard deviation of a summary. An image of weight 0 is left out, as if it were not in the batch. Weights that are
+    /// there already are multiplied.
     pub fn with_weights(mut self, weights: Vec<f64>) -> Self {
-        self.weights = Some(weights);
+        self.weights.push(weights);
         self
     }
 
@@ -117,11 +119,10 @@ impl Contribution {
             }
             column.check(name, self.images)?;
         }
-        self.check_weights()
+        self.weights.iter().try_for_each(|weights| self.check_weights(weights))
     }
 
-    fn check_weights(&self) -> Result<()> {
-        let Some(weights) = &self.weights else { return Ok(()) };
+    fn check_weights(&self, weights: &[f64]) -> Result<()> {
         if weights.len() != self.images {
             let (weights, images) = (weights.len(), self.images);
             return Err(Error::contribution(format!("there are {weights} weights for {images} images")));
@@ -140,10 +141,7 @@ impl Contribution {
     pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<Batch>) -> Batch {
         let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
         let batch = Batch { images: self.images, once: self.once, weights: None, columns, parts };
-        match &self.weights {
-            Some(weights) => batch.reweighted(weights),
-            None => batch,
-        }
+        self.weights.iter().fold(batch, |batch, weights| batch.reweighted(weights))
     }
 
     /// The tensors among the fields, those of the parts included.
@@ -181,14 +179,15 @@ impl Contribution {
         self.once
     }
 
-    /// How many images have a weight above 0.
+    /// How many images have a weight above 0; the contribution was checked.
     pub(super) fn weighted_images(&self) -> usize {
-        self.images - self.weights.iter().flatten().filter(|weight| **weight == 0.0).count()
+        let is_left_out = |image: &usize| self.weights.iter().any(|weights| weights[*image] == 0.0);
+        self.images - (0..self.images).filter(is_left_out).count()
     }
 
     /// Memory of numbers and tensors.
     pub(super) fn bytes(&self) -> usize {
-        let weights = self.weights.as_ref().map_or(0, |weights| size_of_val(weights.as_slice()));
+        let weights: usize = self.weights.iter().map(|weights| size_of_val(weights.as_slice())).sum();
         let fields = self.fields.iter().map(|(name, column)| name.len() + column.bytes());
         let parts: usize = self.parts.iter().map(Self::bytes).sum();
         size_of::<Self>() + weights + fields.sum::<usize>() + parts

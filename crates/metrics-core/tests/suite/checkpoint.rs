@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use metrics_core::{Checkpoint, CheckpointError, Error, Metric, MetricCollection, Reduction, Result};
+use metrics_core::{
+    BootStrapper, Checkpoint, CheckpointError, Error, Formula, Metric, MetricCollection, MinMax, Reduction, Result,
+    Running,
+};
 use proptest::prelude::*;
 
 use crate::toy::{Mae, batch, zeros};
@@ -15,7 +18,14 @@ fn empty() -> MetricCollection {
     let insert = |metrics: MetricCollection, reduction: Reduction| {
         metrics.with(format!("{reduction}/50% of it"), Mae::new(reduction))
     };
-    REDUCTIONS.into_iter().try_fold(MetricCollection::new(), insert).expect("different names")
+    let metrics = REDUCTIONS.into_iter().try_fold(MetricCollection::new(), insert);
+    metrics.and_then(|metrics| metrics.with("parts", parts()?)).expect("different names")
+}
+
+/// A metric whose state has parts of every kind.
+fn parts() -> Result<impl Metric + use<>> {
+    let running = Running::new(Mae::new(Reduction::None), 2)?;
+    BootStrapper::new(Formula::of(MinMax::new(Mae::new(Reduction::Mean))) + Formula::of(running), 2, 1)
 }
 
 fn updated(batches: &[&[f32]]) -> Result<MetricCollection> {

@@ -1,5 +1,6 @@
 //! Metrics and tensors to test with.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
@@ -80,7 +81,7 @@ impl Metric for Mae {
     }
 }
 
-/// How [`Moody`] fails once it has absorbed two batches.
+/// How [`Moody`] fails once it has measured two batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mood {
     /// It refuses the batch.
@@ -89,13 +90,18 @@ pub(crate) enum Mood {
     Miscounts,
 }
 
-/// A metric that fails on its third update.
-#[derive(Clone)]
-pub(crate) struct Moody(Mood, State);
+/// A metric that fails on its third update, and on every one after.
+#[derive(Clone, Debug)]
+pub(crate) struct Moody {
+    mood: Mood,
+    state: State,
+    /// Shared by clones, and not of the state, which others keep for it when it is part of another metric.
+    measured: Arc<AtomicUsize>,
+}
 
 impl Moody {
     pub(crate) fn new(mood: Mood) -> Self {
-        Self(mood, State::for_reduction("zero", Reduction::Sum))
+        Self { mood, state: State::for_reduction("zero", Reduction::Sum), measured: Arc::default() }
     }
 }
 
@@ -109,11 +115,11 @@ impl Metric for Moody {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("moody", format!("{:?}", self.0))
+        Fingerprint::new("moody", format!("{:?}", self.mood))
     }
 
     fn measure(&self, pred: &Tensor, _: &Tensor) -> Result<Measurement> {
-        let field = match (self.updates(), self.0) {
+        let field = match (self.measured.fetch_add(1, Ordering::Relaxed), self.mood) {
             (0 | 1, _) => "zero",
             (_, Mood::Refuses) => return Err(Error::argument("moody", "`pred` came too late")),
             (_, Mood::Miscounts) => "nought",
@@ -124,11 +130,11 @@ impl Metric for Moody {
     }
 
     fn state(&self) -> &State {
-        &self.1
+        &self.state
     }
 
     fn state_mut(&mut self) -> &mut State {
-        &mut self.1
+        &mut self.state
     }
 
     fn finish(&self, state: &State) -> Result<Value> {

@@ -75,3 +75,15 @@ fn weights_that_are_none_change_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn weights_are_multiplied_and_each_is_checked() -> Result<()> {
+    let contribution = || Contribution::new(2).with_values("x", vec![1.0, 10.0]).with_weights(vec![2.0, 0.5]);
+    let mut state = State::for_reduction("x", Reduction::Sum);
+    state.absorb(contribution().with_weights(vec![3.0, 4.0]))?;
+    assert_eq!(state.sum("x")?, 26.0);
+    let error = state.absorb(contribution().with_weights(vec![-1.0, 1.0]).with_weights(vec![-1.0, 1.0])).unwrap_err();
+    let expected = "contribution: the weight of image 0 is -1, but must be finite and not negative";
+    assert_eq!(error.to_string(), expected);
+    Ok(())
+}
