@@ -115,6 +115,7 @@
 //! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
 //! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
 //! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
+//! | `shared.rs` | [`Work`] that several metrics share on a [`Batch`], and its [`Plan`] |
 //! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
 //! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `collective.rs` | [`Collective`], a group of processes |
@@ -140,6 +141,7 @@ mod non_finite;
 mod number;
 mod reduction;
 mod report;
+mod shared;
 mod sketch;
 mod state;
 mod table;
@@ -161,6 +163,7 @@ pub use named::{Named, Outputs};
 pub use non_finite::NonFinite;
 pub use reduction::Reduction;
 pub use report::Report;
+pub use shared::{Agenda, Batch, Plan, PlannedPass, Work};
 pub use sketch::QuantileSketch;
 pub use state::{Contribution, Reduce, State};
 pub use tracker::Tracker;

@@ -63,6 +63,12 @@ impl Pair {
         Ok(Self { pred, target, range, dtype })
     }
 
+    /// The same pixels with the data range of another configuration that sees them alike.
+    pub(crate) fn with_range(&self, input: &Input, spread: Spread) -> Result<Self> {
+        let range = range(input.range, spread, &self.pred, &self.target)?;
+        Ok(Self { range, ..self.clone() })
+    }
+
     pub(crate) fn channels(&self) -> usize {
         self.pred.dims()[1]
     }

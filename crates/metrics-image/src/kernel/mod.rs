@@ -44,11 +44,6 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// Whether there is anything that needs a window.
-    pub(crate) fn similarity(&self) -> bool {
-        self.ssim || self.contrast || self.scales.is_some()
-    }
-
     /// Whether there is any sum of errors.
     pub(crate) fn errors(&self) -> bool {
         self.squared || self.absolute
