@@ -69,7 +69,8 @@ fn a_member_has_the_bits_it_has_alone_in_any_order() -> Result<()> {
             eval_scope(|| collection.update(&target, &pred))?;
             let report = collection.compute()?;
             for (name, value, whole) in &alone {
-                let got = values.get(name).context("no value")?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+                let got =
+                    values.get(name).context("no value")?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
                 ensure!(got == *value, "{name} gives {got:?} together, {value:?} alone");
                 ensure!(report.get(name) == Some(whole), "{name} is {:?} together, {whole:?} alone", report.get(name));
             }

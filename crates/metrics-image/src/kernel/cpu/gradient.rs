@@ -127,6 +127,8 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
     fn start(&mut self, line: usize) {
         self.next = self.slots.reads(line).start;
         self.moments.start(self.next);
+        let stride = Self::stride(self.derive.scores.width);
+        self.derive.memory[self.slots.outside() * stride..][..stride].fill(T::default());
     }
 
     /// The derivatives that the block of gradient lines from `line` on is made of.

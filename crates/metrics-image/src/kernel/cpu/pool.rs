@@ -5,6 +5,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::super::plan::OddSides;
+use super::border::Border;
 use super::lanes::Real;
 use super::plane::{Source, Sources};
 
@@ -32,6 +33,11 @@ impl Axis {
         }
         let first = if 2 * line < self.lead { self.repeat.then_some(0) } else { Some(2 * line - self.lead) };
         [first, Some(2 * line + 1 - self.lead)]
+    }
+
+    /// How many output lines are made of the input lines before `end`.
+    fn made_of(self, end: usize) -> usize {
+        if self.flat { end } else { (end + self.lead) / 2 }
     }
 
     /// The output line that input line `line` goes into and how many times, unless it is left out.
@@ -194,31 +200,76 @@ impl<T: Real> WithSimd for AddTwice<'_, T> {
 
 /// Where the halved planes of `x` and `y` go: the task's part of a dense plane each, from slice and line `start` of it on.
 pub(super) struct Halves<'a, T> {
-    pub(super) halving: Halving,
-    pub(super) planes: [&'a mut [T]; 2],
-    pub(super) start: [usize; 2],
+    halving: Halving,
+    planes: [&'a mut [T]; 2],
+    start: [usize; 2],
+    /// Rows that had to be copied.
+    buffers: [Vec<T>; 4],
 }
 
-impl<T: Real> Halves<'_, T> {
-    /// Halves the part of two planes that falls to a tile.
-    pub(super) fn tile(&mut self, arch: Arch, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
+impl<'a, T: Real> Halves<'a, T> {
+    pub(super) fn new(halving: Halving, planes: [&'a mut [T]; 2], start: [usize; 2]) -> Self {
+        Self { halving, planes, start, buffers: [const { Vec::new() }; 4] }
+    }
+
+    /// Halves the part of two planes that falls to a run of slices, of lines and of columns of the result of a walk.
+    pub(super) fn tile(&mut self, arch: Arch, sources: Sources<T>, runs: [&Range<usize>; 3], borders: [Border; 3]) {
+        let [slices, lines, columns] = [0, 1, 2].map(|axis| {
+            let last = runs[axis].end == borders[axis].output;
+            self.halving.share(axis, runs[axis], last)
+        });
+        self.halve(arch, sources, [slices, lines, columns]);
+    }
+
+    /// The part that falls to a tile of a flat plane, to be halved line by line.
+    pub(super) fn of_tile(
+        &mut self,
+        lines: &Range<usize>,
+        columns: &Range<usize>,
+        [down, along]: [Border; 2],
+    ) -> HalvesOfTile<'_, 'a, T> {
+        let lines = self.halving.share(1, lines, lines.end == down.output);
+        let columns = self.halving.share(2, columns, columns.end == along.output);
+        HalvesOfTile { halves: self, lines, columns }
+    }
+
+    fn halve(&mut self, arch: Arch, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
         let [_, height, width] = self.halving.dims();
         // Twice as many columns as are made, and one more where they do not start with a pair.
-        let mut buffers = [(); 4].map(|()| vec![T::default(); 2 * columns.len() + 1]);
+        let needed = 2 * columns.len() + 1;
+        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.len() < needed) {
+            buffer.resize(needed, T::default());
+        }
         for (source, out) in [sources.x, sources.y].into_iter().zip(&mut self.planes) {
             for z in slices.clone() {
                 for y in lines.clone() {
                     let line = (z - self.start[0]) * height + y - self.start[1];
-                    self.halving.row(
-                        arch,
-                        source,
-                        [z, y],
-                        &columns,
-                        &mut buffers,
-                        &mut out[line * width..][columns.clone()],
-                    );
+                    let out = &mut out[line * width..][columns.clone()];
+                    self.halving.row(arch, source, [z, y], &columns, &mut self.buffers, out);
                 }
             }
         }
+    }
+}
+
+/// The part of a halved plane that falls to a tile, made while the lines that it is made of are at hand.
+pub(super) struct HalvesOfTile<'h, 'a, T> {
+    halves: &'h mut Halves<'a, T>,
+    /// What is left to make.
+    lines: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<T: Real> HalvesOfTile<'_, '_, T> {
+    /// Halves what is made of lines before `read`.
+    pub(super) fn up_to(&mut self, arch: Arch, sources: Sources<T>, read: usize) {
+        let end = self.halves.halving.axes[1].made_of(read).clamp(self.lines.start, self.lines.end);
+        self.halves.halve(arch, sources, [0..1, self.lines.start..end, self.columns.clone()]);
+        self.lines.start = end;
+    }
+
+    /// Halves the rest.
+    pub(super) fn finish(&mut self, arch: Arch, sources: Sources<T>) {
+        self.halves.halve(arch, sources, [0..1, self.lines.clone(), self.columns.clone()]);
     }
 }

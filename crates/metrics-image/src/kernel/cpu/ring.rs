@@ -139,6 +139,11 @@ impl<'a, T: Real> Moments<'a, T> {
         }
     }
 
+    /// Up to which line has been read.
+    pub(super) fn read(&self) -> usize {
+        self.next
+    }
+
     /// The pixels of `columns` at a line that has been read before, and whatever up to the next whole vector.
     pub(super) fn pixels(&mut self, at: [usize; 2], columns: &Range<usize>) -> [&[T]; 2] {
         self.rows.pixels(at, columns)

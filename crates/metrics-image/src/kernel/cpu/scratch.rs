@@ -22,12 +22,13 @@ impl<T: Real> Scratch<T> {
         (len.div_ceil(line) | 1) * line
     }
 
-    /// Zeroed memory, cut into pieces of the asked lengths (each should be [`padded`](Self::padded)).
+    /// Memory cut into pieces of the asked lengths (each should be [`padded`](Self::padded)), with whatever is left in it.
     pub(super) fn cut<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [T]; N] {
         let slack = LINE_BYTES / size_of::<T>();
         let total = lens.iter().sum::<usize>() + slack;
-        self.memory.clear();
-        self.memory.resize(total, T::default());
+        if self.memory.len() < total {
+            self.memory.resize(total, T::default());
+        }
         let skip = self.memory.as_ptr().align_offset(LINE_BYTES).min(slack);
         let mut rest = &mut self.memory[skip..];
         lens.map(|len| {

@@ -74,7 +74,7 @@ impl<'a, T: Real> Batch<'a, T> {
                 part
             });
             let start = if axis == 0 { [share.start, 0] } else { [0, share.start] };
-            let halves = Some(Halves { halving, planes, start });
+            let halves = Some(Halves::new(halving, planes, start));
             (subject, lines, Made { maps: [None, None], halves, errors: errors.next().flatten() })
         });
         self.run_values(tasks.collect(), bands.len())

@@ -51,14 +51,8 @@ pub(super) fn band<T: Real>(
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
-    let [_, down, along] = subject.window.borders;
     for columns in subject.window.tiles(false) {
-        sums += tile(subject, lines, columns.clone(), made, scratch);
-        if let Some(halves) = &mut made.halves {
-            let lines = halves.halving.share(1, lines, lines.end == down.output);
-            let columns = halves.halving.share(2, &columns, columns.end == along.output);
-            halves.tile(subject.window.arch, subject.sources, [0..1, lines, columns]);
-        }
+        sums += tile(subject, lines, columns, made, scratch);
     }
     sums
 }
@@ -82,15 +76,22 @@ fn tile<T: Real>(
     let counted = [0..1, lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
     let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
+    let mut halves = made.halves.as_mut().map(|halves| halves.of_tile(lines, &scores.columns, [down, along]));
     moments.start(lines.start);
     for start in lines.clone().step_by(BLOCK) {
         let block = start..(start + BLOCK).min(lines.end);
         filter::across(window.arch, &window.taps[1], moments.block(0, start), scores.lines());
         scores.score(block.len());
+        if let Some(halves) = &mut halves {
+            halves.up_to(window.arch, subject.sources, moments.read());
+        }
         for line in block {
             scores.count([0, line], line - start);
             scores.write(line - start, line - lines.start, &mut made.maps);
         }
+    }
+    if let Some(mut halves) = halves {
+        halves.finish(window.arch, subject.sources);
     }
     Sums::new(scores.totals)
 }

@@ -23,14 +23,11 @@ pub(super) fn band<T: Real>(
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
-    let [depth, height, width] = subject.window.map_dims();
     for [lines, columns] in subject.window.volume_tiles(false) {
         sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], made, scratch);
         if let Some(halves) = &mut made.halves {
-            let slices = halves.halving.share(0, slices, slices.end == depth);
-            let lines = halves.halving.share(1, &lines, lines.end == height);
-            let columns = halves.halving.share(2, &columns, columns.end == width);
-            halves.tile(subject.window.arch, subject.sources, [slices, lines, columns]);
+            let Subject { window, sources, .. } = *subject;
+            halves.tile(window.arch, sources, [slices, &lines, &columns], window.borders);
         }
     }
     sums

@@ -102,6 +102,10 @@ impl<T: Real> Tile<'_, '_, T> {
         let mut derivatives = Derivatives { derive, moments, slots, shape: back_shape, lines: lines.clone(), next: 0 };
         derivatives.start(self.slices.start);
         let mut read = vec![0; down.taps() + BLOCK - 1];
+        // Beyond the lines of the map there is one of zeros.
+        for slice in slab.chunks_mut(back_shape.slice) {
+            slice[lines.len() * back_shape.row..][..back_shape.row].fill(T::default());
+        }
         for start in self.slices.clone().step_by(BLOCK) {
             derivatives.need(start);
             derivatives.across(start, slab);
@@ -150,6 +154,8 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
     fn start(&mut self, z: usize) {
         self.next = self.slots.reads(z).start;
         self.moments.start(self.next);
+        let slice = self.shape.slice;
+        self.derive.memory[self.slots.outside() * slice..][..slice].fill(T::default());
     }
 
     /// Makes the derivatives that the block of gradient slices from `z` on depends on.
