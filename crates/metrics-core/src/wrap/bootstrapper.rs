@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 
 use super::{emptied, text};
-use crate::{Contribution, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// How much a metric's value would vary over other samples of as many images: the bootstrap.
 ///
@@ -73,10 +73,6 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
         self.inner.measure(pred, target)
-    }
-
-    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
-        self.inner.by_label(contribution, labels)
     }
 
     fn state(&self) -> &State {
