@@ -2,19 +2,18 @@
 //!
 //! A training loop logs the SSIM of each step, as in TorchMetrics issue #2597. Written naively, each logged value is the end of a
 //! graph: it owns every activation of its step, for as long as the list lives. Written with the guards, it is a number. The
-//! program runs the loop both ways and shows graph nodes, bytes kept alive and process memory after each step.
+//! program runs the loop both ways, shows graph nodes, bytes kept alive and process memory after each step, and what a
+//! `RetentionMonitor` that looks on has to say.
 //!
 //! ```text
 //! cargo run --release --example graph_retention -- --steps 30 --size 128
 //! ```
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Conv2dConfig, Module, Optimizer, Sequential, VarBuilder, VarMap, conv2d, loss, seq};
 use clap::Parser;
-use metrics_core::MetricCollection;
+use metrics_core::{Finding, MemoryReport, MetricCollection, RetentionMonitor, resident_bytes};
 use metrics_detach::{Detached, GraphStats};
 use metrics_image::{Ssim, SsimConfig, ssim};
 use rand::rngs::StdRng;
@@ -33,6 +32,17 @@ struct Args {
     size: u32,
 }
 
+/// A loop that was run.
+struct Run {
+    rows: Vec<Row>,
+    /// Tells that both variants trained alike.
+    last_loss: f32,
+    /// What the monitor found, and after which step.
+    findings: Vec<(u32, Finding)>,
+    /// What it says in the end.
+    verdict: String,
+}
+
 /// What is alive after a step.
 struct Row {
     graph: GraphStats,
@@ -40,45 +50,50 @@ struct Row {
 }
 
 /// The loop as many write it: the list is of tensors, and each comes with its graph.
-fn naive(args: &Args) -> Result<(Vec<Row>, f32)> {
+fn naive(args: &Args) -> Result<Run> {
     let config = SsimConfig::new(1.0);
     let mut history: Vec<Tensor> = Vec::new();
-    train(args, |pred, target| {
+    train(args, |pred, target, monitor| {
         history.push(ssim(pred, target, &config)?);
-        Ok(GraphStats::of_all(&history))
+        let findings = monitor.check_with(MemoryReport::default(), &history); // there are no metrics, but the list
+        Ok((GraphStats::of_all(&history), findings))
     })
 }
 
 /// The same loop with the guards: the metrics are for evaluation only, and the list is of values that cannot hold a graph.
-fn guarded(args: &Args) -> Result<(Vec<Row>, f32)> {
+fn guarded(args: &Args) -> Result<Run> {
     let mut metrics = MetricCollection::new().with("ssim", Ssim::new(SsimConfig::new(1.0))?)?.eval_only();
     let mut history: Vec<Detached> = Vec::new();
-    train(args, |pred, target| {
+    train(args, |pred, target, monitor| {
         let values = metrics.forward(pred, target)?;
         history.push(values.get("ssim").cloned().context("the collection has a metric `ssim`")?);
-        Ok(GraphStats::of_all(&history))
+        Ok((GraphStats::of_all(&history), monitor.check_with(&metrics, &history)))
     })
 }
 
-/// Trains a denoiser and calls `log` with each step's prediction and target. Returns what was alive after each step, and the
-/// last loss, which tells that both variants trained alike.
-fn train(args: &Args, mut log: impl FnMut(&Tensor, &Tensor) -> Result<GraphStats>) -> Result<(Vec<Row>, f32)> {
+/// What is alive after a step, and what the monitor found in it.
+type Logged = Result<(GraphStats, Vec<Finding>)>;
+
+/// Trains a denoiser and calls `log` with each step's prediction and target, and with the monitor, to which it shows what it
+/// keeps.
+fn train(args: &Args, mut log: impl FnMut(&Tensor, &Tensor, &mut RetentionMonitor) -> Logged) -> Result<Run> {
     let mut random = StdRng::seed_from_u64(1);
     let (vars, model) = denoiser(&mut random)?;
     let mut optimiser = AdamW::new_lr(vars.all_vars(), 1e-3)?;
-    let mut rows = Vec::new();
-    let mut last_loss = f32::NAN;
-    for _ in 0..args.steps {
+    let mut monitor = RetentionMonitor::new();
+    let (mut rows, mut findings, mut last_loss) = (Vec::new(), Vec::new(), f32::NAN);
+    for step in 1..=args.steps {
         let (noisy, target) = image_pair(args.size as usize, &mut random)?;
         let pred = model.forward(&noisy)?;
         let error = loss::mse(&pred, &target)?;
         optimiser.backward_step(&error)?;
         last_loss = error.to_scalar()?;
-        let graph = log(&pred, &target)?;
+        let (graph, found) = log(&pred, &target, &mut monitor)?;
+        findings.extend(found.into_iter().map(|finding| (step, finding)));
         drop((pred, error)); // from here on, only what `log` has kept is alive
         rows.push(Row { graph, rss: resident_bytes() });
     }
-    Ok((rows, last_loss))
+    Ok(Run { rows, last_loss, findings, verdict: monitor.to_string() })
 }
 
 /// Three convolutions, with weights that depend on `random` only.
@@ -113,13 +128,6 @@ fn image_pair(size: usize, random: &mut StdRng) -> Result<(Tensor, Tensor)> {
     Ok((Tensor::from_vec(noisy, shape, &DEVICE)?, Tensor::from_vec(target, shape, &DEVICE)?))
 }
 
-/// The memory of this process that is in RAM, where the system has it in `/proc` (Linux).
-fn resident_bytes() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
-    Some(kib.trim().parse::<usize>().ok()? * 1024)
-}
-
 fn size(bytes: usize) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
@@ -151,20 +159,35 @@ fn conclusion(variant: &str, rows: &[Row]) -> String {
     let mut line = format!("{variant} {} values keep {at_least}{nodes} graph nodes and {alive} alive", rows.len());
     if let (Some(before), Some(after)) = (first.rss, last.rss) {
         let growth = (after as f64 - before as f64) / (1 << 20) as f64;
-        line += &format!("; the process grew by {growth:.1} MiB since the first step");
+        let changed = if growth < 0.0 { "shrank" } else { "grew" };
+        line += &format!("; the process {changed} by {:.1} MiB since the first step", growth.abs());
     }
     line + "."
+}
+
+/// What the monitor said while a variant ran.
+fn print_findings(variant: &str, run: &Run) {
+    for (step, finding) in &run.findings {
+        println!("{variant} step {step}: {finding}.");
+    }
+    if run.findings.is_empty() {
+        println!("{variant} {}.", run.verdict);
+    }
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     // The guarded loop goes first: the allocator may keep what the naive one has freed, and it would count against the other.
-    let (guarded, guarded_loss) = guarded(&args)?;
-    let (naive, naive_loss) = naive(&args)?;
+    let guarded = guarded(&args)?;
+    let naive = naive(&args)?;
 
-    print_table(&naive, &guarded);
+    print_table(&naive.rows, &guarded.rows);
+    let (naive_loss, guarded_loss) = (naive.last_loss, guarded.last_loss);
     println!("\nBoth trained alike: last loss {naive_loss:.6} (naive), {guarded_loss:.6} (guarded).");
-    println!("{}", conclusion("Naive:  ", &naive));
-    println!("{}", conclusion("Guarded:", &guarded));
+    println!("{}", conclusion("Naive:  ", &naive.rows));
+    println!("{}", conclusion("Guarded:", &guarded.rows));
+    println!("\nWhat a RetentionMonitor says, which looks on at each step:");
+    print_findings("Naive:  ", &naive);
+    print_findings("Guarded:", &guarded);
     Ok(())
 }

@@ -24,9 +24,10 @@ const SMALL: usize = 64 << 10;
 fn main() -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(THREADS).build_global()?;
     value_needs_no_image()?;
-    loss_keeps_nothing_beside_its_inputs()?;
+    loss_keeps_one_image_beside_its_inputs()?;
     gradient_needs_one_image_for_each_input()?;
-    println!("test result: ok. 3 passed; 0 failed");
+    nothing_is_left_of_a_step()?;
+    println!("test result: ok. 4 passed; 0 failed");
     Ok(())
 }
 
@@ -42,14 +43,18 @@ fn value_needs_no_image() -> Result<()> {
     Ok(())
 }
 
-fn loss_keeps_nothing_beside_its_inputs() -> Result<()> {
+fn loss_keeps_one_image_beside_its_inputs() -> Result<()> {
     let shape = [1, 3, 512, 512];
     let image = 3 * 512 * 512 * 4;
     let target = textured(&shape, 2, DType::F32)?;
     let pred = Var::from_tensor(&textured(&shape, 1, DType::F32)?)?;
     let loss = SsimLoss::new(SsimConfig::new(1.0))?;
     let (value, kept, _) = measure(|| loss.forward(&pred, &target));
-    ensure!(kept < SMALL, "a tracked SSIM loss keeps {kept} bytes beside its inputs");
+    // The gradient by `pred`, made with the value; there is none by `target`, which does not track.
+    ensure!(kept < image + SMALL, "a tracked SSIM loss keeps {kept} bytes beside its inputs, {image} an image");
+    drop(value);
+    let (value, kept, _) = measure(|| loss.forward(&pred.as_detached_tensor(), &target));
+    ensure!(kept < SMALL, "an SSIM loss without gradient keeps {kept} bytes beside its inputs");
     drop(value);
     let loss = MsSsimLoss::new(MsSsimConfig::new(1.0))?;
     let (value, kept, _) = measure(|| loss.forward(&pred, &target));
@@ -76,5 +81,27 @@ fn gradient_needs_one_image_for_each_input() -> Result<()> {
     ensure!(kept < image + image / 10, "backward keeps {kept} bytes, {image} an image");
     // Candle itself adds our gradient to a tensor of zeros: three images while it does. Ours is one.
     ensure!(peak < 3 * image + image / 10, "backward needs {peak} bytes, {image} an image");
+    Ok(())
+}
+
+fn nothing_is_left_of_a_step() -> Result<()> {
+    let shape = [1, 3, 256, 256];
+    let image = 3 * 256 * 256 * 4;
+    let target = textured(&shape, 2, DType::F32)?;
+    let pred = Var::from_tensor(&textured(&shape, 1, DType::F32)?)?;
+    let loss = SsimLoss::new(SsimConfig::new(1.0))?;
+    loss.forward(&pred, &target)?.backward()?; // what is made once for all steps
+
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let live = || dhat::HeapStats::get().curr_bytes;
+    let value = loss.forward(&pred, &target)?;
+    // One gradient may be made with the value and kept for backward.
+    ensure!(live() <= image + SMALL, "a kept SSIM loss keeps {} bytes, {image} an image", live());
+    let gradients = value.backward()?;
+    ensure!(live() >= image, "the gradient is not among the {} bytes", live());
+    drop(gradients);
+    ensure!(live() <= image + SMALL, "after backward, a kept SSIM loss keeps {} bytes", live());
+    drop(value);
+    ensure!(live() == 0, "{} bytes are left of a step", live());
     Ok(())
 }

@@ -69,7 +69,8 @@ fn main() -> Result<()> {
         history.seconds,
         options.out.display()
     );
-    println!("  before_after.png  ssim_maps.png  curves.png  metrics.json\n");
+    println!("  before_after.png  ssim_maps.png  curves.png  metrics.json");
+    println!("memory: {}\n", history.memory);
     println!("{}", results.gain());
     Ok(())
 }

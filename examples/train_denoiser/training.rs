@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use candle_nn::{AdamW, Module, Optimizer, VarMap, loss};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use metrics_core::{EvalOnly, MetricCollection, Report};
+use metrics_core::{EvalOnly, MetricCollection, Report, RetentionMonitor};
 use metrics_detach::eval_scope;
 use metrics_image::{
     L1SsimLoss, MsSsim, MsSsimConfig, MsSsimLoss, Pooling, Psnr, PsnrConfig, PsnrLoss, Ssim, SsimConfig, SsimLoss,
@@ -28,6 +28,8 @@ pub(crate) struct History {
     /// Of each step.
     pub(crate) loss: Vec<f32>,
     pub(crate) validation: Vec<Validation>,
+    /// What the monitor says of the run.
+    pub(crate) memory: String,
 }
 
 /// The metrics on the held-out crops after some number of steps.
@@ -89,7 +91,10 @@ pub(crate) fn train(
     let mut optimizer = AdamW::new_lr(vars.all_vars(), options.lr)?;
     let every = options.validate_every.unwrap_or(options.steps.div_ceil(10));
 
-    let mut history = History { seconds: 0.0, loss: Vec::new(), validation: vec![validate(0, twin, &held_out)?] };
+    let mut metrics = metrics()?;
+    let mut monitor = RetentionMonitor::new();
+    let before = validate(0, twin, &held_out, &mut metrics)?;
+    let mut history = History { seconds: 0.0, loss: Vec::new(), validation: vec![before], memory: String::new() };
     let bar = progress_bar(options.steps)?;
     let start = Instant::now();
     for step in 1..=options.steps {
@@ -104,14 +109,18 @@ pub(crate) fn train(
         bar.set_message(format!("loss {error:.4}"));
         bar.inc(1);
         if step % every == 0 || step == options.steps {
-            let validation = validate(step, twin, &held_out)?;
+            let validation = validate(step, twin, &held_out, &mut metrics)?;
             let recent = &history.loss[history.validation.last().map_or(0, |last| last.step)..];
             bar.suspend(|| println!("{}", line(&validation, recent, step as f64 / start.elapsed().as_secs_f64())));
             history.validation.push(validation);
         }
+        for finding in monitor.check(&metrics) {
+            bar.suspend(|| println!("step {step:>5}   memory: {finding}"));
+        }
     }
     bar.finish_and_clear();
     history.seconds = start.elapsed().as_secs_f64();
+    history.memory = monitor.to_string();
     Ok(history)
 }
 
@@ -122,9 +131,14 @@ fn learning_rate(options: &Options, step: usize) -> f64 {
 }
 
 /// Measures `twin` on pairs that it has not been trained on. Neither the model nor the metrics build a graph.
-fn validate(step: usize, twin: &Denoiser, held_out: &[Pair]) -> Result<Validation> {
+fn validate(
+    step: usize,
+    twin: &Denoiser,
+    held_out: &[Pair],
+    metrics: &mut EvalOnly<MetricCollection>,
+) -> Result<Validation> {
+    metrics.reset();
     eval_scope(|| {
-        let mut metrics = metrics()?;
         for Pair { noisy, clean } in held_out {
             metrics.update(&twin.forward(noisy)?, clean)?;
         }

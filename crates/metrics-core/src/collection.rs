@@ -3,11 +3,11 @@
 mod save;
 
 use candle_core::Tensor;
-use metrics_detach::{Detached, eval_scope};
+use metrics_detach::{Detached, eval_scope, is_eval};
 
-use crate::metric::{measure_in_scope, stage_merge};
+use crate::metric::stage_merge;
 use crate::named::{Named, Outputs};
-use crate::{EvalOnly, Fingerprint, Measurement, Metric, Report, Result};
+use crate::{Agenda, Batch, EvalOnly, Fingerprint, Measurement, MemoryReport, Metric, Plan, Report, Result};
 
 /// Named metrics that are updated together, all or nothing: a batch that any member refuses changes none of them.
 ///
@@ -136,6 +136,17 @@ impl MetricCollection {
         self.iter().map(|(_, metric)| metric.state_bytes()).sum()
     }
 
+    /// What each member holds in memory.
+    pub fn memory(&self) -> MemoryReport {
+        MemoryReport::of(self.iter())
+    }
+
+    /// Which passes over the data an update makes, and which members each serves: metrics that need the same of the data share it,
+    /// whatever their order and their names.
+    pub fn plan(&self) -> Plan {
+        Plan::of(&self.members)
+    }
+
     /// Names, kinds and configurations of all members, in order.
     pub fn fingerprint(&self) -> Fingerprint {
         let member = |(name, metric): (&str, &dyn Metric)| {
@@ -183,13 +194,23 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`].
     pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Outputs> {
-        let measured = self.members.try_map(|metric| measure_in_scope(metric, pred, target))?;
+        let measured = if is_eval() {
+            self.measure(&Detached::from(pred), &Detached::from(target))?.map(Measurement::detached)
+        } else {
+            self.measure(pred, target)?
+        };
         self.absorb(measured)
     }
 
     fn measure_detached(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
         let (pred, target) = (Detached::from(pred), Detached::from(target));
-        eval_scope(|| self.members.try_map(|metric| metric.measure(&pred, &target)))
+        eval_scope(|| self.measure(&pred, &target))
+    }
+
+    /// Measures every member, each pass that several need being made once.
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
+        let batch = Batch::new(pred, target, Agenda::of(self.iter()));
+        self.members.try_map(|metric| metric.measure_shared(&batch))
     }
 
     /// Checks every contribution before it writes any state, and returns the values.

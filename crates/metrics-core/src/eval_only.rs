@@ -5,7 +5,9 @@ use std::path::Path;
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
-use crate::{Checkpoint, Fingerprint, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value};
+use crate::{
+    Checkpoint, Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value,
+};
 
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
 ///
@@ -99,6 +101,11 @@ impl<M: Metric> EvalOnly<M> {
     pub fn state_bytes(&self) -> usize {
         self.0.state_bytes()
     }
+
+    /// As [`Metric::memory`]; what `forward` returns never tracks.
+    pub fn memory(&self) -> MemoryReport {
+        self.0.memory().eval_only()
+    }
 }
 
 impl EvalOnly<MetricCollection> {
@@ -169,5 +176,10 @@ impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::state_bytes`].
     pub fn state_bytes(&self) -> usize {
         self.0.state_bytes()
+    }
+
+    /// As [`MetricCollection::memory`]; what `forward` returns never tracks.
+    pub fn memory(&self) -> MemoryReport {
+        self.0.memory().eval_only()
     }
 }

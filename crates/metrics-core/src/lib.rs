@@ -115,9 +115,12 @@
 //! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
 //! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
 //! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
+//! | `shared.rs` | [`Work`] that several metrics share on a [`Batch`], and its [`Plan`] |
+//! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
+//! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `collective.rs` | [`Collective`], a group of processes |
 //! | `error.rs` | [`Error`] |
-//! | `number.rs`, `fnv.rs` | private: how numbers are written, and a hash |
+//! | `number.rs`, `table.rs`, `fnv.rs` | private: how numbers and tables are written, and a hash |
 
 #![forbid(unsafe_code)]
 
@@ -130,14 +133,18 @@ mod eval_only;
 pub mod exact;
 mod fingerprint;
 mod fnv;
+mod memory;
 mod metric;
+mod monitor;
 mod named;
 mod non_finite;
 mod number;
 mod reduction;
 mod report;
+mod shared;
 mod sketch;
 mod state;
+mod table;
 mod tracker;
 mod value;
 mod wrap;
@@ -149,11 +156,14 @@ pub use distribution::Distribution;
 pub use error::{Error, Result};
 pub use eval_only::EvalOnly;
 pub use fingerprint::Fingerprint;
+pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
 pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
+pub use monitor::{Finding, RetentionMonitor, Rise};
 pub use named::{Named, Outputs};
 pub use non_finite::NonFinite;
 pub use reduction::Reduction;
 pub use report::Report;
+pub use shared::{Agenda, Batch, Plan, PlannedPass, Work};
 pub use sketch::QuantileSketch;
 pub use state::{Contribution, Reduce, State};
 pub use tracker::Tracker;

@@ -7,7 +7,7 @@ use metrics_detach::{Detached, eval_scope, is_eval};
 use serde::{Deserialize, Serialize};
 
 use crate::state::StagedMerge;
-use crate::{Checkpoint, Contribution, Error, Fingerprint, Result, State, Value};
+use crate::{Agenda, Batch, Checkpoint, Contribution, Error, Fingerprint, MemoryReport, Result, State, Value};
 
 /// A metric of a batch of predictions against a batch of targets.
 ///
@@ -32,6 +32,20 @@ pub trait Metric: CloneMetric + Send {
     /// # Errors
     /// When an input is refused.
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement>;
+
+    /// Says what work [`measure_shared`](Self::measure_shared) will look for, so that the members of a collection can have it
+    /// done together. A metric that shares nothing says nothing.
+    fn announce(&self, agenda: &mut Agenda) {
+        let _ = agenda;
+    }
+
+    /// As [`measure`](Self::measure), with work that may be shared with other metrics; the numbers are the same.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure).
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        self.measure(batch.pred(), batch.target())
+    }
 
     /// The accumulated data.
     fn state(&self) -> &State;
@@ -128,6 +142,11 @@ pub trait Metric: CloneMetric + Send {
         self.state().bytes()
     }
 
+    /// What this metric holds in memory, as one row under its [`name`](Self::name).
+    fn memory(&self) -> MemoryReport {
+        MemoryReport::from(self)
+    }
+
     /// Adds everything that another metric has accumulated.
     ///
     /// # Errors
@@ -171,6 +190,13 @@ impl Measurement {
     /// The same, of images that have weights. The batch's value stays as it is.
     pub(crate) fn weighted(self, weights: &[f64]) -> Self {
         Self { contribution: self.contribution.with_weights(weights.to_vec()), ..self }
+    }
+}
+
+impl Measurement {
+    /// With a value that holds no graph. A metric with weights of its own may track although its inputs do not.
+    pub(crate) fn detached(self) -> Self {
+        Self { value: Detached::from(self.value).into_inner(), ..self }
     }
 }
 
@@ -240,6 +266,14 @@ impl Metric for Box<dyn Metric> {
         (**self).measure(pred, target)
     }
 
+    fn announce(&self, agenda: &mut Agenda) {
+        (**self).announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        (**self).measure_shared(batch)
+    }
+
     fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
         (**self).by_label(contribution, labels)
     }
@@ -268,10 +302,7 @@ pub(crate) fn measure_in_scope<M: Metric + ?Sized>(metric: &M, pred: &Tensor, ta
     if !is_eval() {
         return metric.measure(pred, target);
     }
-    let (pred, target) = (Detached::from(pred), Detached::from(target));
-    let Measurement { value, contribution } = metric.measure(&pred, &target)?;
-    // A metric with weights of its own may track although its inputs do not.
-    Ok(Measurement { value: Detached::from(value).into_inner(), contribution })
+    metric.measure(&Detached::from(pred), &Detached::from(target)).map(Measurement::detached)
 }
 
 /// Checks a merge, so that nothing is left to fail.

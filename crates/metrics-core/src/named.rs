@@ -1,13 +1,20 @@
 //! Things by name, in the order in which they were added.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use candle_core::Tensor;
+use metrics_detach::Detached;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Serialize, Serializer};
 
 use crate::{Error, Result};
 
 /// What [`MetricCollection::forward`](crate::MetricCollection::forward) gives: the batch's value of each member.
 pub type Outputs = Named<Tensor>;
 
-/// Things by name, in the order in which they were added. Names are unique and not empty.
+/// Things by name, in the order in which they were added. Names are unique and not empty. With serde, a map that keeps the
+/// order.
 ///
 /// ```
 /// use metrics_core::Named;
@@ -29,6 +36,11 @@ impl<T> Named<T> {
     /// Empty.
     pub fn new() -> Self {
         Self { entries: Vec::new() }
+    }
+
+    /// With entries whose names the caller knows to be unique and not empty.
+    pub(crate) fn of_unique<'a>(entries: impl Iterator<Item = (&'a str, T)>) -> Self {
+        Self { entries: entries.map(|(name, item)| (name.into(), item)).collect() }
     }
 
     /// Adds an entry at the end.
@@ -89,15 +101,36 @@ impl<T> Named<T> {
 
     /// Something made from every entry, under the same names; an error says which entry it comes from.
     pub(crate) fn try_map<U>(&self, mut transform: impl FnMut(&T) -> Result<U>) -> Result<Named<U>> {
-        let entry = |(name, item)| match transform(item) {
-            Ok(item) => Ok((String::from(name), item)),
-            Err(error) => Err(error.in_member(name)),
-        };
-        Ok(Named { entries: self.iter().map(entry).collect::<Result<_>>()? })
+        let mut entries = Vec::with_capacity(self.len()); // results may be kept, one for each step
+        for (name, item) in self.iter() {
+            entries.push((name.into(), transform(item).map_err(|error| error.in_member(name))?));
+        }
+        Ok(Named { entries })
     }
 
     pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) {
         self.entries.iter_mut().for_each(|(name, _)| *name = rename(name));
+    }
+}
+
+impl Named<Detached> {
+    /// Every value as a plain number: see [`Detached::to_f64`].
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use metrics_core::Named;
+    /// use metrics_detach::DetachExt;
+    ///
+    /// let mut values = Named::new();
+    /// values.insert("psnr", Tensor::new(31.25f32, &Device::Cpu)?.detached())?;
+    /// assert_eq!(values.to_f64()?.get("psnr"), Some(&31.25));
+    /// # Ok::<(), metrics_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a value does not have exactly one element; the error names it.
+    pub fn to_f64(&self) -> Result<Named<f64>> {
+        self.try_map(|value| Ok(value.to_f64()?))
     }
 }
 
@@ -113,5 +146,35 @@ impl<T> IntoIterator for Named<T> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.entries.into_iter()
+    }
+}
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamedVisitor(PhantomData))
+    }
+}
+
+struct NamedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+    type Value = Named<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map from the names of metrics to their values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+        let mut entries = Named::new();
+        while let Some((name, item)) = map.next_entry::<String, T>()? {
+            entries.insert(name, item).map_err(de::Error::custom)?;
+        }
+        Ok(entries)
     }
 }

@@ -13,6 +13,18 @@ pub(crate) fn show(x: f64, precision: Option<usize>) -> String {
     }
 }
 
+/// A number of bytes: exact below 1 KiB, then to one decimal in the unit that fits.
+pub(crate) fn show_bytes(bytes: usize) -> String {
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
+}
+
 /// A number that is text where it is not finite and the format is for people: JSON has no way to write it.
 struct Number(f64);
 

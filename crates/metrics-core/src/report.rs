@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::{Named, Value, number};
+use crate::{Named, Value, number, table};
 
 /// The value of each member of a collection, in the order of the members.
 ///
@@ -28,7 +27,8 @@ use crate::{Named, Value, number};
 /// ");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Report {
     values: Named<Value>,
 }
@@ -102,16 +102,7 @@ impl fmt::Display for Report {
         // The columns of a summary are there if there is a summary.
         let has_summary = entries.iter().any(|(_, value)| matches!(value, Value::Summary(_)));
         let columns = if has_summary { HEADINGS.len() } else { 2 };
-        let widths = |column: usize| rows.iter().map(move |row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<_> = (0..columns).map(widths).collect();
-        for row in &rows {
-            let mut line = format!("{:<1$}", row[0], widths[0]);
-            for (cell, &width) in row.iter().zip(&widths).skip(1) {
-                line += &format!("  {cell:>width$}");
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
+        table::write(f, &rows, columns)
     }
 }
 
@@ -127,34 +118,4 @@ fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; HEADINGS
         }
     };
     [name.into(), value, count, std, min, p5, median, p95, max]
-}
-
-impl Serialize for Report {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
-    }
-}
-
-impl<'de> Deserialize<'de> for Report {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ReportVisitor)
-    }
-}
-
-struct ReportVisitor;
-
-impl<'de> Visitor<'de> for ReportVisitor {
-    type Value = Report;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map from the names of metrics to their values")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Report, A::Error> {
-        let mut values = Named::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            values.insert(name, value).map_err(de::Error::custom)?;
-        }
-        Ok(Report { values })
-    }
 }

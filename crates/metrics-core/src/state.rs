@@ -17,7 +17,7 @@ pub use contribution::Contribution;
 
 use crate::{Growth, NonFinite, Reduction};
 use accumulator::Accumulator;
-use batch::Batch;
+use batch::HostBatch;
 use parts::Mode;
 use queue::Queue;
 
@@ -134,6 +134,11 @@ impl State {
     pub fn bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(|f| size_of::<Field>() + f.name.len() + f.accumulator.bytes()).sum();
         size_of::<Self>() + fields + self.parts_bytes() + self.queue.bytes()
+    }
+
+    /// The part of [`State::bytes`] that waits on a device to be read back.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue.bytes() + self.parts.iter().map(Self::queue_bytes).sum::<usize>()
     }
 
     /// Whether [`State::bytes`] grows with the data: with a [`Reduce::Collect`] field it does. The last updates of

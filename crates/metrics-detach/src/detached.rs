@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
 use crate::storage;
 
@@ -75,6 +75,38 @@ impl Detached {
             Some(held) if held <= needed => Ok(self.clone()),
             _ => self.0.force_contiguous().map(Self::from),
         }
+    }
+}
+
+/// Reading back.
+impl Detached {
+    /// The value of a tensor of one element, as a plain number: the smallest thing to keep of a step. A tensor costs some
+    /// hundred bytes beside its element.
+    ///
+    /// Exact for float types. On a GPU this waits for the value; where that matters, keep the `Detached` and read it later.
+    ///
+    /// ```
+    /// use candle_core::{Device, Var};
+    /// use metrics_detach::DetachExt;
+    ///
+    /// let weight = Var::new(&[1f32, 2.], &Device::Cpu)?;
+    /// let curve: Vec<f64> = vec![weight.sqr()?.sum_all()?.detached().to_f64()?];
+    /// assert_eq!(curve, [5.]);
+    ///
+    /// let error = weight.as_tensor().detached().to_f64().unwrap_err();
+    /// assert!(error.to_string().starts_with("to_f64: the tensor is [2], but must have one element"));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there is not exactly one element; and the device's own, when it cannot be read.
+    pub fn to_f64(&self) -> Result<f64> {
+        if self.0.elem_count() != 1 {
+            bail!("to_f64: the tensor is {:?}, but must have one element", self.0.dims());
+        }
+        // To the host first: not every device has f64.
+        self.0.reshape(())?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()
     }
 }
 

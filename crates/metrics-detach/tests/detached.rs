@@ -122,3 +122,20 @@ fn prints_like_its_tensor() -> Result<()> {
     assert_eq!(format!("{:?}", tensor.detached()), format!("Detached({tensor:?})"));
     Ok(())
 }
+
+#[test]
+fn one_element_reads_as_a_number() -> Result<()> {
+    for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8, DType::I64] {
+        let list = Tensor::new(&[[2f32, 5.], [7., 11.]], &Device::Cpu)?.to_dtype(dtype)?;
+        assert_eq!(list.narrow(0, 1, 1)?.narrow(1, 0, 1)?.detached().to_f64()?, 7., "{dtype:?}: a view");
+        assert_eq!(list.max_all()?.detached().to_f64()?, 11., "{dtype:?}: a scalar");
+        for refused in [list.clone(), list.narrow(0, 0, 0)?] {
+            let message = refused.detached().to_f64().unwrap_err().to_string();
+            let expected = format!("to_f64: the tensor is {:?}, but must have one element", refused.dims());
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+    let tenth = Tensor::new(0.1f32, &Device::Cpu)?.detached().to_f64()?;
+    assert_eq!(tenth, f64::from(0.1f32), "the number that the tensor holds, not a nicer one");
+    Ok(())
+}

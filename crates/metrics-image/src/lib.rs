@@ -1,4 +1,4 @@
-//! PSNR, SSIM and MS-SSIM for [Candle](candle_core): differentiable, as training losses and as metrics.
+//! PSNR, SSIM, MS-SSIM, MAE and MSE for [Candle](candle_core): differentiable, as training losses and as metrics.
 //!
 //! # Train with it
 //!
@@ -39,10 +39,12 @@
 //!
 //! # What is where
 //!
-//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], each also per image, and the maps [`ssim_map()`] and [`contrast_map()`];
-//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], with a preset for each library they agree with;
+//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], each also per image, [`mae()`] and [`mse()`], and the maps [`ssim_map()`] and
+//!   [`contrast_map()`];
+//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], with a preset for each library they agree with;
 //! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`L1SsimLoss`];
-//! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`].
+//! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`], [`Mae`], [`Mse`]; members of a collection share their passes over the pixels, see
+//!   [`MetricCollection::plan`](metrics_core::MetricCollection::plan).
 //!
 //! Images are `[N, C, H, W]`, volumes `[N, C, D, H, W]`; f32, f64, f16, bf16 (half types are computed in f32), or u8 without
 //! gradient. Gradients of gradients are not supported: Candle detaches gradients as it computes them.
@@ -55,15 +57,17 @@ mod loss;
 mod metric;
 mod pair;
 mod scores;
+mod shared;
 
 pub use config::{
-    ChannelPower, Channels, Covariance, DataRange, MsSsimConfig, MseFloor, Normalize, OddSides, PerAxis, Pooling,
-    PsnrConfig, SsimConfig,
+    ChannelPower, Channels, Covariance, DataRange, ErrorConfig, MsSsimConfig, MseFloor, Normalize, OddSides, PerAxis,
+    Pooling, PsnrConfig, SsimConfig,
 };
 pub use functional::{
-    contrast_map, contrast_per_image, ms_ssim, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+    contrast_map, contrast_per_image, mae, ms_ssim, ms_ssim_per_image, mse, psnr, psnr_per_image, ssim, ssim_map,
+    ssim_per_image,
 };
 pub use kernel::Padding;
 pub use loss::{L1SsimLoss, MsSsimLoss, PsnrLoss, SsimLoss};
-pub use metric::{MsSsim, Psnr, Similarity, SimilarityConfig, Ssim};
+pub use metric::{Absolute, ErrorKind, Mae, MeanError, MsSsim, Mse, Psnr, Similarity, SimilarityConfig, Squared, Ssim};
 pub use metrics_core::{NonFinite, Reduction};

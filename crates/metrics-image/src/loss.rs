@@ -4,9 +4,8 @@ use candle_core::Tensor;
 use metrics_core::{Error, Reduction, Result};
 
 use crate::functional::{Errors, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
-use crate::kernel::PixelError;
-use crate::pair::Pair;
-use crate::scores::Scores;
+use crate::kernel::{Slopes, Wants};
+use crate::scores::{Scores, slope};
 use crate::{MsSsimConfig, PsnrConfig, SsimConfig, kernel};
 
 /// `1 - ssim`, reduced over the batch: 0 for equal images.
@@ -43,7 +42,9 @@ impl SsimLoss {
     /// # Errors
     /// As [`ssim`](crate::ssim()).
     pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        one_minus(&ssim_scores("SsimLoss", pred, target, &self.config)?, self.config.reduction)
+        let (pair, plan) = ssim_pair("SsimLoss", pred, target, &self.config)?;
+        let slope = -slope(self.config.reduction, &pair);
+        one_minus(&ssim_of_pair(&pair, &plan, slope)?, self.config.reduction)
     }
 }
 
@@ -136,16 +137,16 @@ impl L1SsimLoss {
     /// As [`ssim`](crate::ssim()).
     pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
         let (pair, plan) = ssim_pair("L1SsimLoss", pred, target, &self.config)?;
-        let ssim = ssim_of_pair(&pair, &plan)?.affine(-self.lambda, self.lambda)?;
-        let l1 = mean_absolute_error(&pair)?.affine(1.0 - self.lambda, 0.0)?;
-        Scores { wide: (ssim.wide + l1.wide)?, dtype: pair.dtype }.reduce(self.config.reduction)
+        let (of_l1, of_ssim) = ((1.0 - self.lambda) / pair.image_len() as f64, -self.lambda);
+        let slope = slope(self.config.reduction, &pair);
+        let slopes =
+            Slopes { ssim: slope * of_ssim / pair.channels() as f64, absolute: slope * of_l1, ..Slopes::default() };
+        let wants = Wants { ssim: true, absolute: true, ..Wants::default() };
+        let outcome = kernel::of(&pair).pass(&pair, &plan, wants, Some(slopes))?;
+        let ssim = ssim_scores(&pair, &outcome)?.affine(of_ssim, self.lambda)?;
+        let l1 = outcome.absolute()?.affine(of_l1, 0.0)?;
+        Scores { wide: (ssim.wide + l1)?, dtype: pair.dtype }.reduce(self.config.reduction)
     }
-}
-
-fn mean_absolute_error(pair: &Pair) -> Result<Scores> {
-    let pixels: usize = pair.pred.dims()[1..].iter().product();
-    Scores { wide: kernel::of(pair).errors(pair, PixelError::Absolute)?, dtype: pair.dtype }
-        .affine(1.0 / pixels as f64, 0.0)
 }
 
 fn one_minus(scores: &Scores, reduction: Reduction) -> Result<Tensor> {

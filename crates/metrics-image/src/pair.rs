@@ -63,6 +63,21 @@ impl Pair {
         Ok(Self { pred, target, range, dtype })
     }
 
+    /// The same pixels with the data range of another configuration that sees them alike.
+    pub(crate) fn with_range(&self, input: &Input, spread: Spread) -> Result<Self> {
+        let range = range(input.range, spread, &self.pred, &self.target)?;
+        Ok(Self { range, ..self.clone() })
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.pred.dims()[1]
+    }
+
+    /// Values in one image.
+    pub(crate) fn image_len(&self) -> usize {
+        self.pred.dims()[1..].iter().product()
+    }
+
     /// Lengths of the spatial axes: `[H, W]` or `[D, H, W]`.
     pub(crate) fn sides(&self) -> &[usize] {
         &self.pred.dims()[2..]

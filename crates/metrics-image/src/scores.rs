@@ -3,6 +3,8 @@
 use candle_core::{DType, Tensor};
 use metrics_core::{Reduction, Result};
 
+use crate::pair::Pair;
+
 /// One value for each image, `[N]`, in the widest dtype of the device, and the dtype that the caller gets.
 pub(crate) struct Scores {
     pub(crate) wide: Tensor,
@@ -28,5 +30,13 @@ impl Scores {
     /// `scale * value + offset` for every image.
     pub(crate) fn affine(&self, scale: f64, offset: f64) -> Result<Self> {
         Ok(Self { wide: self.wide.affine(scale, offset)?, dtype: self.dtype })
+    }
+}
+
+/// The derivative of what [`Scores::reduce`] gives by the score of each image of a pair.
+pub(crate) fn slope(reduction: Reduction, pair: &Pair) -> f64 {
+    match reduction {
+        Reduction::Mean | Reduction::Summary => 1.0 / pair.pred.dims()[0] as f64,
+        Reduction::Sum | Reduction::None => 1.0,
     }
 }

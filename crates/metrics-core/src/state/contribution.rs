@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use candle_core::TensorId;
 use metrics_detach::Detached;
 
-use super::Batch;
+use super::HostBatch;
 use super::host::Host;
 use crate::error::list;
 use crate::{Error, Result};
@@ -148,9 +148,9 @@ impl Contribution {
 
     /// The numbers, with those of the parts; the contribution was [checked](Self::check) against `declared`, and its tensors
     /// were read.
-    pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<Batch>) -> Batch {
+    pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<HostBatch>) -> HostBatch {
         let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
-        let batch = Batch { images: self.images, once: self.once, weights: None, columns, parts };
+        let batch = HostBatch { images: self.images, once: self.once, weights: None, columns, parts };
         self.weights.iter().fold(batch, |batch, weights| batch.reweighted(weights))
     }
 

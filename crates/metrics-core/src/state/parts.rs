@@ -1,6 +1,6 @@
 //! States within a state: several side by side, the last few updates, or resampled ones.
 
-use super::{Batch, State};
+use super::{HostBatch, State};
 use crate::{Error, Growth, Result};
 
 /// What each part of a state gets of a contribution.
@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    pub(super) fn apply_to_parts(&mut self, batch: &Batch) {
+    pub(super) fn apply_to_parts(&mut self, batch: &HostBatch) {
         match &mut self.mode {
             Mode::Each => self.parts.iter_mut().zip(&batch.parts).for_each(|(part, batch)| part.apply(batch)),
             Mode::Recent { one, .. } => {

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 
 use super::{emptied, text};
-use crate::{Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{Agenda, Batch, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// How much a metric's value would vary over other samples of as many images: the bootstrap.
 ///
@@ -73,6 +73,14 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
         self.inner.measure(pred, target)
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.inner.announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        self.inner.measure_shared(batch)
     }
 
     fn state(&self) -> &State {

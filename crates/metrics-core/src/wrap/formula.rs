@@ -6,7 +6,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use candle_core::Tensor;
 
 use super::{emptied, number, part, text};
-use crate::{Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and [`Formula::abs`].
 ///
@@ -102,8 +102,16 @@ impl Metric for Formula {
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        self.measure_shared(&Batch::of(self, pred, target))
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.metrics.iter().for_each(|metric| metric.announce(agenda));
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         let measured = self.metrics.iter().map(|metric| {
-            let measurement = metric.measure(pred, target)?;
+            let measurement = metric.measure_shared(batch)?;
             number("Formula", &**metric, &measurement.value)?;
             Ok(measurement)
         });

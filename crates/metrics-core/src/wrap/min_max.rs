@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 
 use super::{emptied, group, number, part, text};
-use crate::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
+use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
 
 /// A metric, with the smallest and the largest value that a batch had.
 ///
@@ -50,7 +50,15 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        let Measurement { value, contribution } = self.inner.measure(pred, target)?;
+        self.measure_shared(&Batch::of(self, pred, target))
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.inner.announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
         let number = number("MinMax", &self.inner, &value)?.detach().reshape(1)?;
         let extremes = Contribution::of_update().with("min", &number).with("max", &number);
         let whole = Contribution::new(contribution.images());

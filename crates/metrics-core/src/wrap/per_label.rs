@@ -2,7 +2,7 @@ use candle_core::Tensor;
 
 use super::{emptied, group, part, text};
 use crate::error::list;
-use crate::{Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// A metric for each label that images can have.
 ///
@@ -71,7 +71,15 @@ impl<M: Metric + Clone + 'static> Metric for PerLabel<M> {
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        let Measurement { value, contribution } = self.inner.measure(pred, target)?;
+        self.measure_shared(&Batch::of(self, pred, target))
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.inner.announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
         Ok(Measurement { value, contribution: contribution.needing_labels() })
     }
 

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 
 use super::{emptied, text};
-use crate::{Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// A metric over the last few updates.
 ///
@@ -56,6 +56,14 @@ impl<M: Metric + Clone + 'static> Metric for Running<M> {
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
         self.inner.measure(pred, target)
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.inner.announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        self.inner.measure_shared(batch)
     }
 
     fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {

@@ -51,6 +51,8 @@ fn a_collection_returns_nothing_that_tracks() -> Result<()> {
     let values = metrics.forward(&pred, &target)?;
     assert_eq!(values.names().collect::<Vec<_>>(), ["plain", "weighted"]);
     assert!(values.iter().all(|(_, value)| !value.track_op()));
+    let numbers = values.to_f64()?;
+    assert_eq!(numbers.iter().collect::<Vec<_>>(), [("plain", &2.0), ("weighted", &4.0)]);
     drop(pred);
     assert!(graph.upgrade().is_none());
 

@@ -8,6 +8,7 @@ mod eval_only;
 mod exact;
 mod exact_moments;
 mod graph;
+mod memory;
 mod metric;
 mod non_finite;
 mod queue;

@@ -1,5 +1,6 @@
 //! Configurations: immutable, built by chaining, checked as a whole by `build`.
 
+mod error;
 mod input;
 mod ms_ssim;
 mod psnr;
@@ -7,6 +8,7 @@ mod range;
 mod ssim;
 mod window;
 
+pub use error::ErrorConfig;
 pub use input::Channels;
 pub use ms_ssim::{ChannelPower, MsSsimConfig, Normalize, OddSides};
 pub use psnr::{MseFloor, Pooling, PsnrConfig};

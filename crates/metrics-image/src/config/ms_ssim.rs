@@ -2,7 +2,7 @@ use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Covariance, DataRange, PerAxis, SsimConfig, check, input_builders};
-use crate::kernel::Padding;
+use crate::kernel::{Padding, Scales};
 
 pub use crate::kernel::OddSides;
 
@@ -167,6 +167,11 @@ impl MsSsimConfig {
     pub fn build(self) -> Result<Self> {
         self.validate()?;
         Ok(self)
+    }
+
+    /// What a kernel needs to know of the scales.
+    pub(crate) fn scales(&self) -> Scales {
+        Scales { count: self.betas.len(), odd_sides: self.odd_sides }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

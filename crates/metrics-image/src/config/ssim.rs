@@ -184,6 +184,11 @@ impl SsimConfig {
         Ok(self)
     }
 
+    /// The same, but for what is done with the scores: two that are equal measure alike.
+    pub(crate) fn measure(&self) -> Self {
+        Self { reduction: Reduction::default(), non_finite: NonFinite::default(), ..self.clone() }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let constants = [("k1", self.k1), ("k2", self.k2)];
         let bad = constants.into_iter().find(|(_, k)| !(*k >= 0.0 && k.is_finite()));

@@ -2,9 +2,11 @@ use candle_core::{D, Tensor};
 use metrics_core::{Error, Result};
 
 use super::ssim_pair;
+use crate::MsSsimConfig;
 use crate::config::{ChannelPower, Normalize};
+use crate::kernel::{self, Outcome, Plan, Wants};
+use crate::pair::Pair;
 use crate::scores::Scores;
-use crate::{MsSsimConfig, kernel};
 
 /// Multi-scale structural similarity of two batches of images, reduced over the batch; differentiable in both.
 ///
@@ -37,8 +39,21 @@ pub fn ms_ssim_per_image(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) 
 }
 
 pub(crate) fn ms_ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<Scores> {
+    let (pair, plan) = ms_ssim_pair(op, pred, target, config)?;
+    let wants = Wants { scales: Some(config.scales()), ..Wants::default() };
+    ms_ssim_of_outcome(&pair, &kernel::of(&pair).pass(&pair, &plan, wants, None)?, config)
+}
+
+/// The pair that MS-SSIM is computed on, and how.
+pub(crate) fn ms_ssim_pair(op: &str, pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<(Pair, Plan)> {
     config.validate()?;
     let (pair, plan) = ssim_pair(op, pred, target, &config.ssim)?;
+    check_scales(op, &pair, &plan, config)?;
+    Ok((pair, plan))
+}
+
+/// Every side must hold the window at the coarsest scale.
+pub(crate) fn check_scales(op: &str, pair: &Pair, plan: &Plan, config: &MsSsimConfig) -> Result<()> {
     let scales = config.betas.len();
     for (axis, (&side, taps)) in pair.sides().iter().zip(&plan.taps).enumerate() {
         let least = config.odd_sides.minimum_side(taps.len(), scales);
@@ -52,10 +67,15 @@ pub(crate) fn ms_ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &
             return Err(Error::argument(op, message));
         }
     }
-    let terms = kernel::of(&pair).scales(&pair, &plan, scales, config.odd_sides)?;
+    Ok(())
+}
+
+/// The score of each image, from a pass that had to compute its terms.
+pub(crate) fn ms_ssim_of_outcome(pair: &Pair, outcome: &Outcome, config: &MsSsimConfig) -> Result<Scores> {
+    let terms = outcome.scales()?;
     let wide = match config.power {
         ChannelPower::AfterMean => product_of_powers(&terms.mean(D::Minus1)?, config)?,
-        ChannelPower::PerChannel => product_of_powers(&terms, config)?.mean(D::Minus1)?,
+        ChannelPower::PerChannel => product_of_powers(terms, config)?.mean(D::Minus1)?,
     };
     Ok(Scores { wide, dtype: pair.dtype })
 }

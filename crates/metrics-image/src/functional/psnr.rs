@@ -1,11 +1,11 @@
 use candle_core::Tensor;
 use metrics_core::{Reduction, Result};
 
+use crate::PsnrConfig;
 use crate::config::{MseFloor, Pooling};
-use crate::kernel::PixelError;
+use crate::kernel::{self, Outcome, Wants};
 use crate::pair::{Pair, Range, Spread};
 use crate::scores::Scores;
-use crate::{PsnrConfig, kernel};
 
 /// Peak signal-to-noise ratio of two batches of images, in decibels; differentiable in both.
 ///
@@ -51,13 +51,18 @@ impl Errors {
     pub(crate) fn new(op: &str, pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Self> {
         config.validate()?;
         let pair = Pair::new(op, &config.input, Spread::Target, pred, target)?;
-        let sum = kernel::of(&pair).errors(&pair, PixelError::Squared)?;
+        let outcome = kernel::of(&pair).errors(&pair, Wants { squared: true, ..Wants::default() })?;
+        Self::of_outcome(pair, &outcome)
+    }
+
+    /// From a pass that had to sum squared errors.
+    pub(crate) fn of_outcome(pair: Pair, outcome: &Outcome) -> Result<Self> {
+        let sum = outcome.squared()?;
         let relative = match &pair.range {
             Range::Fixed(range) => sum.affine(range.powi(-2), 0.0)?,
-            Range::PerImage(range) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,
+            Range::PerImage(range) => (sum / range.to_dtype(sum.dtype())?.sqr()?)?,
         };
-        let pixels = pair.pred.dims()[1..].iter().product();
-        Ok(Self { relative, pixels, pair })
+        Ok(Self { relative, pixels: pair.image_len(), pair })
     }
 
     /// This batch's value.

@@ -2,9 +2,9 @@ use candle_core::{D, Tensor};
 use metrics_core::{Error, Result};
 
 use crate::SsimConfig;
-use crate::kernel::{self, Padding, Plan, Score};
+use crate::kernel::{self, Outcome, Padding, Plan, Score, Slopes, Wants};
 use crate::pair::{Pair, Spread};
-use crate::scores::Scores;
+use crate::scores::{Scores, slope};
 
 /// Structural similarity of two batches of images, reduced over the batch; differentiable in both.
 ///
@@ -30,7 +30,8 @@ use crate::scores::Scores;
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    ssim_scores("ssim", pred, target, config)?.reduce(config.reduction)
+    let (pair, plan) = ssim_pair("ssim", pred, target, config)?;
+    ssim_of_pair(&pair, &plan, slope(config.reduction, &pair))?.reduce(config.reduction)
 }
 
 /// [`ssim`] of each image, `[N]`; the configuration's reduction is without effect.
@@ -38,7 +39,8 @@ pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tenso
 /// # Errors
 /// As [`ssim`].
 pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    ssim_scores("ssim_per_image", pred, target, config)?.per_image()
+    let (pair, plan) = ssim_pair("ssim_per_image", pred, target, config)?;
+    ssim_of_pair(&pair, &plan, 1.0)?.per_image()
 }
 
 /// SSIM at every pixel: `[N, C, H, W]`, smaller by the window's side minus one with [`Padding::Valid`]; differentiable.
@@ -68,18 +70,22 @@ pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -
     let (pair, plan) = ssim_pair(op, pred, target, config)?;
     let inside = Plan { padding: Padding::Valid, ..plan.clone() };
     check_sides(op, pair.sides(), &inside)?;
-    let wide = kernel::of(&pair).means(&pair, &plan, Score::Contrast)?.mean(D::Minus1)?;
-    Scores { wide, dtype: pair.dtype }.per_image()
+    let slopes = Slopes { contrast: 1.0 / pair.channels() as f64, ..Slopes::default() };
+    let outcome = kernel::of(&pair).pass(&pair, &plan, Wants { contrast: true, ..Wants::default() }, Some(slopes))?;
+    Scores { wide: outcome.contrast()?.mean(D::Minus1)?, dtype: pair.dtype }.per_image()
 }
 
-pub(crate) fn ssim_scores(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Scores> {
-    let (pair, plan) = ssim_pair(op, pred, target, config)?;
-    ssim_of_pair(&pair, &plan)
+/// The score of each image. `slope` is the derivative, by each of them, of what the caller is going to make of them, see
+/// [`Slopes`].
+pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan, slope: f64) -> Result<Scores> {
+    let slopes = Slopes { ssim: slope / pair.channels() as f64, ..Slopes::default() };
+    let outcome = kernel::of(pair).pass(pair, plan, Wants { ssim: true, ..Wants::default() }, Some(slopes))?;
+    ssim_scores(pair, &outcome)
 }
 
-pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan) -> Result<Scores> {
-    let wide = kernel::of(pair).means(pair, plan, Score::Ssim)?.mean(D::Minus1)?;
-    Ok(Scores { wide, dtype: pair.dtype })
+/// The score of each image, from a pass that had to compute it.
+pub(crate) fn ssim_scores(pair: &Pair, outcome: &Outcome) -> Result<Scores> {
+    Ok(Scores { wide: outcome.ssim()?.mean(D::Minus1)?, dtype: pair.dtype })
 }
 
 /// The pair that SSIM is computed on, and how.

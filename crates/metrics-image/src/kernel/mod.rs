@@ -10,7 +10,7 @@ mod reference;
 mod suite;
 
 use candle_core::Tensor;
-use metrics_core::Result;
+use metrics_core::{Error, Result};
 
 use self::op::Fused;
 use self::reference::Reference;
@@ -28,31 +28,104 @@ pub(crate) enum Score {
     Contrast,
 }
 
-/// Which error of a pixel is summed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum PixelError {
-    Squared,
-    Absolute,
+/// What a pass over a pair is to compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Wants {
+    /// Mean SSIM.
+    pub(crate) ssim: bool,
+    /// Mean contrast.
+    pub(crate) contrast: bool,
+    /// The terms of MS-SSIM.
+    pub(crate) scales: Option<Scales>,
+    /// Sums of squared errors.
+    pub(crate) squared: bool,
+    /// Sums of absolute errors.
+    pub(crate) absolute: bool,
 }
 
-/// What every family of kernels computes. Results are differentiable in both images; sums and means are in f64 where the device
-/// has it.
+impl Wants {
+    /// Whether there is any sum of errors.
+    pub(crate) fn errors(&self) -> bool {
+        self.squared || self.absolute
+    }
+}
+
+/// How MS-SSIM makes its scales.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scales {
+    pub(crate) count: usize,
+    pub(crate) odd_sides: OddSides,
+}
+
+/// The derivatives, by each number of a pass, of what the caller is going to make of them, if it knows.
+///
+/// A kernel may make gradients for them together with the numbers; those that turn out to be asked for otherwise are as right, but
+/// slower.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Slopes {
+    /// By the mean SSIM of each image and channel.
+    pub(crate) ssim: f64,
+    /// By the mean contrast of each image and channel.
+    pub(crate) contrast: f64,
+    /// By the sum of absolute errors of each image.
+    pub(crate) absolute: f64,
+}
+
+/// What a pass has computed of what was wanted: differentiable in both images, in f64 where the device has it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Mean SSIM of each image and channel, `[N, C]`.
+    pub(crate) ssim: Option<Tensor>,
+    /// Mean contrast of each image and channel, `[N, C]`.
+    pub(crate) contrast: Option<Tensor>,
+    /// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
+    pub(crate) scales: Option<Tensor>,
+    /// Sum of squared errors of each image, `[N]`.
+    pub(crate) squared: Option<Tensor>,
+    /// Sum of absolute errors of each image, `[N]`.
+    pub(crate) absolute: Option<Tensor>,
+}
+
+impl Outcome {
+    pub(crate) fn ssim(&self) -> Result<&Tensor> {
+        wanted(&self.ssim, "ssim")
+    }
+
+    pub(crate) fn contrast(&self) -> Result<&Tensor> {
+        wanted(&self.contrast, "contrast")
+    }
+
+    pub(crate) fn scales(&self) -> Result<&Tensor> {
+        wanted(&self.scales, "scales")
+    }
+
+    pub(crate) fn squared(&self) -> Result<&Tensor> {
+        wanted(&self.squared, "squared errors")
+    }
+
+    pub(crate) fn absolute(&self) -> Result<&Tensor> {
+        wanted(&self.absolute, "absolute errors")
+    }
+}
+
+fn wanted<'a>(part: &'a Option<Tensor>, name: &str) -> Result<&'a Tensor> {
+    part.as_ref().ok_or_else(|| Error::argument("kernel", format!("the pass did not compute {name}")))
+}
+
+/// What every family of kernels computes.
 pub(crate) trait Kernel: Sync {
     /// What the family is called, for messages of tests.
     #[cfg(test)]
     fn name(&self) -> &'static str;
 
-    /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result.
+    /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result; differentiable in both images.
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
 
-    /// Mean SSIM or contrast of each image and channel, `[N, C]`.
-    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
+    /// All that is wanted of a pair, from reading it once.
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, slopes: Option<Slopes>) -> Result<Outcome>;
 
-    /// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
-    fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor>;
-
-    /// Sum of the errors of each image's pixels, `[N]`.
-    fn errors(&self, pair: &Pair, error: PixelError) -> Result<Tensor>;
+    /// Sums of errors alone.
+    fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome>;
 }
 
 /// The kernels for a pair: fused ones where there are any for its device, else ordinary tensor operations.

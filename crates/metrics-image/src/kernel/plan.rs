@@ -27,6 +27,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether the window is a single pixel, under which there is no variance.
+    pub(crate) fn is_one_pixel(&self) -> bool {
+        self.taps.iter().all(|taps| taps.len() == 1)
+    }
+
     /// Half the window's side on each axis: how far it reaches beyond a pixel.
     pub(crate) fn radii(&self) -> Vec<usize> {
         self.taps.iter().map(|taps| taps.len() / 2).collect()

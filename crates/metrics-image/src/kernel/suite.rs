@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::op::Fused;
 use super::reference::Reference;
-use super::{Kernel, OddSides, Padding, PixelError, Score};
+use super::{Kernel, OddSides, Outcome, Padding, Plan, Scales, Score, Slopes, Wants};
 use crate::config::Input;
 use crate::pair::{Pair, Spread};
 use crate::{DataRange, SsimConfig};
@@ -67,6 +67,30 @@ fn tolerance(dtype: DType) -> f64 {
     if dtype == DType::F64 { F64_VALUE } else { F32_VALUE }
 }
 
+fn wants(score: Score) -> Wants {
+    match score {
+        Score::Ssim => Wants { ssim: true, ..Wants::default() },
+        Score::Contrast => Wants { contrast: true, ..Wants::default() },
+    }
+}
+
+const ERRORS: Wants = Wants { ssim: false, contrast: false, scales: None, squared: true, absolute: true };
+
+/// The slopes that `gradients` asks for are foreseen by none of the kernels.
+fn means(kernel: &dyn Kernel, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor> {
+    let outcome = kernel.pass(pair, plan, wants(score), None)?;
+    Ok(match score {
+        Score::Ssim => outcome.ssim()?,
+        Score::Contrast => outcome.contrast()?,
+    }
+    .clone())
+}
+
+fn scales(kernel: &dyn Kernel, pair: &Pair, plan: &Plan, count: usize, odd_sides: OddSides) -> Result<Tensor> {
+    let wants = Wants { scales: Some(Scales { count, odd_sides }), ..Wants::default() };
+    Ok(kernel.pass(pair, plan, wants, None)?.scales()?.clone())
+}
+
 /// Everything a kernel computes, against the oracle.
 fn check(kernel: &dyn Kernel, shape: &[usize], dtype: DType, config: &SsimConfig) -> Result<()> {
     let [pair, oracle] = pairs(shape, dtype)?;
@@ -74,8 +98,8 @@ fn check(kernel: &dyn Kernel, shape: &[usize], dtype: DType, config: &SsimConfig
     let fits = shape[2..].iter().zip(&plan.taps).all(|(&side, taps)| side >= taps.len());
     for score in SCORES.into_iter().filter(|score| fits || *score == Score::Ssim) {
         let what = format!("{} {score:?} of {shape:?} in {dtype:?} by {plan:?}", kernel.name());
-        let want = Reference.means(&oracle, &plan, score)?;
-        assert_near(&kernel.means(&pair, &plan, score)?, &want, tolerance(dtype), &what);
+        let want = means(&Reference, &oracle, &plan, score)?;
+        assert_near(&means(kernel, &pair, &plan, score)?, &want, tolerance(dtype), &what);
         let want = Reference.map(&oracle, &plan, score)?;
         // A single pixel of a map has the rounding of its own moments, not the mean of many.
         assert_near(&kernel.map(&pair, &plan, score)?, &want, 20.0 * tolerance(dtype), &what);
@@ -136,14 +160,10 @@ fn gradients(kernel: &dyn Kernel, oracle: &Tensor, other: &Tensor, dtype: DType,
 }
 
 fn check_gradients(what: &str, shape: &[usize], value: &Value) -> Result<()> {
-    check_gradients_in(&GRADIENT, what, shape, value)
-}
-
-fn check_gradients_in(dtypes: &[(DType, f64)], what: &str, shape: &[usize], value: &Value) -> Result<()> {
     let (x, y) = (image(shape, 1, DType::F64)?, image(shape, 2, DType::F64)?);
     let want = gradients(&Reference, &x, &y, DType::F64, value)?;
     for kernel in KERNELS {
-        for &(dtype, tolerance) in dtypes {
+        for (dtype, tolerance) in GRADIENT {
             for (got, want) in gradients(kernel, &x, &y, dtype, value)?.iter().zip(&want) {
                 assert_eq!((got.dims(), got.dtype()), (shape, dtype));
                 let (got, want) = (list(got)?, list(want)?);
@@ -167,14 +187,12 @@ fn gradients_of_every_dtype_and_plan() -> Result<()> {
         for config in plans(axes) {
             let plan = config.plan("suite", axes)?;
             let fits = shape[2..].iter().zip(&plan.taps).all(|(&side, taps)| side >= taps.len());
-            // Under one tap the variance is 0 and so is its gradient, but as the difference of terms hundreds of times larger
-            // than the gradient of the luminance that is left: only f64 has digits to spare. Of the contrast nothing is left.
-            let one_tap = plan.taps.iter().all(|taps| taps.len() == 1);
-            let dtypes = if one_tap { &GRADIENT[..1] } else { &GRADIENT[..] };
-            for score in SCORES.into_iter().filter(|score| fits && !(one_tap && *score == Score::Contrast)) {
+            // Under one tap the contrast is 1 everywhere, and its gradient nothing.
+            for score in SCORES.into_iter().filter(|score| fits && !(plan.is_one_pixel() && *score == Score::Contrast))
+            {
                 let what = format!("{score:?} of {shape:?} by {plan:?}");
-                check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.means(pair, &plan, score))?;
-                check_gradients_in(dtypes, &what, shape, &|kernel, pair| kernel.map(pair, &plan, score))?;
+                check_gradients(&what, shape, &|kernel, pair| means(kernel, pair, &plan, score))?;
+                check_gradients(&what, shape, &|kernel, pair| kernel.map(pair, &plan, score))?;
             }
         }
     }
@@ -189,14 +207,14 @@ fn scales_and_their_gradients() -> Result<()> {
             let plan = config.plan("suite", shape.len() - 2)?;
             for dtype in DTYPES {
                 let [pair, oracle] = pairs(shape, dtype)?;
-                let want = Reference.scales(&oracle, &plan, 3, odd_sides)?;
+                let want = scales(&Reference, &oracle, &plan, 3, odd_sides)?;
                 for kernel in KERNELS {
                     let what = format!("{} {odd_sides:?} {shape:?} in {dtype:?}", kernel.name());
-                    assert_near(&kernel.scales(&pair, &plan, 3, odd_sides)?, &want, tolerance(dtype), &what);
+                    assert_near(&scales(kernel, &pair, &plan, 3, odd_sides)?, &want, tolerance(dtype), &what);
                 }
             }
             let what = format!("{odd_sides:?} {shape:?}");
-            check_gradients(&what, shape, &|kernel, pair| kernel.scales(pair, &plan, 3, odd_sides))?;
+            check_gradients(&what, shape, &|kernel, pair| Ok(scales(kernel, pair, &plan, 3, odd_sides)?))?;
         }
     }
     Ok(())
@@ -204,21 +222,100 @@ fn scales_and_their_gradients() -> Result<()> {
 
 #[test]
 fn errors_and_their_gradients() -> Result<()> {
-    for error in [PixelError::Squared, PixelError::Absolute] {
+    let parts: [fn(&Outcome) -> metrics_core::Result<&Tensor>; 2] = [Outcome::squared, Outcome::absolute];
+    for part in parts {
         for shape in [&[3, 2, 17, 19][..], &[2, 1, 5, 6, 7], &[1, 1, 1, 1]] {
             for dtype in DTYPES {
                 let [pair, oracle] = pairs(shape, dtype)?;
-                let want = Reference.errors(&oracle, error)?;
+                let want = part(&Reference.errors(&oracle, ERRORS)?)?.clone();
                 for kernel in KERNELS {
                     // Differences of 8-bit numbers and their squares are exact; only long f32 sums round.
                     let tolerance = 1e-7 * list(&want)?.into_iter().fold(0.0, f64::max);
-                    assert_near(&kernel.errors(&pair, error)?, &want, tolerance, kernel.name());
+                    assert_near(part(&kernel.errors(&pair, ERRORS)?)?, &want, tolerance, kernel.name());
                 }
             }
-            check_gradients(&format!("{error:?}"), shape, &|kernel, pair| {
+            check_gradients("errors", shape, &|kernel, pair| {
                 // A sum, not a mean: unscaled, or its gradient is beyond the largest f16.
-                Ok(kernel.errors(pair, error)?.affine(1.0 / 1024.0, 0.0)?)
+                Ok(part(&kernel.errors(pair, ERRORS)?)?.affine(1.0 / 1024.0, 0.0)?)
             })?;
+        }
+    }
+    Ok(())
+}
+
+/// All that a pass can compute, as one list.
+fn everything(outcome: &Outcome) -> Result<Tensor> {
+    let terms = [outcome.ssim()?, outcome.contrast()?, outcome.scales()?];
+    // Sums of many pixels, brought near the size of means.
+    let errors = [outcome.squared()?.affine(1e-4, 0.0)?, outcome.absolute()?.affine(1e-3, 0.0)?];
+    let flat = |part: &Tensor| part.flatten_all()?.to_dtype(DType::F64);
+    let parts = terms.into_iter().chain(&errors).map(flat).collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&parts, 0)
+}
+
+#[test]
+fn one_pass_computes_what_many_do() -> Result<()> {
+    for (shape, padding) in [(&[2, 2, 41, 70][..], Padding::Reflect), (&[1, 2, 21, 22, 23], Padding::Valid)] {
+        let plan = SsimConfig::new(255.0).window(5).padding(padding).plan("suite", shape.len() - 2)?;
+        for count in [1, 3] {
+            let wants = Wants {
+                ssim: true,
+                contrast: true,
+                scales: Some(Scales { count, odd_sides: OddSides::Drop }),
+                ..ERRORS
+            };
+            for dtype in DTYPES {
+                let [pair, _] = pairs(shape, dtype)?;
+                let together = Fused.pass(&pair, &plan, wants, None)?;
+                let errors = Fused.errors(&pair, ERRORS)?;
+                let apart = Outcome {
+                    ssim: Some(means(&Fused, &pair, &plan, Score::Ssim)?),
+                    contrast: Some(means(&Fused, &pair, &plan, Score::Contrast)?),
+                    scales: Some(scales(&Fused, &pair, &plan, count, OddSides::Drop)?),
+                    ..errors
+                };
+                assert_eq!(list(&everything(&together)?)?, list(&everything(&apart)?)?, "{shape:?} {dtype:?}");
+            }
+            let what = format!("everything of {shape:?} at {count} scales");
+            check_gradients(&what, shape, &|kernel, pair| Ok(everything(&kernel.pass(pair, &plan, wants, None)?)?))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gradients of `0.3 ssim + 1e-4 absolute` by both images, for slopes that were foreseen or not, twice from one graph.
+fn foreseen(dtype: DType, slopes: Option<Slopes>, factor: f64) -> Result<[[Tensor; 2]; 2]> {
+    let shape = [2, 2, 30, 41];
+    let (x, y) = (Var::from_tensor(&image(&shape, 1, dtype)?)?, Var::from_tensor(&image(&shape, 2, dtype)?)?);
+    let plan = SsimConfig::new(255.0).plan("suite", 2)?;
+    let wants = Wants { ssim: true, absolute: true, ..Wants::default() };
+    let outcome = Fused.pass(&pair(&x, &y, 255.0.into())?, &plan, wants, slopes)?;
+    let sum = (outcome.ssim()?.affine(0.3, 0.0)?.sum_all()? + outcome.absolute()?.affine(1e-4, 0.0)?.sum_all()?)?;
+    let value = sum.affine(factor, 0.0)?;
+    let backward = || -> Result<[Tensor; 2]> {
+        let store = value.backward()?;
+        let get = |var: &Var| store.get(var).cloned().ok_or_else(|| candle_core::Error::msg("no gradient"));
+        Ok([get(&x)?, get(&y)?])
+    };
+    Ok([backward()?, backward()?])
+}
+
+#[test]
+fn early_gradients_are_those_that_are_made_later() -> Result<()> {
+    let right = Slopes { ssim: 0.3, absolute: 1e-4, ..Slopes::default() };
+    let wrong = Slopes { ssim: 0.5, ..right };
+    for (dtype, rounding) in [(DType::F64, 1e-14), (DType::F32, 3e-7), (DType::F16, 0.0), (DType::BF16, 0.0)] {
+        for slopes in [right, wrong, Slopes { ssim: 0.0, absolute: 0.0, ..right }, Slopes { ssim: f64::NAN, ..right }] {
+            for factor in [1.0, -3.0, 0.125] {
+                let [[want_x, want_y], _] = foreseen(dtype, None, factor)?;
+                for [dx, dy] in foreseen(dtype, Some(slopes), factor)? {
+                    for (got, want) in [(dx, &want_x), (dy, &want_y)] {
+                        let far = (list(&got)?.iter().zip(list(want)?)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                        let size = list(want)?.into_iter().map(f64::abs).fold(0.0, f64::max);
+                        assert!(far <= rounding * size, "{dtype:?} {slopes:?} {factor}: {far:e} of {size:e}");
+                    }
+                }
+            }
         }
     }
     Ok(())
@@ -247,11 +344,14 @@ fn views_score_as_their_copies() -> Result<()> {
                 let dense = |t: &Tensor| if t.id() == x.id() { copy.clone() } else { t.clone() };
                 let (view, dense) = (pair(a, b, 255.0.into())?, pair(&dense(a), &dense(b), 255.0.into())?);
                 for score in SCORES {
-                    assert_eq!(list(&kernel.means(&view, &plan, score)?)?, list(&kernel.means(&dense, &plan, score)?)?);
+                    assert_eq!(
+                        list(&means(kernel, &view, &plan, score)?)?,
+                        list(&means(kernel, &dense, &plan, score)?)?
+                    );
                     assert_eq!(list(&kernel.map(&view, &plan, score)?)?, list(&kernel.map(&dense, &plan, score)?)?);
                 }
-                let error = PixelError::Squared;
-                assert_eq!(list(&kernel.errors(&view, error)?)?, list(&kernel.errors(&dense, error)?)?);
+                let squared = |pair| list(kernel.errors(pair, ERRORS)?.squared()?);
+                assert_eq!(squared(&view)?, squared(&dense)?);
             }
         }
     }
@@ -263,10 +363,10 @@ fn fused_bits(x: &Tensor, y: &Tensor) -> Result<Vec<f64>> {
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
     let (x, y) = (Var::from_tensor(x)?, Var::from_tensor(y)?);
     let pair = pair(&x, &y, 255.0.into())?;
-    let means = Fused.means(&pair, &plan, Score::Ssim)?;
+    let means = means(&Fused, &pair, &plan, Score::Ssim)?;
     let gradient = means.backward()?.remove(&x).ok_or_else(|| candle_core::Error::msg("no gradient"))?;
-    let scales = Fused.scales(&pair, &plan, 2, OddSides::Drop)?.permute((1, 2, 0))?;
-    let all = [means, scales.contiguous()?, Fused.errors(&pair, PixelError::Absolute)?, gradient];
+    let scales = scales(&Fused, &pair, &plan, 2, OddSides::Drop)?;
+    let all = [means, scales, Fused.errors(&pair, ERRORS)?.absolute()?.clone(), gradient];
     Ok(all.iter().map(list).collect::<Result<Vec<_>>>()?.concat())
 }
 
@@ -286,11 +386,11 @@ fn same_bits_on_any_number_of_threads() -> Result<()> {
 fn same_bits_alone_and_in_a_batch() -> Result<()> {
     let (x, y) = (image(&[3, 2, 60, 47], 1, DType::F32)?, image(&[3, 2, 60, 47], 2, DType::F32)?);
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
-    let batch = Fused.means(&pair(&x, &y, 255.0.into())?, &plan, Score::Ssim)?;
+    let batch = means(&Fused, &pair(&x, &y, 255.0.into())?, &plan, Score::Ssim)?;
     for i in 0..3 {
         let alone =
             pair(&x.narrow(0, i, 1)?.force_contiguous()?, &y.narrow(0, i, 1)?.force_contiguous()?, 255.0.into())?;
-        assert_eq!(list(&Fused.means(&alone, &plan, Score::Ssim)?)?, list(&batch.narrow(0, i, 1)?)?);
+        assert_eq!(list(&means(&Fused, &alone, &plan, Score::Ssim)?)?, list(&batch.narrow(0, i, 1)?)?);
     }
     Ok(())
 }
@@ -317,7 +417,7 @@ proptest! {
         let (x, y) = (image(&shape, seed, DType::F32).unwrap(), image(&shape, seed + 1, DType::F32).unwrap());
         for kernel in KERNELS {
             let score = |x: &Tensor, y: &Tensor, score| {
-                list(&kernel.means(&pair(x, y, 255.0.into()).unwrap(), &plan, score).unwrap()).unwrap()
+                list(&means(kernel, &pair(x, y, 255.0.into()).unwrap(), &plan, score).unwrap()).unwrap()
             };
             let ssim = score(&x, &y, Score::Ssim);
             prop_assert!(ssim.iter().all(|s| (-1.0..=1.0).contains(s)), "{:?}", ssim);

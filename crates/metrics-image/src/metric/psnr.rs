@@ -1,10 +1,14 @@
 use candle_core::Tensor;
-use metrics_core::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
+use metrics_core::{
+    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value,
+};
 use metrics_detach::DetachExt;
 
 use crate::PsnrConfig;
 use crate::config::Pooling;
-use crate::functional::{Errors, decibels};
+use crate::functional::{Errors, PixelError, decibels};
+use crate::pair::Spread;
+use crate::shared::Need;
 
 /// PSNR as a metric over a data set, pooled over all pixels or reduced over images; see [`PsnrConfig`].
 ///
@@ -48,6 +52,21 @@ impl Psnr {
     pub fn config(&self) -> &PsnrConfig {
         &self.config
     }
+
+    fn need(&self) -> Need<'_> {
+        Need::Errors(&self.config.input, PixelError::Squared.wants())
+    }
+
+    fn measurement(&self, errors: &Errors) -> Result<Measurement> {
+        let images = errors.relative.dim(0)?;
+        let contribution = match self.config.pooling {
+            Pooling::Pooled => Contribution::new(images)
+                .with(ERROR, errors.relative.detached())
+                .with_values(PIXELS, vec![errors.pixels as f64; images]),
+            Pooling::PerImage => Contribution::new(images).with(SCORE, errors.per_image(&self.config)?.wide.detached()),
+        };
+        Ok(Measurement { value: errors.value(&self.config)?, contribution })
+    }
 }
 
 impl Metric for Psnr {
@@ -70,15 +89,17 @@ impl Metric for Psnr {
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        let errors = Errors::new("psnr", pred, target, &self.config)?;
-        let images = pred.dim(0)?;
-        let contribution = match self.config.pooling {
-            Pooling::Pooled => Contribution::new(images)
-                .with(ERROR, errors.relative.detached())
-                .with_values(PIXELS, vec![errors.pixels as f64; images]),
-            Pooling::PerImage => Contribution::new(images).with(SCORE, errors.per_image(&self.config)?.wide.detached()),
-        };
-        Ok(Measurement { value: errors.value(&self.config)?, contribution })
+        self.measurement(&Errors::new("psnr", pred, target, &self.config)?)
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.need().announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        let Some((pair, outcome)) = self.need().met(batch) else { return self.measure(batch.pred(), batch.target()) };
+        let pair = pair.with_range(&self.config.input, Spread::Target)?;
+        self.measurement(&Errors::of_outcome(pair, outcome)?)
     }
 
     fn state(&self) -> &State {

@@ -1,10 +1,15 @@
 use candle_core::Tensor;
 use metrics_core::{
-    Contribution, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduction, Result, State, Value,
+    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduction, Result, State,
+    Value,
 };
 use metrics_detach::DetachExt;
 
-use crate::functional::{ms_ssim_scores, ssim_scores};
+use crate::functional::{ms_ssim_of_outcome, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
+use crate::kernel::Outcome;
+use crate::pair::Pair;
+use crate::scores::{Scores, slope};
+use crate::shared::Need;
 use crate::{MsSsimConfig, SsimConfig};
 
 /// SSIM as a metric over a data set; see [`SsimConfig`].
@@ -49,6 +54,11 @@ impl<C: SimilarityConfig> Similarity<C> {
     pub fn config(&self) -> &C {
         &self.config
     }
+
+    fn measurement(&self, scores: &Scores) -> Result<Measurement> {
+        let contribution = Contribution::new(scores.wide.dim(0)?).with(SCORE, scores.wide.detached());
+        Ok(Measurement { value: scores.reduce(self.config.reduction())?, contribution })
+    }
 }
 
 const SCORE: &str = "score";
@@ -73,9 +83,18 @@ impl<C: SimilarityConfig> Metric for Similarity<C> {
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        let (scores, value) = self.config.scores(pred, target)?;
-        let contribution = Contribution::new(pred.dim(0)?).with(SCORE, scores.detached());
-        Ok(Measurement { value, contribution })
+        self.measurement(&self.config.scores(pred, target)?)
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.config.need().announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        match self.config.need().met(batch) {
+            Some((pair, outcome)) => self.measurement(&self.config.scores_of(pair, outcome)?),
+            None => self.measure(batch.pred(), batch.target()),
+        }
     }
 
     fn state(&self) -> &State {
@@ -92,65 +111,81 @@ impl<C: SimilarityConfig> Metric for Similarity<C> {
 }
 
 /// The configurations that [`Similarity`] takes; not for implementing elsewhere.
-pub trait SimilarityConfig: sealed::Scored {}
+#[expect(private_bounds, reason = "sealed")]
+pub trait SimilarityConfig: Scored {}
 
 impl SimilarityConfig for SsimConfig {}
 impl SimilarityConfig for MsSsimConfig {}
 
-mod sealed {
-    use super::*;
+pub(crate) trait Scored: Clone + std::fmt::Debug + Send + 'static {
+    const NAME: &'static str;
+    const LOWER: f64;
+    fn validate(&self) -> Result<()>;
+    fn reduction(&self) -> Reduction;
+    fn non_finite(&self) -> NonFinite;
+    /// What the scores need of a pass.
+    fn need(&self) -> Need<'_>;
+    /// The score of each image.
+    fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<Scores>;
+    /// The score of each image, from a pass that met the need.
+    fn scores_of(&self, pair: &Pair, outcome: &Outcome) -> Result<Scores>;
+}
 
-    pub trait Scored: Clone + std::fmt::Debug + Send + 'static {
-        const NAME: &'static str;
-        const LOWER: f64;
-        fn validate(&self) -> Result<()>;
-        fn reduction(&self) -> Reduction;
-        fn non_finite(&self) -> NonFinite;
-        /// The score of each image, `[N]`, and the batch's value.
-        fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)>;
+impl Scored for SsimConfig {
+    const NAME: &'static str = "ssim";
+    const LOWER: f64 = -1.0;
+
+    fn validate(&self) -> Result<()> {
+        SsimConfig::validate(self)
     }
 
-    impl Scored for SsimConfig {
-        const NAME: &'static str = "ssim";
-        const LOWER: f64 = -1.0;
-
-        fn validate(&self) -> Result<()> {
-            SsimConfig::validate(self)
-        }
-
-        fn reduction(&self) -> Reduction {
-            self.reduction
-        }
-
-        fn non_finite(&self) -> NonFinite {
-            self.non_finite
-        }
-
-        fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-            let scores = ssim_scores(Self::NAME, pred, target, self)?;
-            Ok((scores.wide.clone(), scores.reduce(self.reduction)?))
-        }
+    fn reduction(&self) -> Reduction {
+        self.reduction
     }
 
-    impl Scored for MsSsimConfig {
-        const NAME: &'static str = "ms_ssim";
-        const LOWER: f64 = -1.0;
+    fn non_finite(&self) -> NonFinite {
+        self.non_finite
+    }
 
-        fn validate(&self) -> Result<()> {
-            MsSsimConfig::validate(self)
-        }
+    fn need(&self) -> Need<'_> {
+        Need::Ssim(self)
+    }
 
-        fn reduction(&self) -> Reduction {
-            self.ssim.reduction
-        }
+    fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<Scores> {
+        let (pair, plan) = ssim_pair(Self::NAME, pred, target, self)?;
+        ssim_of_pair(&pair, &plan, slope(self.reduction, &pair))
+    }
 
-        fn non_finite(&self) -> NonFinite {
-            self.ssim.non_finite
-        }
+    fn scores_of(&self, pair: &Pair, outcome: &Outcome) -> Result<Scores> {
+        ssim_scores(pair, outcome)
+    }
+}
 
-        fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-            let scores = ms_ssim_scores(Self::NAME, pred, target, self)?;
-            Ok((scores.wide.clone(), scores.reduce(self.ssim.reduction)?))
-        }
+impl Scored for MsSsimConfig {
+    const NAME: &'static str = "ms_ssim";
+    const LOWER: f64 = -1.0;
+
+    fn validate(&self) -> Result<()> {
+        MsSsimConfig::validate(self)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.ssim.reduction
+    }
+
+    fn non_finite(&self) -> NonFinite {
+        self.ssim.non_finite
+    }
+
+    fn need(&self) -> Need<'_> {
+        Need::MsSsim(self)
+    }
+
+    fn scores(&self, pred: &Tensor, target: &Tensor) -> Result<Scores> {
+        ms_ssim_scores(Self::NAME, pred, target, self)
+    }
+
+    fn scores_of(&self, pair: &Pair, outcome: &Outcome) -> Result<Scores> {
+        ms_ssim_of_outcome(pair, outcome, self)
     }
 }

@@ -5,18 +5,21 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::border::{Border, Margins};
-use super::derivatives::Wanted;
-use super::filter::{self, BLOCK, Sink};
+use super::derivatives::{Goal, Wanted};
+use super::errors::add_slope;
+use super::filter::{self, BLOCK, Lines, Sink};
 use super::lanes::{Lanes, Real};
+use super::pixels::Pivot;
 use super::plane::Targets;
-use super::pool::Coarser;
 use super::scratch::Scratch;
+use super::subject::Subject;
 use super::window::Window;
 
 /// Takes `BLOCK` lines of derivatives that have been filtered across, with room at both ends for what is outside the map.
 pub(super) struct Back<'a, T> {
     window: &'a Window<T>,
     wanted: Wanted,
+    pivot: Pivot<T>,
     /// Columns of the gradient.
     columns: Range<usize>,
     margins: Margins,
@@ -24,7 +27,7 @@ pub(super) struct Back<'a, T> {
     stride: usize,
     /// A row of the gradient by x and by y.
     gradient: [&'a mut [T]; 2],
-    coarser: [Option<Coarser<'a, T>>; 2],
+    goal: Goal<'a, T>,
 }
 
 impl<'a, T: Real> Back<'a, T> {
@@ -40,23 +43,30 @@ impl<'a, T: Real> Back<'a, T> {
 
     /// For the gradient at `columns` from the derivatives at `map_columns`.
     pub(super) fn new(
-        window: &'a Window<T>,
+        subject: &'a Subject<T>,
         wanted: Wanted,
         columns: &Range<usize>,
         map_columns: &Range<usize>,
         width: usize,
         memory: &'a mut [T],
-        coarser: [Option<Coarser<'a, T>>; 2],
+        goal: Goal<'a, T>,
     ) -> Self {
+        let Subject { window, pivot, .. } = *subject;
         let stride = Self::stride(width, window.borders[2]);
         let (gradient, rows) = memory.split_at_mut(2 * stride);
         let margins = Margins::new(window.borders[2].adjoint(), columns, map_columns);
         let gradient = gradient.split_at_mut(stride).into();
-        Self { window, wanted, columns: columns.clone(), margins, rows, stride, gradient, coarser }
+        Self { window, wanted, pivot, columns: columns.clone(), margins, rows, stride, gradient, goal }
     }
 
-    /// Filters line `line` of the block along; `u` and `v` there are `pixels` from `offset` on.
-    pub(super) fn finish<const F: usize>(&mut self, line: usize, [u, v]: [&[T]; 2], offset: usize) {
+    /// Where the derivatives go that have been filtered across.
+    pub(super) fn lines(&mut self) -> Lines<'_, T> {
+        let field = Some(BLOCK * self.stride);
+        Lines { memory: &mut self.rows[self.margins.start..], line: self.stride, field }
+    }
+
+    /// Filters line `line` of the block along; the pixels of both images there are `x` and `y`.
+    pub(super) fn finish<const F: usize>(&mut self, line: usize, [x, y]: [&[T]; 2]) {
         for field in 0..F {
             self.margins.fill(&mut self.rows[(field * BLOCK + line) * self.stride..][..self.stride], T::default());
         }
@@ -65,18 +75,22 @@ impl<'a, T: Real> Back<'a, T> {
             *row = &self.rows[(field * BLOCK + line) * self.stride..][..self.stride];
         }
         let [dx, dy] = &mut self.gradient;
-        let mut sink = Combine { wanted: self.wanted, u, v, offset, dx, dy };
+        let mut sink = Combine { wanted: self.wanted, pivot: self.pivot, x, y, dx, dy };
         filter::along(self.window.arch, &self.window.taps[2], rows, self.columns.len(), &mut sink);
     }
 
     /// Writes what [`finish`](Self::finish) made, line `y` of slice `z` of the plane, to line `line` of the outputs.
-    pub(super) fn write(&mut self, [z, y]: [usize; 2], line: usize, outputs: &mut Targets<T>) {
+    pub(super) fn write(&mut self, [z, y]: [usize; 2], line: usize, pixels: [&[T]; 2], outputs: &mut Targets<T>) {
         let width = self.window.borders[2].input;
-        for ((gradient, coarser), output) in self.gradient.iter_mut().zip(&self.coarser).zip(outputs) {
+        let Goal { errors, coarser, .. } = self.goal;
+        for (side, output) in outputs.iter_mut().enumerate() {
             let Some(output) = output else { continue };
-            let gradient = &mut gradient[..self.columns.len()];
+            let gradient = &mut self.gradient[side][..self.columns.len()];
             self.window.fold([z, y], &self.columns, gradient, |value, factor| value / factor);
-            if let Some(coarser) = coarser {
+            if errors != [0.0; 2] {
+                add_slope(self.window.arch, pixels, errors, side, gradient);
+            }
+            if let Some(coarser) = coarser[side] {
                 coarser.add(self.window.arch, [z, y], &self.columns, gradient);
             }
             output.write(line * width + self.columns.start, gradient);
@@ -84,32 +98,23 @@ impl<'a, T: Real> Back<'a, T> {
     }
 }
 
-impl<T: Real, const F: usize> Sink<T, F> for Back<'_, T> {
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, _: S, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
-        for (field, vector) in fields.into_iter().enumerate() {
-            vector.store(self.rows, (field * BLOCK + line) * self.stride + self.margins.start + at);
-        }
-    }
-}
-
 /// Takes filtered derivatives by moments, makes derivatives by pixels.
 struct Combine<'a, T> {
     wanted: Wanted,
-    u: &'a [T],
-    v: &'a [T],
-    /// Where the row's first pixel is in `u` and `v`.
-    offset: usize,
+    pivot: Pivot<T>,
+    x: &'a [T],
+    y: &'a [T],
     dx: &'a mut [T],
     dy: &'a mut [T],
 }
 
 impl<T: Real, const F: usize> Sink<T, F> for Combine<'_, T> {
     #[inline(always)]
-    fn put<S: Simd>(&mut self, simd: S, _: usize, at: usize, fields: [Lanes<T, S>; F]) {
+    fn put<S: Simd>(&mut self, simd: S, at: usize, fields: [Lanes<T, S>; F]) {
         let two = Lanes::splat(simd, T::of(2.0));
-        let u = two * Lanes::load(simd, self.u, self.offset + at);
-        let v = two * Lanes::load(simd, self.v, self.offset + at);
+        let x = Lanes::load(simd, self.x, at) - Lanes::splat(simd, self.pivot.x);
+        let y = Lanes::load(simd, self.y, at) - Lanes::splat(simd, self.pivot.y);
+        let (u, v) = (two * (x + y), two * (x - y));
         match self.wanted {
             Wanted::Both => {
                 let (du, dv) = (u.mul_add(fields[2], fields[0]), v.mul_add(fields[F - 1], fields[1]));

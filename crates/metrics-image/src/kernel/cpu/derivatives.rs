@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
-use super::filter::{BLOCK, Sink};
-use super::formula::Terms;
+use super::filter::BLOCK;
 use super::lanes::{Lanes, Real, groups_mut};
 use super::plane::Source;
 use super::pool::Coarser;
@@ -16,6 +15,8 @@ use super::window::clip;
 #[derive(Clone, Copy)]
 pub(super) struct Goal<'a, T> {
     pub(super) weights: Weights<'a, T>,
+    /// The weights of the sums of squared and of absolute errors.
+    pub(super) errors: [f64; 2],
     /// What comes from the next coarser scale, for x and for y.
     pub(super) coarser: [Option<Coarser<'a, T>>; 2],
 }
@@ -45,6 +46,8 @@ pub(super) struct Derive<'a, T, const F: usize> {
     pub(super) wanted: Wanted,
     /// `BLOCK` rows of weights for SSIM, as many for the contrast.
     pub(super) weight_rows: [&'a mut [T]; 2],
+    /// What the rows of [`Weights::Means`] depend on: the line's factor at a mirrored border, and whether its contrast counts.
+    pub(super) weighed: [Option<(f64, bool)>; BLOCK],
     /// Where the derivatives go, `F` vectors side by side.
     pub(super) memory: &'a mut [T],
     /// For each line of the block that is in the map, where its row starts in `memory`.
@@ -57,6 +60,11 @@ impl<T: Real, const F: usize> Derive<'_, T, F> {
         F * width
     }
 
+    /// Makes losses and derivatives of a block of moments.
+    pub(super) fn derive(&mut self) {
+        self.scores.window.arch.dispatch(self);
+    }
+
     /// Writes row `row` of the weights for line `y` of slice `z` of the map, at a mirrored border as the adjoint wants them.
     pub(super) fn weigh(&mut self, [z, y]: [usize; 2], row: usize) {
         let Scores { window, columns, width, .. } = &self.scores;
@@ -65,9 +73,15 @@ impl<T: Real, const F: usize> Derive<'_, T, F> {
         let contrast = &mut contrast[row * width..][..columns.len()];
         match &self.weights {
             Weights::Means { ssim: weight, contrast: contrast_weight } => {
+                let counts = window.contrast_lines(0).contains(&z) && window.contrast_lines(1).contains(&y);
+                // Most lines have the weights of the line before.
+                let key = Some((window.line_factor([z, y]), counts));
+                if std::mem::replace(&mut self.weighed[row], key) == key {
+                    return;
+                }
                 ssim.fill(T::of(*weight));
                 contrast.fill(T::default());
-                if window.contrast_lines(0).contains(&z) && window.contrast_lines(1).contains(&y) {
+                if counts {
                     contrast[clip(columns, &window.contrast_lines(2))].fill(T::of(*contrast_weight));
                 }
             }
@@ -88,25 +102,30 @@ fn copy_or_clear<T: Real>(map: &Option<&dyn Source<T>>, at: [usize; 2], columns:
     }
 }
 
-impl<T: Real, const F: usize> Sink<T, 4> for Derive<'_, T, F> {
+impl<T: Real, const F: usize> WithSimd for &mut Derive<'_, T, F> {
+    type Output = ();
+
     #[inline(always)]
-    fn put<S: Simd>(&mut self, simd: S, line: usize, at: usize, moments: [Lanes<T, S>; 4]) {
-        let Some(start) = self.starts[line] else { return };
+    fn with_simd<S: Simd>(self, simd: S) {
         let width = self.scores.width;
-        let terms = Terms::new(simd, self.scores.constants, moments);
-        self.scores.keep(line, at, &terms);
-        let ssim = Lanes::load(simd, self.weight_rows[0], line * width + at);
-        let contrast = Lanes::load(simd, self.weight_rows[1], line * width + at);
-        let [by_u, by_v, by_uu, by_vv] = terms.partials(ssim, contrast);
-        let fields = match self.wanted {
-            Wanted::Both => [by_u, by_v, by_uu, by_vv],
-            Wanted::X => [by_u + by_v, by_uu, by_vv, by_vv],
-            Wanted::Y => [by_u - by_v, by_uu, by_vv, by_vv],
-        };
-        let row = groups_mut::<T, S, F>(&mut self.memory[start..][..Self::len(width)]);
-        let group = &mut row[at / Lanes::<T, S>::COUNT];
-        for field in 0..F {
-            group[field] = fields[field].vector();
+        for (line, start) in self.starts.into_iter().enumerate() {
+            let Some(start) = start else { continue };
+            let row = groups_mut::<T, S, F>(&mut self.memory[start..][..F * width]);
+            for (index, group) in row.iter_mut().enumerate() {
+                let at = index * Lanes::<T, S>::COUNT;
+                let terms = self.scores.terms(simd, line, at);
+                let ssim = Lanes::load(simd, self.weight_rows[0], line * width + at);
+                let contrast = Lanes::load(simd, self.weight_rows[1], line * width + at);
+                let [by_u, by_v, by_uu, by_vv] = terms.partials(ssim, contrast);
+                let fields = match self.wanted {
+                    Wanted::Both => [by_u, by_v, by_uu, by_vv],
+                    Wanted::X => [by_u + by_v, by_uu, by_vv, by_vv],
+                    Wanted::Y => [by_u - by_v, by_uu, by_vv, by_vv],
+                };
+                for field in 0..F {
+                    group[field] = fields[field].vector();
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::border::runs;
 use super::lanes::Real;
 use super::plane::{Sources, Targets};
-use super::total::{ErrorTotal, Errors};
+use super::total::Errors;
 
 /// Pixels of a band: enough to outweigh what starting a task costs.
 const BAND_PIXELS: usize = 1 << 16;
@@ -25,35 +25,34 @@ pub(super) struct Band<'a, T> {
     /// Of the sums of squared and of absolute errors.
     pub(super) weights: [f64; 2],
     pub(super) gradients: Targets<'a, T>,
+    /// Where the errors of each line go.
+    pub(super) rows: &'a mut [Errors],
 }
 
 impl<T: Real> Band<'_, T> {
-    /// The sums; and the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|`, where that of `|0|` is 0.
-    pub(super) fn run(mut self, arch: Arch) -> Errors {
+    /// The errors; and the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|`, where that of `|0|` is 0.
+    pub(super) fn run(mut self, arch: Arch) {
         let [_, height, width] = self.dims;
         let mut buffers = [(); 3].map(|()| vec![T::default(); width]);
         let [a, b, gradient] = &mut buffers;
-        let [squared, absolute] = self.weights;
-        let mut total = ErrorTotal::default();
-        for line in self.lines.clone() {
+        for (line, errors) in self.lines.clone().zip(self.rows) {
             let at = [line / height, line % height];
             let (x, y) = (self.sources.x.row(at, 0..width, a), self.sources.y.row(at, 0..width, b));
-            arch.dispatch(Sum { x, y, total: &mut total });
-            for (target, sign) in self.gradients.iter_mut().zip([1.0, -1.0]) {
+            arch.dispatch(Sum { x, y, errors });
+            for (side, target) in self.gradients.iter_mut().enumerate() {
                 let Some(target) = target else { continue };
-                let slopes = [T::of(2.0 * sign * squared), T::of(sign * absolute)];
-                arch.dispatch(Slope { x, y, slopes, out: gradient });
+                gradient.fill(T::default());
+                add_slope(arch, [x, y], self.weights, side, gradient);
                 target.write((line - self.lines.start) * width, gradient);
             }
         }
-        total.value()
     }
 }
 
 struct Sum<'a, T> {
     x: &'a [T],
     y: &'a [T],
-    total: &'a mut ErrorTotal,
+    errors: &'a mut Errors,
 }
 
 impl<T: Real> WithSimd for Sum<'_, T> {
@@ -61,19 +60,26 @@ impl<T: Real> WithSimd for Sum<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.total.add_rows(simd, self.x, self.y);
+        self.errors.add_row(simd, self.x, self.y);
     }
 }
 
+/// Adds the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|` by the pixels of `x` (side 0) or of `y` (side 1).
+pub(super) fn add_slope<T: Real>(arch: Arch, [x, y]: [&[T]; 2], weights: [f64; 2], side: usize, out: &mut [T]) {
+    let sign = if side == 0 { 1.0 } else { -1.0 };
+    let slopes = [T::of(2.0 * sign * weights[0]), T::of(sign * weights[1])];
+    arch.dispatch(AddSlope { x, y, slopes, out });
+}
+
 /// `slopes[0]·(x - y) + slopes[1]·sign(x - y)`.
-struct Slope<'a, T> {
+struct AddSlope<'a, T> {
     x: &'a [T],
     y: &'a [T],
     slopes: [T; 2],
     out: &'a mut [T],
 }
 
-impl<T: Real> WithSimd for Slope<'_, T> {
+impl<T: Real> WithSimd for AddSlope<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -83,7 +89,7 @@ impl<T: Real> WithSimd for Slope<'_, T> {
             let error = x - y;
             let up = if error > zero { absolute } else { zero };
             let down = if error < zero { absolute } else { zero };
-            *out = factor * error + (up - down);
+            *out = *out + (factor * error + (up - down));
         }
     }
 }

@@ -2,24 +2,26 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::lanes::{Lanes, Real, groups, groups_mut};
+use super::lanes::{Lanes, Real, groups_mut};
+use super::pixels::Ahead;
 
 /// Output lines made at once: each input line is loaded once for all of them.
 pub(super) const BLOCK: usize = 4;
 
-/// Where filtered vectors go: line of the block, offset in the row, one vector per field.
+/// Where the vectors filtered [`along`] a row go: offset in the row, one vector per field.
 pub(super) trait Sink<T: Real, const F: usize> {
-    fn put<S: Simd>(&mut self, simd: S, line: usize, at: usize, fields: [Lanes<T, S>; F]);
+    fn put<S: Simd>(&mut self, simd: S, at: usize, fields: [Lanes<T, S>; F]);
 }
 
-/// Along a row: the filtered `u`, `v`, `u²`, `v²`, side by side, with the squares made on the way.
-pub(super) fn moments_along<T: Real>(arch: Arch, taps: &[T], rows: [&[T]; 2], out: &mut [T]) {
-    arch.dispatch(MomentsAlong { taps, rows, out });
+/// Along a row: the filtered `u`, `v`, `u²`, `v²`, side by side, with the squares made on the way. Fetches `ahead` meanwhile.
+pub(super) fn moments_along<T: Real>(arch: Arch, taps: &[T], rows: [&[T]; 2], ahead: Ahead, out: &mut [T]) {
+    arch.dispatch(MomentsAlong { taps, rows, ahead, out });
 }
 
 struct MomentsAlong<'a, T> {
     taps: &'a [T],
     rows: [&'a [T]; 2],
+    ahead: Ahead<'a>,
     out: &'a mut [T],
 }
 
@@ -27,11 +29,12 @@ impl<T: Real> WithSimd for MomentsAlong<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         match self.taps.len() {
-            11 => moments_along_window::<T, S, 11, 6>(simd, self.taps, self.rows, self.out),
+            11 => moments_along_window::<T, S, 11, 6>(simd, self.taps, self.rows, &mut self.ahead, self.out),
             _ => moments_along_any(simd, self.taps, self.rows, self.out),
         }
+        self.ahead.fetch_rest();
     }
 }
 
@@ -40,10 +43,12 @@ fn moments_along_window<T: Real, S: Simd, const K: usize, const HALF: usize>(
     simd: S,
     taps: &[T],
     [u, v]: [&[T]; 2],
+    ahead: &mut Ahead,
     out: &mut [T],
 ) {
     let weights: [_; HALF] = weights(simd, taps);
     for (index, out) in groups_mut::<T, S, 4>(out).iter_mut().enumerate() {
+        ahead.fetch();
         let at = index * Lanes::<T, S>::COUNT;
         let (u, v) = (&u[at..at + Lanes::<T, S>::COUNT + K - 1], &v[at..at + Lanes::<T, S>::COUNT + K - 1]);
         let mut sums = [Lanes::zero(simd); 4];
@@ -80,7 +85,7 @@ fn weights<T: Real, S: Simd, const HALF: usize>(simd: S, taps: &[T]) -> [Lanes<T
 
 /// Spelt out: closures and `array::map` are not sure to be compiled for the instruction set of their caller.
 #[inline(always)]
-pub(super) fn vectors<T: Real, S: Simd, const F: usize>(fields: [Lanes<T, S>; F]) -> [T::Vector<S>; F] {
+fn vectors<T: Real, S: Simd, const F: usize>(fields: [Lanes<T, S>; F]) -> [T::Vector<S>; F] {
     let mut vectors = [fields[0].vector(); F];
     for field in 1..F {
         vectors[field] = fields[field].vector();
@@ -98,10 +103,12 @@ fn add_tap<T: Real, S: Simd>(sums: &mut [Lanes<T, S>; 4], tap: Lanes<T, S>, u: L
     sums[3] = tap_v.mul_add(v, sums[3]);
 }
 
-/// Rows in one piece of memory, in which the vectors of `F` fields lie side by side.
+/// Rows in one piece of memory, in which the vectors of some fields lie side by side.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a, T> {
     pub(super) memory: &'a [T],
+    /// How many fields lie side by side.
+    pub(super) fields: usize,
     pub(super) len: usize,
     /// Distance from the start of one row to that of the next.
     pub(super) stride: usize,
@@ -109,26 +116,64 @@ pub(super) struct Rows<'a, T> {
     pub(super) rows: &'a [usize],
 }
 
-/// Across lines: `BLOCK` output lines of every field.
-pub(super) fn across<T: Real, const F: usize>(arch: Arch, taps: &[T], input: Rows<T>, sink: &mut impl Sink<T, F>) {
-    arch.dispatch(Across { taps, input, sink });
+/// Where [`across`] puts its `BLOCK` lines.
+pub(super) struct Lines<'a, T> {
+    pub(super) memory: &'a mut [T],
+    /// Distance from the start of one line to that of the next.
+    pub(super) line: usize,
+    /// Distance from one field of a line to the next; without it they lie side by side as in the input.
+    pub(super) field: Option<usize>,
 }
 
-struct Across<'a, T, K, const F: usize> {
+/// Across lines: `BLOCK` output lines of every field.
+///
+/// What comes of them is another loop's business: one that does both has more to hold than there are registers.
+pub(super) fn across<T: Real>(arch: Arch, taps: &[T], input: Rows<T>, output: Lines<T>) {
+    arch.dispatch(Across { taps, input, output });
+}
+
+struct Across<'a, T> {
     taps: &'a [T],
     input: Rows<'a, T>,
-    sink: &'a mut K,
+    output: Lines<'a, T>,
 }
 
-impl<T: Real, K: Sink<T, F>, const F: usize> WithSimd for Across<'_, T, K, F> {
+impl<T: Real> WithSimd for Across<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match self.taps.len() {
-            11 => across_window::<T, S, F, 6, 14>(simd, self.taps, self.input, self.sink),
-            _ => across_any(simd, self.taps, self.input, self.sink),
+            11 => across_window::<T, S, 6, 14>(simd, self.taps, self.input, self.output),
+            _ => across_any(simd, self.taps, self.input, self.output),
         }
+    }
+}
+
+/// Where the vectors of a row go, one after the other.
+struct Places {
+    field_step: usize,
+    vector_step: usize,
+    fields: usize,
+    field: usize,
+    vector: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn new(fields: usize, field: Option<usize>, count: usize) -> Self {
+        let (field_step, vector_step) = field.map_or((count, fields * count), |field| (field, count));
+        Self { field_step, vector_step, fields, field: 0, vector: 0 }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> usize {
+        let place = self.vector + self.field * self.field_step;
+        self.field += 1;
+        if self.field == self.fields {
+            (self.field, self.vector) = (0, self.vector + self.vector_step);
+        }
+        place
     }
 }
 
@@ -137,61 +182,56 @@ impl<T: Real, K: Sink<T, F>, const F: usize> WithSimd for Across<'_, T, K, F> {
     clippy::needless_range_loop,
     reason = "loops over indices unroll, and the arrays they index stay in registers"
 )]
-fn across_window<T: Real, S: Simd, const F: usize, const HALF: usize, const ROWS: usize>(
+fn across_window<T: Real, S: Simd, const HALF: usize, const ROWS: usize>(
     simd: S,
     taps: &[T],
     input: Rows<T>,
-    sink: &mut impl Sink<T, F>,
+    output: Lines<T>,
 ) {
     const { assert!(ROWS == 2 * HALF - 1 + BLOCK - 1) };
     let weights: [_; HALF] = weights(simd, taps);
-    let mut lines: [&[[T::Vector<S>; F]]; ROWS] = [&[]; ROWS];
+    let mut lines: [&[T::Vector<S>]; ROWS] = [&[]; ROWS];
     for row in 0..ROWS {
-        lines[row] = groups::<T, S, F>(&input.memory[input.rows[row] * input.stride..][..input.len]);
+        lines[row] = T::vectors::<S>(&input.memory[input.rows[row] * input.stride..][..input.len]);
     }
     let count = lines[0].len();
     for row in 0..ROWS {
         lines[row] = &lines[row][..count];
     }
+    let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
     for index in 0..count {
-        let mut out = [[Lanes::zero(simd); F]; BLOCK];
-        for field in 0..F {
-            let mut values = [Lanes::zero(simd); ROWS];
-            for row in 0..ROWS {
-                values[row] = Lanes::new(simd, lines[row][index][field]);
-            }
-            for line in 0..BLOCK {
-                let mut sum = values[line + HALF - 1] * weights[HALF - 1];
-                for k in 0..HALF - 1 {
-                    sum = (values[line + k] + values[line + 2 * HALF - 2 - k]).mul_add(weights[k], sum);
-                }
-                out[line][field] = sum;
-            }
+        let place = places.next();
+        let mut values = [Lanes::zero(simd); ROWS];
+        for row in 0..ROWS {
+            values[row] = Lanes::new(simd, lines[row][index]);
         }
         for line in 0..BLOCK {
-            sink.put(simd, line, index * Lanes::<T, S>::COUNT, out[line]);
+            let mut sum = values[line + HALF - 1] * weights[HALF - 1];
+            for k in 0..HALF - 1 {
+                sum = (values[line + k] + values[line + 2 * HALF - 2 - k]).mul_add(weights[k], sum);
+            }
+            sum.store(output.memory, line * output.line + place);
         }
     }
 }
 
 #[inline(always)]
-fn across_any<T: Real, S: Simd, const F: usize>(simd: S, taps: &[T], input: Rows<T>, sink: &mut impl Sink<T, F>) {
-    let count = groups::<T, S, F>(&input.memory[..input.len]).len();
+fn across_any<T: Real, S: Simd>(simd: S, taps: &[T], input: Rows<T>, output: Lines<T>) {
+    let count = T::vectors::<S>(&input.memory[..input.len]).len();
     for line in 0..BLOCK {
+        let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
         for index in 0..count {
-            let mut out = [Lanes::zero(simd); F];
+            let mut sum = Lanes::zero(simd);
             for (&tap, &row) in taps.iter().zip(&input.rows[line..]) {
-                let group = &groups::<T, S, F>(&input.memory[row * input.stride..][..input.len])[index];
-                for field in 0..F {
-                    out[field] = Lanes::new(simd, group[field]).mul_add(Lanes::splat(simd, tap), out[field]);
-                }
+                let row = T::vectors::<S>(&input.memory[row * input.stride..][..input.len]);
+                sum = Lanes::new(simd, row[index]).mul_add(Lanes::splat(simd, tap), sum);
             }
-            sink.put(simd, line, index * Lanes::<T, S>::COUNT, out);
+            sum.store(output.memory, line * output.line + places.next());
         }
     }
 }
 
-/// Along a row, for fields that are already made: each vector goes to `sink`, as line 0.
+/// Along a row, for fields that are already made.
 pub(super) fn along<T: Real, const F: usize>(
     arch: Arch,
     taps: &[T],
@@ -241,7 +281,7 @@ fn along_window<T: Real, S: Simd, const F: usize, const HALF: usize>(
             }
             out[field] = sum;
         }
-        sink.put(simd, 0, at, out);
+        sink.put(simd, at, out);
     }
 }
 
@@ -260,6 +300,6 @@ fn along_any<T: Real, S: Simd, const F: usize>(
                 out[field] = Lanes::load(simd, rows[field], at + k).mul_add(Lanes::splat(simd, tap), out[field]);
             }
         }
-        sink.put(simd, 0, at, out);
+        sink.put(simd, at, out);
     }
 }

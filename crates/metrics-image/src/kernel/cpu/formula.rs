@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::super::plan::Plan;
 use super::lanes::{Lanes, Real};
 use super::pixels::Pivot;
 
@@ -14,15 +15,19 @@ pub(super) struct Constants<T> {
     pub(super) contrast: T,
     /// What brings the means of `u` and `v` back from around the pivot.
     pub(super) mean: [T; 2],
+    /// 1; 0 if the window is one pixel, under which there is no variance: its derivatives would cancel, but for their rounding.
+    pub(super) spread: T,
 }
 
 impl<T: Real> Constants<T> {
-    pub(super) fn new(k1: f64, k2: f64, covariance: f64, range: f64, pivot: Pivot<T>) -> Self {
+    pub(super) fn new(plan: &Plan, range: f64, pivot: Pivot<T>) -> Self {
+        let &Plan { k1, k2, covariance, .. } = plan;
         let (x, y) = (pivot.x.wide(), pivot.y.wide());
         Self {
             luminance: T::of(2.0 * (k1 * range).powi(2)),
             contrast: T::of(2.0 * (k2 * range).powi(2) / covariance),
             mean: [T::of(x + y), T::of(x - y)],
+            spread: T::of(if plan.is_one_pixel() { 0.0 } else { 1.0 }),
         }
     }
 }
@@ -43,6 +48,7 @@ pub(super) struct Terms<T: Real, S: Simd> {
     means: [Lanes<T, S>; 2],
     pivoted: [Lanes<T, S>; 2],
     one: Lanes<T, S>,
+    spread: Lanes<T, S>,
     /// `1 / (A + B + c1)` and `1 / (P + Q + c2)`.
     recips: [Lanes<T, S>; 2],
     /// `1 - luminance` and `1 - cs`.
@@ -62,6 +68,7 @@ impl<T: Real, S: Simd> Terms<T, S> {
             means,
             pivoted: [u, v],
             one: Lanes::splat(simd, T::of(1.0)),
+            spread: Lanes::splat(simd, constants.spread),
             recips: [recip_luminance, recip_contrast],
             lacks: [(b + b) * recip_luminance, (q + q) * recip_contrast],
         }
@@ -78,7 +85,7 @@ impl<T: Real, S: Simd> Terms<T, S> {
     pub(super) fn partials(&self, ssim_weight: Lanes<T, S>, contrast_weight: Lanes<T, S>) -> [Lanes<T, S>; 4] {
         let two = self.one + self.one;
         let by_luminance = ssim_weight * (self.one - self.lacks[1]) * self.recips[0];
-        let by_contrast = ssim_weight.mul_add(self.one - self.lacks[0], contrast_weight) * self.recips[1];
+        let by_contrast = ssim_weight.mul_add(self.one - self.lacks[0], contrast_weight) * self.recips[1] * self.spread;
         // d(1 - 2B/(A+B+c))/dA = 2B/(..)², d/dB = (2B/(..) - 2)/(..); the same for P and Q.
         let (by_a, by_b) = (by_luminance * self.lacks[0], by_luminance * (self.lacks[0] - two));
         let (by_p, by_q) = (by_contrast * self.lacks[1], by_contrast * (self.lacks[1] - two));

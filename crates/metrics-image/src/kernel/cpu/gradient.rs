@@ -17,9 +17,9 @@ use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Total;
+use super::total::{ErrorRows, Total};
 use super::value::Sums;
-use super::window::{clamp, tiles};
+use super::window::clamp;
 
 /// The sums over a band, and the gradient by its pixels.
 pub(super) fn band<T: Real>(
@@ -27,15 +27,17 @@ pub(super) fn band<T: Real>(
     goal: Goal<T>,
     lines: &Range<usize>,
     outputs: &mut Targets<T>,
+    errors: &mut Option<ErrorRows>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
-    for columns in tiles(subject.window.borders[2].input) {
+    for columns in subject.window.tiles(true) {
         let tile = Tile { subject, goal, lines, columns };
+        let errors = errors.as_mut().map(ErrorRows::reborrow);
         sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, scratch),
-            [_, None] => tile.walk::<3>(Wanted::X, outputs, scratch),
-            [None, _] => tile.walk::<3>(Wanted::Y, outputs, scratch),
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, scratch),
         };
     }
     sums
@@ -50,14 +52,20 @@ struct Tile<'a, 'p, T> {
 }
 
 impl<T: Real> Tile<'_, '_, T> {
-    fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
+    fn walk<const F: usize>(
+        &self,
+        wanted: Wanted,
+        outputs: &mut Targets<T>,
+        errors: Option<ErrorRows>,
+        scratch: &mut Scratch<T>,
+    ) -> Sums {
         let Subject { window, constants, .. } = self.subject;
         let [_, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let columns = along.adjoint().reads(self.columns.clone());
         let width = Scratch::<T>::padded(columns.len());
-        let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
-        let [a, b, u, v, ring, derivatives, w0, w1, l0, l1, back] = scratch.cut([
+        let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
+        let [a, b, u, v, ring, derivatives, block, w0, w1, l0, l1, back] = scratch.cut([
             pixels,
             pixels,
             pixels,
@@ -65,31 +73,38 @@ impl<T: Real> Tile<'_, '_, T> {
             Moments::<T>::len(width, down),
             Derivatives::<T, F>::stride(width) * Slots::of_blocks(down.adjoint()).count(),
             block,
-            block,
-            block,
-            block,
+            losses,
+            losses,
+            losses,
+            losses,
             Back::<T>::len(width, along, F),
         ]);
         let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
-        let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
+        let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal);
         let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
-        let scores = Scores { window, constants, columns, width, counted, losses, totals };
-        let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
-        let derive =
-            Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
-        let moments = Moments::new(rows, window, width, ring, self.lines.clone());
+        let scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
+        let derive = Derive::<T, F> {
+            scores,
+            weights: self.goal.weights,
+            wanted,
+            weight_rows: [w0, w1],
+            weighed: [None; BLOCK],
+            memory: derivatives,
+            starts: [None; BLOCK],
+        };
+        let moments = Moments::new(rows, window, width, ring, self.lines.clone(), errors);
         let mut derivatives = Derivatives { derive, moments, slots: Slots::of_blocks(down.adjoint()), next: 0 };
         derivatives.start(self.lines.start);
         for start in self.lines.clone().step_by(BLOCK) {
-            filter::across::<_, F>(window.arch, &window.taps[1], derivatives.block(start), &mut back);
+            filter::across(window.arch, &window.taps[1], derivatives.block(start), back.lines());
             for line in start..(start + BLOCK).min(self.lines.end) {
-                let (pixels, at) = derivatives.moments.pixels([0, line], self.columns.start);
-                back.finish::<F>(line - start, pixels, at);
-                back.write([0, line], line - self.lines.start, outputs);
+                let pixels = derivatives.moments.pixels([0, line], &self.columns);
+                back.finish::<F>(line - start, pixels);
+                back.write([0, line], line - self.lines.start, pixels, outputs);
             }
         }
-        Sums::new(derivatives.derive.scores.totals, derivatives.moments.errors.value())
+        Sums::new(derivatives.derive.scores.totals)
     }
 }
 
@@ -122,7 +137,7 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
         }
         let width = self.derive.scores.width;
         let (len, stride) = (Derive::<T, F>::len(width), Self::stride(width));
-        filter::Rows { memory: self.derive.memory, len, stride, rows: self.slots.block(line) }
+        filter::Rows { memory: self.derive.memory, fields: F, len, stride, rows: self.slots.block(line) }
     }
 
     /// The derivatives at the block of map lines from `start` on.
@@ -135,7 +150,9 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
             self.derive.weigh([0, line], line - start);
             self.derive.starts[line - start] = Some(self.slots.row(line) * stride);
         }
-        filter::across(window.arch, &window.taps[1], self.moments.block(0, start), &mut self.derive);
+        let moments = self.moments.block(0, start);
+        filter::across(window.arch, &window.taps[1], moments, self.derive.scores.lines());
+        self.derive.derive();
         for line in lines {
             self.derive.scores.count([0, line], line - start);
         }

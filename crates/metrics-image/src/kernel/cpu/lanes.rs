@@ -24,12 +24,13 @@ pub(crate) trait Real:
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     fn at_least_zero<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
 }
 
 macro_rules! real {
     ($real:ty, $vector:ident, $vectors:ident, $vectors_mut:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
-     $mul_add:ident, $neg:ident, $abs:ident, $less_than:ident, $select:ident) => {
+     $mul_add:ident, $neg:ident, $abs:ident, $sum:ident, $less_than:ident, $select:ident) => {
         impl Real for $real {
             type Vector<S: Simd> = S::$vector;
 
@@ -82,6 +83,10 @@ macro_rules! real {
                 simd.$abs(a)
             }
             #[inline(always)]
+            fn sum<S: Simd>(simd: S, a: S::$vector) -> Self {
+                simd.$sum(a)
+            }
+            #[inline(always)]
             fn at_least_zero<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
                 // Not `max`: whether that keeps a NaN differs between instruction sets.
                 let zero = simd.$splat(0.0);
@@ -104,6 +109,7 @@ real!(
     mul_add_e_f32s,
     neg_f32s,
     abs_f32s,
+    reduce_sum_f32s,
     less_than_f32s,
     select_f32s
 );
@@ -120,16 +126,12 @@ real!(
     mul_add_e_f64s,
     neg_f64s,
     abs_f64s,
+    reduce_sum_f64s,
     less_than_f64s,
     select_f64s
 );
 
 /// Vectors of `F` fields side by side, as they lie in a row of a ring.
-#[inline(always)]
-pub(super) fn groups<T: Real, S: Simd, const F: usize>(row: &[T]) -> &[[T::Vector<S>; F]] {
-    T::vectors::<S>(row).as_chunks().0
-}
-
 #[inline(always)]
 pub(super) fn groups_mut<T: Real, S: Simd, const F: usize>(row: &mut [T]) -> &mut [[T::Vector<S>; F]] {
     T::vectors_mut::<S>(row).as_chunks_mut().0
@@ -192,6 +194,12 @@ impl<T: Real, S: Simd> Lanes<T, S> {
     #[inline(always)]
     pub(super) fn abs(self) -> Self {
         self.with(T::abs(self.simd, self.vector))
+    }
+
+    /// The sum of the lanes.
+    #[inline(always)]
+    pub(super) fn sum(self) -> T {
+        T::sum(self.simd, self.vector)
     }
 
     /// Negative numbers become 0; NaN stays NaN.

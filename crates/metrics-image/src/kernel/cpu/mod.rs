@@ -33,7 +33,6 @@ mod naive;
 mod tests;
 
 use self::derivatives::{Goal, Weights};
-use self::lanes::Real;
 use self::plane::Source;
 use self::pool::{Coarser, Halving};
 use self::task::Batch;
@@ -52,40 +51,115 @@ pub(crate) struct PlaneStats {
     pub(crate) ssim: f64,
     /// Mean of the contrast over the map; without the border where that saw padding. NaN if nothing is left then.
     pub(crate) contrast: f64,
-    pub(crate) errors: Errors,
+    /// If the walk was to sum them.
+    pub(crate) errors: Option<Errors>,
 }
 
-/// Scores of pairs of planes of one size; `ranges` has the data range of each. `None` if they are too small for the window.
-pub(crate) fn stats<P: Pixel>(pairs: &[Pair<P>], ranges: &[f64], plan: &Plan) -> Option<Vec<PlaneStats>> {
-    map(pairs, ranges, plan, [None, None])
+/// What a scalar is the weighted sum of, for each plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PlaneWeights {
+    pub(crate) ssim: f64,
+    pub(crate) contrast: f64,
+    /// Of the sums of squared and of absolute errors; the derivative of `|0|` is 0.
+    pub(crate) errors: [f64; 2],
 }
 
-/// [`stats`], and the maps of SSIM and of contrast as dense planes one after another, where they are wanted.
-pub(crate) fn map<P: Pixel>(
-    pairs: &[Pair<P>],
-    ranges: &[f64],
-    plan: &Plan,
-    maps: [Option<&mut [P]>; 2],
-) -> Option<Vec<PlaneStats>> {
-    let Some(first) = pairs.first() else { return Some(Vec::new()) };
-    let window = Window::new(plan, first.x.dims())?;
-    let batch = Batch::new(pairs, ranges, plan, &window);
-    Some(finish(&batch.values(maps), &window))
+/// Walks over pairs of planes of one size. Each returns `None` if the planes are too small for the window.
+#[derive(Clone, Copy)]
+pub(crate) struct Walk<'a> {
+    pub(crate) plan: &'a Plan,
+    /// The data range of each plane.
+    pub(crate) ranges: &'a [f64],
+    /// Whether to sum the errors of the pixels on the way.
+    pub(crate) errors: bool,
 }
 
-/// [`stats`], and both images averaged over 2×2 (2×2×2) pixels, as dense planes of [`halved`] size one after another.
-pub(crate) fn stats_and_halves<P: Pixel>(
-    pairs: &[Pair<P>],
-    ranges: &[f64],
-    plan: &Plan,
-    odd_sides: OddSides,
-    halves: [&mut [P::Real]; 2],
-) -> Option<Vec<PlaneStats>> {
-    let Some(first) = pairs.first() else { return Some(Vec::new()) };
-    let window = Window::new(plan, first.x.dims())?;
-    let batch = Batch::new(pairs, ranges, plan, &window);
-    let halving = Halving::new(first.x.dims(), !window.is_deep(), odd_sides);
-    Some(finish(&batch.halve(halving, halves), &window))
+impl Walk<'_> {
+    /// Scores.
+    pub(crate) fn stats<P: Pixel>(&self, pairs: &[Pair<P>]) -> Option<Vec<PlaneStats>> {
+        self.map(pairs, [None, None])
+    }
+
+    /// Scores, and the maps of SSIM and of contrast as dense planes one after another, where they are wanted.
+    pub(crate) fn map<P: Pixel>(&self, pairs: &[Pair<P>], maps: [Option<&mut [P]>; 2]) -> Option<Vec<PlaneStats>> {
+        self.run(pairs, |batch, _, errors| batch.values(maps, errors))
+    }
+
+    /// Scores, and both images averaged over 2×2 (2×2×2) pixels, as dense planes of [`halved`] size one after another.
+    pub(crate) fn halve<P: Pixel>(
+        &self,
+        pairs: &[Pair<P>],
+        odd_sides: OddSides,
+        halves: [&mut [P::Real]; 2],
+    ) -> Option<Vec<PlaneStats>> {
+        self.run(pairs, |batch, window, errors| {
+            let halving = Halving::new(window.borders.map(|border| border.input), !window.is_deep(), odd_sides);
+            batch.halve(halving, halves, errors)
+        })
+    }
+
+    /// Scores, and the gradient of their sum, weighted plane by plane, by the pixels as dense planes one after another, for each
+    /// input that wants one; plus what the gradient by the pixels of the halved images (`coarser`, for each input) gives.
+    pub(crate) fn gradient<P: Pixel>(
+        &self,
+        pairs: &[Pair<P>],
+        weights: &[PlaneWeights],
+        gradients: [Option<&mut [P]>; 2],
+        odd_sides: OddSides,
+        coarser: [Option<&[P::Real]>; 2],
+    ) -> Option<Vec<PlaneStats>> {
+        self.run(pairs, |batch, window, errors| {
+            let [count, contrast_count] = window.counts();
+            let halving = Halving::new(window.borders.map(|border| border.input), !window.is_deep(), odd_sides);
+            let len: usize = halving.dims().iter().product();
+            let goal = |plane: usize| Goal {
+                weights: Weights::Means {
+                    ssim: weights[plane].ssim / count,
+                    contrast: if contrast_count > 0.0 { weights[plane].contrast / contrast_count } else { 0.0 },
+                },
+                errors: weights[plane].errors,
+                coarser: coarser.map(|coarser| Some(Coarser { gradient: &coarser?[plane * len..][..len], halving })),
+            };
+            batch.gradients(goal, gradients, errors)
+        })
+    }
+
+    /// The gradient of the sum of the maps of SSIM and of contrast, each weighted by `upstream` (a plane of the map's size for
+    /// each pair), as in [`gradient`](Self::gradient).
+    pub(crate) fn map_gradient<P: Pixel>(
+        &self,
+        pairs: &[Pair<P>],
+        upstream: [Option<&[Plane<P>]>; 2],
+        gradients: [Option<&mut [P]>; 2],
+    ) -> Option<Vec<PlaneStats>> {
+        let goal = |plane: usize| Goal {
+            weights: Weights::Maps(upstream.map(|planes| planes.map(|planes| &planes[plane] as &dyn Source<P::Real>))),
+            errors: [0.0; 2],
+            coarser: [None, None],
+        };
+        self.run(pairs, |batch, _, errors| batch.gradients(goal, gradients, errors))
+    }
+
+    fn run<'p, P: Pixel>(
+        &self,
+        pairs: &'p [Pair<P>],
+        walk: impl FnOnce(&Batch<'_, P::Real>, &Window<P::Real>, Option<&mut [Errors]>) -> Vec<Sums>,
+    ) -> Option<Vec<PlaneStats>> {
+        let Some(first) = pairs.first() else { return Some(Vec::new()) };
+        let [depth, height, _] = first.x.dims();
+        let window = Window::new(self.plan, first.x.dims())?;
+        let batch = Batch::new(pairs, self.ranges, self.plan, &window);
+        let mut rows = if self.errors { vec![Errors::default(); pairs.len() * depth * height] } else { Vec::new() };
+        let sums = walk(&batch, &window, self.errors.then_some(&mut rows[..]));
+        let mut errors = rows.chunks(depth * height).map(|rows| rows.iter().copied().sum());
+        let [count, contrast_count] = window.counts();
+        let finish = |sums: Sums| PlaneStats {
+            ssim: 1.0 - sums.ssim / count,
+            contrast: 1.0 - sums.contrast / contrast_count,
+            errors: errors.next(),
+        };
+        Some(sums.into_iter().map(finish).collect())
+    }
 }
 
 /// The size of a plane after halving; depth stays if the plan has two axes.
@@ -93,85 +167,17 @@ pub(crate) fn halved(dims: [usize; 3], plan: &Plan, odd_sides: OddSides) -> [usi
     Halving::new(dims, plan.taps.len() < 3, odd_sides).dims()
 }
 
-/// [`stats`], and the gradient of `weights[i][0]·ssim + weights[i][1]·contrast` of each plane `i` by its pixels as dense planes one
-/// after another, for each input that wants one.
-pub(crate) fn stats_and_gradient<P: Pixel>(
-    pairs: &[Pair<P>],
-    ranges: &[f64],
-    plan: &Plan,
-    weights: &[[f64; 2]],
-    gradients: [Option<&mut [P]>; 2],
-) -> Option<Vec<PlaneStats>> {
-    stats_and_whole_gradient(pairs, ranges, plan, weights, gradients, OddSides::Drop, [None, None])
-}
-
-/// [`stats_and_gradient`], plus what the gradient by the pixels of the halved images (`coarser`, for each input) gives.
-pub(crate) fn stats_and_whole_gradient<P: Pixel>(
-    pairs: &[Pair<P>],
-    ranges: &[f64],
-    plan: &Plan,
-    weights: &[[f64; 2]],
-    gradients: [Option<&mut [P]>; 2],
-    odd_sides: OddSides,
-    coarser: [Option<&[P::Real]>; 2],
-) -> Option<Vec<PlaneStats>> {
-    let Some(first) = pairs.first() else { return Some(Vec::new()) };
-    let window = Window::new(plan, first.x.dims())?;
-    let [count, contrast_count] = window.counts();
-    let halving = Halving::new(first.x.dims(), !window.is_deep(), odd_sides);
-    let len: usize = halving.dims().iter().product();
-    let goal = |plane: usize| Goal {
-        weights: Weights::Means {
-            ssim: weights[plane][0] / count,
-            contrast: if contrast_count > 0.0 { weights[plane][1] / contrast_count } else { 0.0 },
-        },
-        coarser: coarser.map(|coarser| Some(Coarser { gradient: &coarser?[plane * len..][..len], halving })),
-    };
-    let batch = Batch::new(pairs, ranges, plan, &window);
-    Some(finish(&batch.gradients(goal, gradients), &window))
-}
-
-/// The gradient of the sum of the maps of SSIM and of contrast, each weighted by `upstream` (a plane of the map's size for each
-/// pair), as in [`stats_and_gradient`].
-pub(crate) fn map_gradient<P: Pixel>(
-    pairs: &[Pair<P>],
-    ranges: &[f64],
-    plan: &Plan,
-    upstream: [Option<&[Plane<P>]>; 2],
-    gradients: [Option<&mut [P]>; 2],
-) -> Option<()> {
-    let Some(first) = pairs.first() else { return Some(()) };
-    let window = Window::new(plan, first.x.dims())?;
-    let goal = |plane: usize| Goal {
-        weights: Weights::Maps(upstream.map(|planes| planes.map(|planes| &planes[plane] as &dyn Source<P::Real>))),
-        coarser: [None, None],
-    };
-    Batch::new(pairs, ranges, plan, &window).gradients(goal, gradients);
-    Some(())
-}
-
-/// The errors of pairs of planes of one size.
-pub(crate) fn errors<P: Pixel>(pairs: &[Pair<P>]) -> Vec<Errors> {
-    errors_and_gradient(pairs, &[], [None, None])
-}
-
-/// [`errors()`], and the gradient of `weights[i][0]·Σ(x - y)² + weights[i][1]·Σ|x - y|` of each plane `i` by its pixels, as in
-/// [`stats_and_gradient`]. That of `|0|` is 0.
-pub(crate) fn errors_and_gradient<P: Pixel>(
+/// The errors of pairs of planes of one size, and the gradient of their sum, weighted plane by plane (no weights: 0), by the
+/// pixels as dense planes one after another, for each input that wants one.
+pub(crate) fn errors<P: Pixel>(
     pairs: &[Pair<P>],
     weights: &[[f64; 2]],
     gradients: [Option<&mut [P]>; 2],
 ) -> Vec<Errors> {
     let Some(first) = pairs.first() else { return Vec::new() };
-    task::pixel_errors(pairs, first.x.dims(), |plane| weights.get(plane).copied().unwrap_or_default(), gradients)
-}
-
-fn finish<T: Real>(sums: &[Sums], window: &Window<T>) -> Vec<PlaneStats> {
-    let [count, contrast_count] = window.counts();
-    let finish = |sums: &Sums| PlaneStats {
-        ssim: 1.0 - sums.ssim / count,
-        contrast: 1.0 - sums.contrast / contrast_count,
-        errors: sums.errors,
-    };
-    sums.iter().map(finish).collect()
+    let [depth, height, _] = first.x.dims();
+    let mut rows = vec![Errors::default(); pairs.len() * depth * height];
+    let weights = |plane: usize| weights.get(plane).copied().unwrap_or_default();
+    task::pixel_errors(pairs, first.x.dims(), weights, gradients, &mut rows);
+    rows.chunks(depth * height).map(|rows| rows.iter().copied().sum()).collect()
 }

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use super::lanes::Real;
 
 /// A type pixels are stored in.
-pub(crate) trait Pixel: Copy + Default + Send + Sync + 'static {
+pub(crate) trait Pixel: pulp::bytemuck::Pod + Default + Send + Sync {
     /// The type the kernels compute in.
     type Real: Real;
 

@@ -12,9 +12,9 @@ use pulp::{Arch, Simd, WithSimd};
 use super::border::{Border, Margins};
 use super::lanes::{Lanes, Real};
 use super::plane::Sources;
-use super::scratch::Scratch;
+use super::scratch::{LINE_BYTES, Scratch};
 use super::subject::Subject;
-use super::total::ErrorTotal;
+use super::total::Errors;
 
 /// Rows between the one that is read and the one that is asked for.
 const AHEAD: usize = 2;
@@ -29,6 +29,42 @@ pub(super) struct Pivot<T> {
 impl<T: Real> Pivot<T> {
     pub(super) fn of(sources: Sources<T>) -> Self {
         Self { x: T::of(sources.x.pivot()), y: T::of(sources.y.pivot()) }
+    }
+}
+
+/// Memory that will be read soon. Rows of a tile lie too far apart for the hardware to see them coming, and there is time to fetch
+/// one while another is worked on.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ahead<'a>([&'a [u8]; 2]);
+
+impl Ahead<'_> {
+    /// Asks for the next cache line of each image, if there is one left.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        for bytes in &mut self.0 {
+            let (line, rest) = bytes.split_at(bytes.len().min(LINE_BYTES));
+            #[cfg(target_arch = "x86_64")]
+            if let Some(first) = line.first() {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                // SAFETY: a prefetch has no effect but on the cache; the address is that of a live byte. SSE is always there.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(first).cast()) };
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = line;
+            *bytes = rest;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|bytes| bytes.is_empty())
+    }
+
+    /// Asks for all that is left.
+    #[inline(always)]
+    pub(super) fn fetch_rest(&mut self) {
+        while !self.is_empty() {
+            self.fetch();
+        }
     }
 }
 
@@ -70,16 +106,22 @@ impl<'a, T: Real> Rows<'a, T> {
         Self { arch, sources, pivot, fetch, owned, margins, buffers: [a, b], u, v }
     }
 
-    /// Where the pixel of column `column` stands in the padded rows.
-    pub(super) fn position(&self, column: usize) -> usize {
-        self.margins.start + column - self.fetch.start
+    /// The pixels of `columns` as they are in the images, and whatever up to the next whole vector.
+    pub(super) fn pixels(&mut self, at: [usize; 2], columns: &Range<usize>) -> [&[T]; 2] {
+        let whole = columns.start..columns.start + Scratch::<T>::padded(columns.len());
+        let [a, b] = &mut self.buffers;
+        let Sources { x, y } = self.sources;
+        if whole.end <= x.width() {
+            return [x.row(at, whole.clone(), a), y.row(at, whole, b)];
+        }
+        x.copy_row(at, columns.clone(), &mut a[..columns.len()]);
+        y.copy_row(at, columns.clone(), &mut b[..columns.len()]);
+        [a, b]
     }
 
-    /// The padded rows of `u` and `v`; the errors of the owned pixels are added to `errors`.
-    pub(super) fn read(&mut self, z: usize, line: usize, errors: Option<&mut ErrorTotal>) -> [&[T]; 2] {
-        let ahead = [z, line + AHEAD];
-        self.sources.x.prefetch(ahead, self.fetch.clone());
-        self.sources.y.prefetch(ahead, self.fetch.clone());
+    /// The padded rows of `u` and `v`, and the memory that a row soon to come will be read from; the errors of the owned pixels are
+    /// added to `errors`.
+    pub(super) fn read(&mut self, z: usize, line: usize, errors: Option<&mut Errors>) -> ([&[T]; 2], Ahead<'a>) {
         let [a, b] = &mut self.buffers;
         let x = self.sources.x.row([z, line], self.fetch.clone(), a);
         let y = self.sources.y.row([z, line], self.fetch.clone(), b);
@@ -90,7 +132,9 @@ impl<'a, T: Real> Rows<'a, T> {
         let [u, v] = centred(T::default(), T::default(), self.pivot);
         self.margins.fill(self.u, u);
         self.margins.fill(self.v, v);
-        [self.u, self.v]
+        let soon = [z, line + AHEAD];
+        let ahead = [self.sources.x, self.sources.y].map(|source| source.bytes(soon, self.fetch.clone()));
+        ([self.u, self.v], Ahead(ahead))
     }
 
     /// The rows of a line of zeros outside the image.
@@ -115,7 +159,7 @@ struct Centre<'a, T> {
     pivot: Pivot<T>,
     u: &'a mut [T],
     v: &'a mut [T],
-    errors: Option<(&'a mut ErrorTotal, Range<usize>)>,
+    errors: Option<(&'a mut Errors, Range<usize>)>,
 }
 
 impl<T: Real> WithSimd for Centre<'_, T> {
@@ -124,7 +168,7 @@ impl<T: Real> WithSimd for Centre<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if let Some((errors, owned)) = self.errors {
-            errors.add_rows(simd, &self.x[owned.clone()], &self.y[owned]);
+            errors.add_row(simd, &self.x[owned.clone()], &self.y[owned]);
         }
         let (pivot_x, pivot_y) = (Lanes::splat(simd, self.pivot.x), Lanes::splat(simd, self.pivot.y));
         let len = self.x.len();

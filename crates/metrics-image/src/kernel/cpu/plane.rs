@@ -46,8 +46,11 @@ pub(super) trait Source<T>: Sync {
     /// Part of a row, copied.
     fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]);
 
-    /// Asks for part of a row ahead of its use: rows of a tile lie too far apart for the hardware to see them coming.
-    fn prefetch(&self, at: [usize; 2], columns: Range<usize>);
+    /// Pixels of a row.
+    fn width(&self) -> usize;
+
+    /// The memory of part of a row, to be fetched ahead of its use; empty where there is none, or it lies scattered.
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> &[u8];
 
     /// A number near the middle of the plane's values, the same whenever the values are: the mean of the finite ones among up to
     /// 16 lines of each axis.
@@ -78,19 +81,16 @@ impl<P: Pixel> Source<P::Real> for Plane<'_, P> {
         }
     }
 
-    fn prefetch(&self, [z, y]: [usize; 2], columns: Range<usize>) {
-        #[cfg(target_arch = "x86_64")]
-        if self.strides[2] == 1 && y < self.dims[1] {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let start = z * self.strides[0] + y * self.strides[1];
-            let row = &self.data[start + columns.start..start + columns.end];
-            for line in row.chunks(64 / size_of::<P>()) {
-                // SAFETY: a prefetch has no effect but on the cache; the address is that of a live pixel. SSE is always there.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-            }
+    fn width(&self) -> usize {
+        self.dims[2]
+    }
+
+    fn bytes(&self, [z, y]: [usize; 2], columns: Range<usize>) -> &[u8] {
+        if self.strides[2] != 1 || y >= self.dims[1] {
+            return &[];
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (z, y, columns);
+        let start = z * self.strides[0] + y * self.strides[1];
+        pulp::bytemuck::cast_slice(&self.data[start + columns.start..start + columns.end])
     }
 
     fn pivot(&self) -> f64 {

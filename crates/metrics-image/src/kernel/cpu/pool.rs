@@ -95,14 +95,16 @@ impl Halving {
     ) {
         let [depth, down, along] = self.axes;
         let read = (2 * columns.start).saturating_sub(along.lead)..2 * columns.end - along.lead;
-        let slices = depth.met(z).into_iter().flatten();
-        let mut lines = slices.flat_map(|z| down.met(y).into_iter().flatten().map(move |y| [z, y]));
-        let rows = buffers.each_mut().map(|buffer| {
-            buffer.resize(read.len(), T::default());
-            lines.next().map_or(&[][..], |line| source.row(line, read.clone(), buffer))
-        });
+        let (mut rows, mut free) = ([&[][..]; 4], buffers.iter_mut().zip(0..));
+        for z in depth.met(z).into_iter().flatten() {
+            for y in down.met(y).into_iter().flatten() {
+                if let Some((buffer, row)) = free.next() {
+                    rows[row] = source.row([z, y], read.clone(), buffer);
+                }
+            }
+        }
         let weight = T::of(self.weight());
-        let (mut rows, mut out) = (rows, out);
+        let mut out = out;
         if 2 * columns.start < along.lead {
             let sum = rows.iter().filter_map(|row| row.first()).fold(T::default(), |sum, &value| sum + value);
             out[0] = (if along.repeat { sum + sum } else { sum }) * weight;
@@ -201,7 +203,8 @@ impl<T: Real> Halves<'_, T> {
     /// Halves the part of two planes that falls to a tile.
     pub(super) fn tile(&mut self, arch: Arch, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
         let [_, height, width] = self.halving.dims();
-        let mut buffers = [const { Vec::new() }; 4];
+        // Twice as many columns as are made, and one more where they do not start with a pair.
+        let mut buffers = [(); 4].map(|()| vec![T::default(); 2 * columns.len() + 1]);
         for (source, out) in [sources.x, sources.y].into_iter().zip(&mut self.planes) {
             for z in slices.clone() {
                 for y in lines.clone() {

@@ -7,9 +7,9 @@ use pulp::Arch;
 use super::border::Border;
 use super::filter::{self, BLOCK};
 use super::lanes::Real;
-use super::pixels::Rows;
+use super::pixels::{Ahead, Rows};
 use super::scratch::Scratch;
-use super::total::ErrorTotal;
+use super::total::ErrorRows;
 use super::window::Window;
 
 /// Which row of a ring holds which line.
@@ -72,10 +72,9 @@ pub(super) struct Moments<'a, T> {
     stride: usize,
     /// The next line to read.
     next: usize,
-    /// The lines whose pixels count into the errors.
+    /// The lines whose pixels count into the errors, and those.
     owned: Range<usize>,
-    counting: bool,
-    pub(super) errors: ErrorTotal,
+    errors: Option<ErrorRows<'a>>,
 }
 
 impl<'a, T: Real> Moments<'a, T> {
@@ -90,9 +89,9 @@ impl<'a, T: Real> Moments<'a, T> {
         width: usize,
         memory: &'a mut [T],
         owned: Range<usize>,
+        errors: Option<ErrorRows<'a>>,
     ) -> Self {
-        let (arch, taps) = (window.arch, &window.taps[2]);
-        let (slots, errors) = (Slots::new(window.borders[1]), ErrorTotal::default());
+        let (arch, taps, slots) = (window.arch, &window.taps[2], Slots::new(window.borders[1]));
         Self {
             arch,
             rows,
@@ -103,7 +102,6 @@ impl<'a, T: Real> Moments<'a, T> {
             stride: Scratch::<T>::spread(4 * width),
             next: 0,
             owned,
-            counting: true,
             errors,
         }
     }
@@ -113,7 +111,7 @@ impl<'a, T: Real> Moments<'a, T> {
         self.next = self.slots.reads(output).start;
         let [u, v] = self.rows.outside();
         let out = &mut self.memory[self.slots.outside() * self.stride..][..self.len];
-        filter::moments_along(self.arch, self.taps, [u, v], out);
+        filter::moments_along(self.arch, self.taps, [u, v], Ahead::default(), out);
     }
 
     /// The row of what is outside the image.
@@ -121,27 +119,28 @@ impl<'a, T: Real> Moments<'a, T> {
         &self.memory[self.slots.outside() * self.stride..][..self.len]
     }
 
-    /// Whether the lines read from now on count into the errors.
-    pub(super) fn count_errors(&mut self, counting: bool) {
-        self.counting = counting;
-    }
-
     /// Reads what the block of output lines from `output` on needs.
     pub(super) fn block(&mut self, z: usize, output: usize) -> filter::Rows<'_, T> {
         let reads = self.slots.reads(output);
         while self.next < reads.end {
-            let errors = (self.counting && self.owned.contains(&self.next)).then_some(&mut self.errors);
-            let row = self.rows.read(z, self.next, errors);
+            let owned = self.owned.contains(&self.next);
+            let errors = self.errors.as_mut().filter(|_| owned).and_then(|errors| errors.row(z, self.next));
+            let (row, ahead) = self.rows.read(z, self.next, errors);
             let out = &mut self.memory[self.slots.row(self.next) * self.stride..][..self.len];
-            filter::moments_along(self.arch, self.taps, row, out);
+            filter::moments_along(self.arch, self.taps, row, ahead, out);
             self.next += 1;
         }
-        filter::Rows { memory: self.memory, len: self.len, stride: self.stride, rows: self.slots.block(output) }
+        filter::Rows {
+            memory: self.memory,
+            fields: 4,
+            len: self.len,
+            stride: self.stride,
+            rows: self.slots.block(output),
+        }
     }
 
-    /// `u` and `v` at a line that has been read before, and where `column` is in them.
-    pub(super) fn pixels(&mut self, [z, line]: [usize; 2], column: usize) -> ([&[T]; 2], usize) {
-        let at = self.rows.position(column);
-        (self.rows.read(z, line, None), at)
+    /// The pixels of `columns` at a line that has been read before, and whatever up to the next whole vector.
+    pub(super) fn pixels(&mut self, at: [usize; 2], columns: &Range<usize>) -> [&[T]; 2] {
+        self.rows.pixels(at, columns)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
-use super::filter::{BLOCK, Sink};
+use super::filter::{BLOCK, Lines};
 use super::formula::{Constants, Terms};
 use super::lanes::{Lanes, Real};
 use super::plane::Targets;
@@ -20,23 +20,38 @@ pub(super) struct Scores<'a, T> {
     pub(super) width: usize,
     /// The part of the map that counts into the sums; the rest is another tile's.
     pub(super) counted: [Range<usize>; 3],
+    /// `BLOCK` lines of a row for each of the four moments.
+    pub(super) moments: &'a mut [T],
     /// `BLOCK` rows of `1 - ssim`, as many of `1 - cs`.
     pub(super) losses: [&'a mut [T]; 2],
     pub(super) totals: [Total; 2],
 }
 
 impl<T: Real> Scores<'_, T> {
-    /// Length of each of the rows of losses.
-    pub(super) fn len(width: usize) -> usize {
-        BLOCK * width
+    /// Lengths of the moments and of each of the rows of losses.
+    pub(super) fn lens(width: usize) -> [usize; 2] {
+        [4 * BLOCK * width, BLOCK * width]
     }
 
-    /// Keeps row `row` of a block.
+    /// Where the moments of a block go.
+    pub(super) fn lines(&mut self) -> Lines<'_, T> {
+        Lines { memory: self.moments, line: 4 * self.width, field: Some(self.width) }
+    }
+
+    /// Makes losses of the first `count` lines of a block.
+    pub(super) fn score(&mut self, count: usize) {
+        self.window.arch.dispatch(Score { count, scores: self });
+    }
+
+    /// The terms of the formula at position `at` of line `line` of the block, whose losses are kept.
     #[inline(always)]
-    pub(super) fn keep<S: Simd>(&mut self, row: usize, at: usize, terms: &Terms<T, S>) {
+    pub(super) fn terms<S: Simd>(&mut self, simd: S, line: usize, at: usize) -> Terms<T, S> {
+        let moment = |moment| Lanes::load(simd, self.moments, (4 * line + moment) * self.width + at);
+        let terms = Terms::new(simd, self.constants, [moment(0), moment(1), moment(2), moment(3)]);
         let loss = terms.loss();
-        loss.ssim.store(self.losses[0], row * self.width + at);
-        loss.contrast.store(self.losses[1], row * self.width + at);
+        loss.ssim.store(self.losses[0], line * self.width + at);
+        loss.contrast.store(self.losses[1], line * self.width + at);
+        terms
     }
 
     /// Adds up row `row` of a block, which is line `y` of slice `z` of the map.
@@ -66,10 +81,20 @@ impl<T: Real> Scores<'_, T> {
     }
 }
 
-impl<T: Real> Sink<T, 4> for Scores<'_, T> {
+struct Score<'a, 's, T> {
+    count: usize,
+    scores: &'a mut Scores<'s, T>,
+}
+
+impl<T: Real> WithSimd for Score<'_, '_, T> {
+    type Output = ();
+
     #[inline(always)]
-    fn put<S: Simd>(&mut self, simd: S, line: usize, at: usize, moments: [Lanes<T, S>; 4]) {
-        let terms = Terms::new(simd, self.constants, moments);
-        self.keep(line, at, &terms);
+    fn with_simd<S: Simd>(self, simd: S) {
+        for line in 0..self.count {
+            for at in (0..self.scores.width).step_by(Lanes::<T, S>::COUNT) {
+                self.scores.terms(simd, line, at);
+            }
+        }
     }
 }

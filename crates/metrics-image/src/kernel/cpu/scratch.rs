@@ -3,7 +3,7 @@
 use super::lanes::Real;
 
 /// Rows start on a cache line, so that no aligned load touches two.
-const LINE_BYTES: usize = 64;
+pub(super) const LINE_BYTES: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Scratch<T> {

@@ -15,9 +15,9 @@ use super::plane::{Pair, Sources, Target, Targets};
 use super::pool::{Halves, Halving};
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Errors;
+use super::total::{ErrorRows, Errors};
 use super::value::{Made, Sums};
-use super::window::Window;
+use super::window::{Window, owned};
 use super::{errors, gradient, value, volume, volume_gradient};
 
 /// Dense planes, one after another, for each of two results, if it is wanted.
@@ -39,31 +39,33 @@ impl<'a, T: Real> Batch<'a, T> {
         let subject = |(pair, &range): (&'a Pair<P>, &f64)| {
             let sources = Sources::from(pair);
             let pivot = Pivot::of(sources);
-            Subject {
-                sources,
-                window,
-                pivot,
-                constants: Constants::new(plan.k1, plan.k2, plan.covariance, range, pivot),
-            }
+            Subject { sources, window, pivot, constants: Constants::new(plan, range, pivot) }
         };
         Self { subjects: pairs.iter().zip(ranges).map(subject).collect(), window }
     }
 
     /// The sums of each plane, and its maps.
-    pub(super) fn values<P: Pixel<Real = T>>(&self, maps: Planes<P>) -> Vec<Sums> {
+    pub(super) fn values<P: Pixel<Real = T>>(&self, maps: Planes<P>, errors: Option<&mut [Errors]>) -> Vec<Sums> {
         let bands = self.window.bands(false);
         let mut maps = self.cut(maps, self.window.map_dims(), &bands);
+        let mut errors = self.cut_errors(errors, &bands);
         let tasks = self.each_band(&bands).map(|(_, subject, lines)| {
-            let made = Made { maps: maps.next().unwrap_or_default(), halves: None };
-            (subject, lines, made)
+            let maps = maps.next().unwrap_or_default();
+            (subject, lines, Made { maps, halves: None, errors: errors.next().flatten() })
         });
         self.run_values(tasks.collect(), bands.len())
     }
 
     /// The sums of each plane, and its two images halved.
-    pub(super) fn halve(&self, halving: Halving, [mut x, mut y]: [&mut [T]; 2]) -> Vec<Sums> {
+    pub(super) fn halve(
+        &self,
+        halving: Halving,
+        [mut x, mut y]: [&mut [T]; 2],
+        errors: Option<&mut [Errors]>,
+    ) -> Vec<Sums> {
         let bands = self.window.bands(false);
         let (axis, line) = (self.axis(), self.line(halving.dims()));
+        let mut errors = self.cut_errors(errors, &bands);
         let tasks = self.each_band(&bands).map(|(_, subject, lines)| {
             let share = halving.share(axis, lines, bands.last() == Some(lines));
             let planes = [&mut x, &mut y].map(|half| {
@@ -72,8 +74,8 @@ impl<'a, T: Real> Batch<'a, T> {
                 part
             });
             let start = if axis == 0 { [share.start, 0] } else { [0, share.start] };
-            let made = Made { maps: [None, None], halves: Some(Halves { halving, planes, start }) };
-            (subject, lines, made)
+            let halves = Some(Halves { halving, planes, start });
+            (subject, lines, Made { maps: [None, None], halves, errors: errors.next().flatten() })
         });
         self.run_values(tasks.collect(), bands.len())
     }
@@ -89,22 +91,42 @@ impl<'a, T: Real> Batch<'a, T> {
     }
 
     /// The sums of each plane, and its gradients.
-    pub(super) fn gradients<P: Pixel<Real = T>>(
+    pub(super) fn gradients<'g, P: Pixel<Real = T>>(
         &self,
-        goal: impl Fn(usize) -> Goal<'a, T>,
+        goal: impl Fn(usize) -> Goal<'g, T>,
         gradients: Planes<P>,
+        errors: Option<&mut [Errors]>,
     ) -> Vec<Sums> {
         let bands = self.window.bands(true);
         let mut gradients = self.cut(gradients, self.window.borders.map(|border| border.input), &bands);
-        let tasks = self
-            .each_band(&bands)
-            .map(|(plane, subject, lines)| (subject, lines, goal(plane), gradients.next().unwrap_or_default()));
-        run(tasks.collect(), bands.len(), |scratch, (subject, lines, goal, mut gradients)| {
+        let mut errors = self.cut_errors(errors, &bands);
+        let tasks = self.each_band(&bands).map(|(plane, subject, lines)| {
+            (subject, lines, goal(plane), gradients.next().unwrap_or_default(), errors.next().flatten())
+        });
+        run(tasks.collect(), bands.len(), |scratch, (subject, lines, goal, mut gradients, mut errors)| {
             if self.window.is_deep() {
-                volume_gradient::band(subject, goal, lines, &mut gradients, scratch)
+                volume_gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
             } else {
-                gradient::band(subject, goal, lines, &mut gradients, scratch)
+                gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
             }
+        })
+    }
+
+    /// Rows of errors of all planes, one after another, cut into bands.
+    fn cut_errors<'e>(
+        &self,
+        errors: Option<&'e mut [Errors]>,
+        bands: &[Range<usize>],
+    ) -> impl Iterator<Item = Option<ErrorRows<'e>>> {
+        let ([_, height, _], axis) = (self.window.borders.map(|border| border.input), self.axis());
+        let per_line = if axis == 0 { height } else { 1 };
+        let bands: Vec<_> = bands.iter().map(|band| owned(band, self.window.borders[axis])).collect();
+        let (planes, mut errors) = (self.subjects.len(), errors);
+        (0..planes).flat_map(move |_| bands.clone()).map(move |band| {
+            let (rows, rest) = errors.take()?.split_at_mut(band.len() * per_line);
+            errors = Some(rest);
+            let start = if axis == 0 { [band.start, 0] } else { [0, band.start] };
+            Some(ErrorRows::new(rows, start, height))
         })
     }
 
@@ -169,21 +191,31 @@ fn run<T: Real, K: Send, R: Copy + Default + Send + AddAssign>(
     parts.chunks(per_plane).map(add).collect()
 }
 
-/// The errors of each pair of planes, and their gradients.
+/// The errors of the rows of each pair of planes, and their gradients.
 pub(super) fn pixel_errors<P: Pixel>(
     pairs: &[Pair<P>],
     dims: [usize; 3],
     weights: impl Fn(usize) -> [f64; 2],
     gradients: Planes<P>,
-) -> Vec<Errors> {
+    mut rows: &mut [Errors],
+) {
     let (bands, arch) = (errors::bands(dims), Arch::new());
     let mut gradients = cut(gradients, pairs.len(), dims[2], &bands);
     let mut tasks = Vec::with_capacity(pairs.len() * bands.len());
     for (plane, pair) in pairs.iter().enumerate() {
         for lines in &bands {
             let gradients = gradients.next().unwrap_or_default();
-            tasks.push(errors::Band { sources: pair.into(), dims, lines, weights: weights(plane), gradients });
+            let (band, rest) = std::mem::take(&mut rows).split_at_mut(lines.len());
+            rows = rest;
+            tasks.push(errors::Band {
+                sources: pair.into(),
+                dims,
+                lines,
+                weights: weights(plane),
+                gradients,
+                rows: band,
+            });
         }
     }
-    run(tasks, bands.len(), |_: &mut Scratch<P::Real>, band: errors::Band<_>| band.run(arch))
+    tasks.into_par_iter().for_each(|band| band.run(arch));
 }

@@ -1,4 +1,5 @@
 use super::super::plan::Padding;
+use super::lanes::Real;
 use super::naive::{Naive, means};
 use super::*;
 
@@ -10,6 +11,29 @@ fn gaussian(len: usize, sigma: f64) -> Vec<f64> {
 
 fn plan(padding: Padding, len: usize, axes: usize) -> Plan {
     Plan { taps: vec![gaussian(len, 1.5); axes], padding, covariance: 1.0, k1: 0.01, k2: 0.03 }
+}
+
+fn walk<'a>(plan: &'a Plan, ranges: &'a [f64]) -> Walk<'a> {
+    Walk { plan, ranges, errors: true }
+}
+
+fn stats<P: Pixel>(pairs: &[Pair<P>], ranges: &[f64], plan: &Plan) -> Option<Vec<PlaneStats>> {
+    walk(plan, ranges).stats(pairs)
+}
+
+/// Weights of SSIM and contrast, the same for all planes.
+fn weights(ssim: f64, contrast: f64, planes: usize) -> Vec<PlaneWeights> {
+    vec![PlaneWeights { ssim, contrast, ..PlaneWeights::default() }; planes]
+}
+
+fn gradient<P: Pixel>(
+    pairs: &[Pair<P>],
+    ranges: &[f64],
+    plan: &Plan,
+    weights: &[PlaneWeights],
+    gradients: [Option<&mut [P]>; 2],
+) -> Vec<PlaneStats> {
+    walk(plan, ranges).gradient(pairs, weights, gradients, OddSides::Drop, [None, None]).unwrap()
 }
 
 /// Numbers in 0..1 from a small generator.
@@ -47,7 +71,8 @@ fn check(dims: [usize; 3], plan: &Plan) {
     assert!((got.ssim - ssim).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {ssim}");
     assert!(contrast.is_nan() == got.contrast.is_nan(), "{dims:?} {plan:?} {got:?} {contrast}");
     assert!(contrast.is_nan() || (got.contrast - contrast).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {contrast}");
-    assert!((got.errors.squared / errors - 1.0).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {errors}");
+    let squared = got.errors.unwrap().squared;
+    assert!((squared / errors - 1.0).abs() < 1e-6, "{dims:?} {plan:?} {got:?} {errors}");
     let pair = Pair { x: Plane::dense(&x.data, dims).unwrap(), y: Plane::dense(&y.data, dims).unwrap() };
     let got = stats(&[pair], &[1.0], plan).unwrap()[0];
     assert!((got.ssim - ssim).abs() < 1e-12, "{dims:?} {plan:?} {got:?} {ssim}");
@@ -85,19 +110,16 @@ fn pair<'a, P: Pixel>(x: &'a [P], y: &'a [P], dims: [usize; 3]) -> Pair<'a, P> {
 fn check_gradient(dims: [usize; 3], plan: &Plan) {
     let [x, y] = images(dims, (dims[1] * 100 + dims[2]) as u64);
     let [x, y] = [x.data, y.data];
-    let weights = [0.7, 0.4];
+    let weights = &weights(0.7, 0.4, 1);
     let score = |x: &[f64], y: &[f64]| {
         let stats = stats(&[pair(x, y, dims)], &[1.0], plan).unwrap()[0];
-        weights[0] * stats.ssim + if stats.contrast.is_nan() { 0.0 } else { weights[1] * stats.contrast }
+        weights[0].ssim * stats.ssim + if stats.contrast.is_nan() { 0.0 } else { weights[0].contrast * stats.contrast }
     };
     let (mut dx, mut dy) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-    let both =
-        stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [Some(&mut dx), Some(&mut dy)]).unwrap();
+    let both = gradient(&[pair(&x, &y, dims)], &[1.0], plan, weights, [Some(&mut dx), Some(&mut dy)]);
     let value = stats(&[pair(&x, &y, dims)], &[1.0], plan).unwrap();
-    assert!(
-        (both[0].ssim - value[0].ssim).abs() < 1e-13
-            && (both[0].errors.squared - value[0].errors.squared).abs() < 1e-10
-    );
+    // The same bits, whether a gradient is made or not. As text, in which NaN equals NaN.
+    assert_eq!(format!("{both:?}"), format!("{value:?}"), "{dims:?} {plan:?}");
     let mut next = noise(7);
     let h = 1e-5;
     for (gradient, which) in [(&dx, 0), (&dy, 1)] {
@@ -116,16 +138,15 @@ fn check_gradient(dims: [usize; 3], plan: &Plan) {
     }
     // One input alone, and in f32.
     let mut alone = vec![0.0; x.len()];
-    stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [Some(&mut alone), None]).unwrap();
+    gradient(&[pair(&x, &y, dims)], &[1.0], plan, weights, [Some(&mut alone), None]);
     assert!(distance(&alone, &dx) < 1e-13, "{dims:?} {plan:?}");
-    stats_and_gradient(&[pair(&x, &y, dims)], &[1.0], plan, &[weights], [None, Some(&mut alone)]).unwrap();
+    gradient(&[pair(&x, &y, dims)], &[1.0], plan, weights, [None, Some(&mut alone)]);
     assert!(distance(&alone, &dy) < 1e-13, "{dims:?} {plan:?}");
     let [xs, ys] = [&x, &y].map(|v| v.iter().map(|&v| v as f32).collect::<Vec<_>>());
     let mut single = vec![0.0f32; x.len()];
-    stats_and_gradient(&[pair(&xs, &ys, dims)], &[1.0], plan, &[weights], [Some(&mut single), None]).unwrap();
+    gradient(&[pair(&xs, &ys, dims)], &[1.0], plan, weights, [Some(&mut single), None]);
     let single: Vec<f64> = single.iter().map(|&v| f64::from(v)).collect();
-    // A window of one pixel sees no variance: what is left of it are rounding errors.
-    assert!(plan.taps[0].len() == 1 || distance(&single, &dx) < 1e-5, "{dims:?} {plan:?} {}", distance(&single, &dx));
+    assert!(distance(&single, &dx) < 1e-5, "{dims:?} {plan:?} {}", distance(&single, &dx));
 }
 
 /// Relative L2 distance.
@@ -200,7 +221,7 @@ fn maps_and_their_gradients() {
             let map = |x: &[f64], y: &[f64]| {
                 let (mut ssim_map, mut contrast_map) = (vec![0.0; ssim.data.len()], vec![0.0; ssim.data.len()]);
                 let maps = [Some(&mut ssim_map[..]), Some(&mut contrast_map[..])];
-                super::map(&[pair(x, y, dims)], &[1.0], &plan, maps).unwrap();
+                walk(&plan, &[1.0]).map(&[pair(x, y, dims)], maps).unwrap();
                 [ssim_map, contrast_map]
             };
             let [got_ssim, got_contrast] = map(&x.data, &y.data);
@@ -212,7 +233,7 @@ fn maps_and_their_gradients() {
             let planes = [Plane::dense(&upstream, ssim.dims).unwrap()];
             let planes = [Some(&planes[..]), None];
             let outputs = [Some(&mut dx[..]), Some(&mut dy[..])];
-            map_gradient(&[pair(&x.data, &y.data, dims)], &[1.0], &plan, planes, outputs).unwrap();
+            walk(&plan, &[1.0]).map_gradient(&[pair(&x.data, &y.data, dims)], planes, outputs).unwrap();
             let h = 1e-6;
             let moved = |by: f64| x.data.iter().zip(&direction).map(|(v, d)| v + by * d).collect::<Vec<_>>();
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -269,8 +290,8 @@ fn halving_and_its_way_back() {
             let (mut half_x, mut half_y) = (vec![0.0; len], vec![0.0; len]);
             let halves = [&mut half_x[..], &mut half_y[..]];
             let pairs = [pair(&x.data, &y.data, dims)];
-            let stats = super::stats_and_halves(&pairs, &[1.0], &plan, odd_sides, halves).unwrap();
-            assert_eq!(stats, super::stats(&pairs, &[1.0], &plan).unwrap());
+            let got = walk(&plan, &[1.0]).halve(&pairs, odd_sides, halves).unwrap();
+            assert_eq!(got, stats(&pairs, &[1.0], &plan).unwrap());
             for (got, image) in [(&half_x, &x), (&half_y, &y)] {
                 let expected = naive_half(image, odd_sides);
                 assert_eq!(expected.dims, small);
@@ -281,7 +302,7 @@ fn halving_and_its_way_back() {
             let coarser: Vec<f64> = (0..len).map(|_| next() - 0.5).collect();
             let mut gradient = vec![0.0; x.data.len()];
             let (outputs, coarser_of) = ([Some(&mut gradient[..]), None], [Some(&coarser[..]), None]);
-            stats_and_whole_gradient(&pairs, &[1.0], &plan, &[[0.0; 2]], outputs, odd_sides, coarser_of).unwrap();
+            walk(&plan, &[1.0]).gradient(&pairs, &weights(0.0, 0.0, 1), outputs, odd_sides, coarser_of).unwrap();
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             let (there, back) = (dot(&half_x, &coarser), dot(&x.data, &gradient));
             assert!((there - back).abs() < 1e-12 * len as f64, "{dims:?} {odd_sides:?} {there} {back}");
@@ -295,8 +316,8 @@ fn pixel_errors_and_their_gradient() {
         let [x, y] = images(dims, 4);
         let pairs = [pair(&x.data, &y.data, dims)];
         let (mut dx, mut dy) = (vec![0.0; x.data.len()], vec![0.0; x.data.len()]);
-        let got = errors_and_gradient(&pairs, &[[0.5, 0.25]], [Some(&mut dx), Some(&mut dy)])[0];
-        assert_eq!(got, errors(&pairs)[0]);
+        let got = errors(&pairs, &[[0.5, 0.25]], [Some(&mut dx), Some(&mut dy)])[0];
+        assert_eq!(got, errors(&pairs, &[], [None, None])[0]);
         let differences = || x.data.iter().zip(&y.data).map(|(a, b)| a - b);
         assert!((got.squared / differences().map(|e| e * e).sum::<f64>() - 1.0).abs() < 1e-12);
         assert!((got.absolute / differences().map(f64::abs).sum::<f64>() - 1.0).abs() < 1e-12);
@@ -315,12 +336,15 @@ fn results<P: Pixel + PartialEq + std::fmt::Debug>(pairs: &[Pair<P>]) -> (Vec<Pl
     let mut made: [Vec<P>; 4] =
         std::array::from_fn(|_| vec![P::default(); pairs.len() * dims.iter().product::<usize>()]);
     let [dx, dy, ssim, contrast] = &mut made;
-    let stats =
-        stats_and_gradient(pairs, &ranges, &plan, &vec![[1.0, 0.5]; pairs.len()], [Some(dx), Some(dy)]).unwrap();
-    let again = map(pairs, &ranges, &plan, [Some(ssim), Some(contrast)]).unwrap();
+    let stats = gradient(pairs, &ranges, &plan, &weights(1.0, 0.5, pairs.len()), [Some(dx), Some(dy)]);
+    let again = walk(&plan, &ranges).map(pairs, [Some(ssim), Some(contrast)]).unwrap();
     // As text, in which NaN equals NaN.
     assert_eq!(format!("{stats:?}"), format!("{again:?}"));
-    (stats, errors(pairs), made)
+    // The same bits, whether errors are summed on the way or by themselves.
+    let errors = errors(pairs, &[], [None, None]);
+    let on_the_way: Vec<_> = stats.iter().map(|stats| stats.errors.unwrap()).collect();
+    assert_eq!(format!("{errors:?}"), format!("{on_the_way:?}"));
+    (stats, errors, made)
 }
 
 #[test]
@@ -408,6 +432,29 @@ fn half_and_byte_pixels_are_computed_as_f32() {
 }
 
 #[test]
+fn the_gradient_of_errors_adds_to_that_of_scores() {
+    for dims in [[1, 40, 300], [12, 13, 70]] {
+        let plan = plan(Padding::Valid, 11, if dims[0] > 1 { 3 } else { 2 });
+        let [x, y] = images(dims, 4).map(|image| image.data);
+        let pairs = [pair(&x, &y, dims)];
+        let made = |weights: PlaneWeights| {
+            let (mut dx, mut dy) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            gradient(&pairs, &[1.0], &plan, &[weights], [Some(&mut dx), Some(&mut dy)]);
+            [dx, dy]
+        };
+        let scores = PlaneWeights { ssim: 0.7, contrast: 0.4, errors: [0.0; 2] };
+        let [scores, both] = [scores, PlaneWeights { errors: [0.5, 0.25], ..scores }].map(made);
+        let mut of_errors = [vec![0.0; x.len()], vec![0.0; x.len()]];
+        let [dx, dy] = &mut of_errors;
+        errors(&pairs, &[[0.5, 0.25]], [Some(dx), Some(dy)]);
+        for side in 0..2 {
+            let sum: Vec<_> = scores[side].iter().zip(&of_errors[side]).map(|(a, b)| a + b).collect();
+            assert!(distance(&both[side], &sum) < 1e-14, "{dims:?} {side}");
+        }
+    }
+}
+
+#[test]
 fn a_nan_spoils_its_own_plane_only() {
     let dims = [1, 40, 53];
     let [x, y] = images(dims, 1).map(|image| narrow(&image));
@@ -447,10 +494,9 @@ fn accuracy() {
         let (xs, ys) = (narrow(&x), narrow(&y));
         let pairs = [pair(&xs, &ys, dims), pair(&xs, &xs, dims)];
         let (mut single, mut double) = (vec![0.0f32; 2 * xs.len()], vec![0.0; xs.len()]);
-        let weights = [[1.0, 0.0]; 2];
-        let got = stats_and_gradient(&pairs, &[range; 2], &plan, &weights, [Some(&mut single), None]).unwrap();
+        let got = gradient(&pairs, &[range; 2], &plan, &weights(1.0, 0.0, 2), [Some(&mut single), None]);
         let wide = [pair(&x.data, &y.data, dims)];
-        stats_and_gradient(&wide, &[range], &plan, &weights, [Some(&mut double), None]).unwrap();
+        gradient(&wide, &[range], &plan, &weights(1.0, 0.0, 1), [Some(&mut double), None]);
         let [ssim, contrast] = means(&x, &y, &plan, range);
         let single: Vec<f64> = single[..xs.len()].iter().map(|&v| f64::from(v)).collect();
         let far = distance(&single, &double);

@@ -23,22 +23,28 @@ impl Total {
         const { assert!(Lanes::<T, S>::COUNT <= MOST_LANES) };
         let vector = [vector.vector()];
         let values: &[T] = pulp::bytemuck::cast_slice(&vector);
-        for (lane, value) in self.lanes.iter_mut().zip(values) {
-            *lane += value.wide();
+        for lane in 0..Lanes::<T, S>::COUNT {
+            self.lanes[lane] += values[lane].wide();
         }
     }
 
     /// Adds a short row, in `T` but for its last step.
     #[inline(always)]
     fn add_row<T: Real, S: Simd>(&mut self, simd: S, row: &[T]) {
-        let mut sum = Lanes::zero(simd);
-        let mut at = 0;
-        while at + Lanes::<T, S>::COUNT <= row.len() {
-            sum += Lanes::load(simd, row, at);
-            at += Lanes::<T, S>::COUNT;
+        // Four sums, for an addition takes as long as four can be begun.
+        let mut sums = [Lanes::<T, S>::zero(simd); 4];
+        let (vectors, rest) = row.split_at(row.len() - row.len() % Lanes::<T, S>::COUNT);
+        let (fours, ones) = T::vectors::<S>(vectors).as_chunks::<4>();
+        for four in fours {
+            for (sum, &vector) in sums.iter_mut().zip(four) {
+                *sum += Lanes::new(simd, vector);
+            }
         }
-        self.add(sum);
-        for value in &row[at..] {
+        for &vector in ones {
+            sums[0] += Lanes::new(simd, vector);
+        }
+        self.add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        for value in rest {
             self.lanes[0] += value.wide();
         }
     }
@@ -65,48 +71,12 @@ impl<T: Real> WithSimd for AddRows<'_, T> {
     }
 }
 
-/// Sums of errors over rows of pixels.
-#[derive(Clone, Copy, Default)]
-pub(super) struct ErrorTotal {
-    squared: Total,
-    absolute: Total,
-}
+/// Columns whose errors are summed in the computing type before they become f64: few enough to lose nothing that matters.
+///
+/// Tiles start at multiples of it, so that a row has the same sum whichever walk makes it.
+pub(super) const ERROR_RUN: usize = 64;
 
-impl ErrorTotal {
-    #[inline(always)]
-    pub(super) fn add_rows<T: Real, S: Simd>(&mut self, simd: S, x: &[T], y: &[T]) {
-        // Short runs, so that sums in T lose nothing that matters.
-        let run = 16 * Lanes::<T, S>::COUNT;
-        for (x, y) in x.chunks(run).zip(y.chunks(run)) {
-            self.add_run(simd, x, y);
-        }
-    }
-
-    #[inline(always)]
-    fn add_run<T: Real, S: Simd>(&mut self, simd: S, x: &[T], y: &[T]) {
-        let (mut squared, mut absolute) = (Lanes::zero(simd), Lanes::zero(simd));
-        let mut at = 0;
-        while at + Lanes::<T, S>::COUNT <= x.len() {
-            let error = Lanes::load(simd, x, at) - Lanes::load(simd, y, at);
-            squared = error.mul_add(error, squared);
-            absolute += error.abs();
-            at += Lanes::<T, S>::COUNT;
-        }
-        self.squared.add(squared);
-        self.absolute.add(absolute);
-        for at in at..x.len() {
-            let error = x[at].wide() - y[at].wide();
-            self.squared.lanes[0] += error * error;
-            self.absolute.lanes[0] += error.abs();
-        }
-    }
-
-    pub(super) fn value(&self) -> Errors {
-        Errors { squared: self.squared.value(), absolute: self.absolute.value() }
-    }
-}
-
-/// Sums over the pixels of a plane.
+/// Sums over pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Errors {
     /// Of `(x - y)²`.
@@ -115,9 +85,65 @@ pub(crate) struct Errors {
     pub(crate) absolute: f64,
 }
 
+impl Errors {
+    /// Adds part of a row, which starts at a multiple of [`ERROR_RUN`] columns.
+    #[inline(always)]
+    pub(super) fn add_row<T: Real, S: Simd>(&mut self, simd: S, x: &[T], y: &[T]) {
+        for (x, y) in x.chunks(ERROR_RUN).zip(y.chunks(ERROR_RUN)) {
+            let (mut squared, mut absolute) = (Lanes::<T, S>::zero(simd), Lanes::zero(simd));
+            let whole = x.len() - x.len() % Lanes::<T, S>::COUNT;
+            for at in (0..whole).step_by(Lanes::<T, S>::COUNT) {
+                let error = Lanes::load(simd, x, at) - Lanes::load(simd, y, at);
+                squared = error.mul_add(error, squared);
+                absolute += error.abs();
+            }
+            let mut rest = Self { squared: squared.sum().wide(), absolute: absolute.sum().wide() };
+            for (x, y) in x[whole..].iter().zip(&y[whole..]) {
+                let error = x.wide() - y.wide();
+                rest += Self { squared: error * error, absolute: error.abs() };
+            }
+            *self += rest;
+        }
+    }
+}
+
 impl std::ops::AddAssign for Errors {
     fn add_assign(&mut self, other: Self) {
         self.squared += other.squared;
         self.absolute += other.absolute;
+    }
+}
+
+impl std::iter::Sum for Errors {
+    fn sum<I: Iterator<Item = Self>>(errors: I) -> Self {
+        errors.fold(Self::default(), |mut sum, errors| {
+            sum += errors;
+            sum
+        })
+    }
+}
+
+/// The errors of the rows of a band, each row by itself: summed up in their order, they do not depend on bands and tiles.
+pub(super) struct ErrorRows<'a> {
+    rows: &'a mut [Errors],
+    /// The first row, counted through all slices.
+    first: usize,
+    /// Rows of a slice.
+    height: usize,
+}
+
+impl<'a> ErrorRows<'a> {
+    /// The rows from line `line` of slice `z` on.
+    pub(super) fn new(rows: &'a mut [Errors], [z, line]: [usize; 2], height: usize) -> Self {
+        Self { rows, first: z * height + line, height }
+    }
+
+    /// A line's errors, if the line is one of the band's.
+    pub(super) fn row(&mut self, z: usize, line: usize) -> Option<&mut Errors> {
+        self.rows.get_mut((z * self.height + line).checked_sub(self.first)?)
+    }
+
+    pub(super) fn reborrow(&mut self) -> ErrorRows<'_> {
+        ErrorRows { rows: self.rows, ..*self }
     }
 }

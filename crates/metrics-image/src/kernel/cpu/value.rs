@@ -11,8 +11,8 @@ use super::ring::Moments;
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::{Errors, Total};
-use super::window::{owned, tiles};
+use super::total::{ErrorRows, Total};
+use super::window::owned;
 
 /// Sums over part of a plane.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,12 +21,11 @@ pub(super) struct Sums {
     pub(super) ssim: f64,
     /// Of `1 - cs` over the map without its border.
     pub(super) contrast: f64,
-    pub(super) errors: Errors,
 }
 
 impl Sums {
-    pub(super) fn new([ssim, contrast]: [Total; 2], errors: Errors) -> Self {
-        Self { ssim: ssim.value(), contrast: contrast.value(), errors }
+    pub(super) fn new([ssim, contrast]: [Total; 2]) -> Self {
+        Self { ssim: ssim.value(), contrast: contrast.value() }
     }
 }
 
@@ -34,7 +33,6 @@ impl std::ops::AddAssign for Sums {
     fn add_assign(&mut self, other: Self) {
         self.ssim += other.ssim;
         self.contrast += other.contrast;
-        self.errors += other.errors;
     }
 }
 
@@ -42,6 +40,7 @@ impl std::ops::AddAssign for Sums {
 pub(super) struct Made<'a, T> {
     pub(super) maps: Targets<'a, T>,
     pub(super) halves: Option<Halves<'a, T>>,
+    pub(super) errors: Option<ErrorRows<'a>>,
 }
 
 /// The sums over a band of the map.
@@ -53,8 +52,8 @@ pub(super) fn band<T: Real>(
 ) -> Sums {
     let mut sums = Sums::default();
     let [_, down, along] = subject.window.borders;
-    for columns in tiles(along.output) {
-        sums += tile(subject, lines, columns.clone(), &mut made.maps, scratch);
+    for columns in subject.window.tiles(false) {
+        sums += tile(subject, lines, columns.clone(), made, scratch);
         if let Some(halves) = &mut made.halves {
             let lines = halves.halving.share(1, lines, lines.end == down.output);
             let columns = halves.halving.share(2, &columns, columns.end == along.output);
@@ -68,27 +67,30 @@ fn tile<T: Real>(
     subject: &Subject<T>,
     lines: &Range<usize>,
     columns: Range<usize>,
-    maps: &mut Targets<T>,
+    made: &mut Made<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let Subject { window, constants, .. } = subject;
     let [_, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
-    let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
-    let [a, b, u, v, ring, ssim, contrast] =
-        scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, block]);
+    let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
+    let [a, b, u, v, ring, block, ssim, contrast] =
+        scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, losses, losses]);
     let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
-    let mut moments = Moments::new(rows, window, width, ring, owned(lines, down));
+    let errors = made.errors.as_mut().map(ErrorRows::reborrow);
+    let mut moments = Moments::new(rows, window, width, ring, owned(lines, down), errors);
     let counted = [0..1, lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
+    let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
     moments.start(lines.start);
     for start in lines.clone().step_by(BLOCK) {
-        filter::across(window.arch, &window.taps[1], moments.block(0, start), &mut scores);
-        for line in start..(start + BLOCK).min(lines.end) {
+        let block = start..(start + BLOCK).min(lines.end);
+        filter::across(window.arch, &window.taps[1], moments.block(0, start), scores.lines());
+        scores.score(block.len());
+        for line in block {
             scores.count([0, line], line - start);
-            scores.write(line - start, line - lines.start, maps);
+            scores.write(line - start, line - lines.start, &mut made.maps);
         }
     }
-    Sums::new(scores.totals, moments.errors.value())
+    Sums::new(scores.totals)
 }

@@ -2,19 +2,18 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd};
+use pulp::Arch;
 
-use super::filter::{self, BLOCK, Sink};
-use super::lanes::{Lanes, Real, groups_mut};
+use super::filter::{self, BLOCK, Lines};
+use super::lanes::Real;
 use super::pixels::Rows;
-use super::plane::Targets;
 use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Total;
+use super::total::{ErrorRows, Total};
 use super::value::{Made, Sums};
-use super::window::{Window, owned, volume_tiles};
+use super::window::{Window, owned};
 
 /// The sums over a band of slices of the map.
 pub(super) fn band<T: Real>(
@@ -25,8 +24,8 @@ pub(super) fn band<T: Real>(
 ) -> Sums {
     let mut sums = Sums::default();
     let [depth, height, width] = subject.window.map_dims();
-    for [lines, columns] in volume_tiles(height, width) {
-        sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], &mut made.maps, scratch);
+    for [lines, columns] in subject.window.volume_tiles(false) {
+        sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], made, scratch);
         if let Some(halves) = &mut made.halves {
             let slices = halves.halving.share(0, slices, slices.end == depth);
             let lines = halves.halving.share(1, &lines, lines.end == height);
@@ -40,15 +39,15 @@ pub(super) fn band<T: Real>(
 fn tile<T: Real>(
     subject: &Subject<T>,
     [slices, lines, columns]: [Range<usize>; 3],
-    maps: &mut Targets<T>,
+    made: &mut Made<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let Subject { window, constants, .. } = subject;
     let [depth, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
-    let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
+    let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
     let shape = Shape::new::<4>(lines.len(), width);
-    let [a, b, u, v, ring, deep, ssim, contrast] = scratch.cut([
+    let [a, b, u, v, ring, deep, block, ssim, contrast] = scratch.cut([
         pixels,
         pixels,
         pixels,
@@ -56,26 +55,30 @@ fn tile<T: Real>(
         Moments::<T>::len(width, down),
         shape.slice * Slots::new(depth).count(),
         block,
-        block,
+        losses,
+        losses,
     ]);
     let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
-    let moments = Moments::new(rows, window, width, ring, owned(&lines, down));
-    let mut filtered = Slices::new(moments, window, shape, deep, lines.clone(), owned(&slices, depth));
+    let errors = made.errors.as_mut().map(ErrorRows::reborrow);
+    let moments = Moments::new(rows, window, width, ring, owned(&lines, down), errors);
+    let mut filtered = Slices::new(moments, window, shape, deep, lines.clone());
     let counted = [slices.clone(), lines.clone(), columns.clone()];
     let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { window, constants, columns, width, counted, losses, totals };
+    let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
     filtered.start(slices.start);
     for start in slices.clone().step_by(BLOCK) {
         filtered.need(start);
+        let block = start..(start + BLOCK).min(slices.end);
         for line in lines.clone() {
-            filter::across(window.arch, &window.taps[0], filtered.rows(start, line), &mut scores);
-            for z in start..(start + BLOCK).min(slices.end) {
+            filter::across(window.arch, &window.taps[0], filtered.rows(start, line), scores.lines());
+            scores.score(block.len());
+            for z in block.clone() {
                 scores.count([z, line], z - start);
-                scores.write(z - start, (z - slices.start) * down.output + line, maps);
+                scores.write(z - start, (z - slices.start) * down.output + line, &mut made.maps);
             }
         }
     }
-    Sums::new(scores.totals, filtered.moments.errors.value())
+    Sums::new(scores.totals)
 }
 
 /// How the rows of a tile's slice lie in memory.
@@ -102,8 +105,6 @@ pub(super) struct Slices<'a, T> {
     shape: Shape,
     memory: &'a mut [T],
     lines: Range<usize>,
-    /// The slices whose pixels count into the errors.
-    owned: Range<usize>,
     /// The next slice to read.
     next: usize,
 }
@@ -115,10 +116,9 @@ impl<'a, T: Real> Slices<'a, T> {
         shape: Shape,
         memory: &'a mut [T],
         lines: Range<usize>,
-        owned: Range<usize>,
     ) -> Self {
         let (arch, taps, slots) = (window.arch, &window.taps[1], Slots::new(window.borders[0]));
-        Self { arch, moments, taps, slots, shape, memory, lines, owned, next: 0 }
+        Self { arch, moments, taps, slots, shape, memory, lines, next: 0 }
     }
 
     /// Prepares for blocks of slices from output slice `z` on.
@@ -135,13 +135,12 @@ impl<'a, T: Real> Slices<'a, T> {
     pub(super) fn need(&mut self, z: usize) {
         while self.next < self.slots.reads(z).end {
             let start = self.slots.row(self.next) * self.shape.slice;
-            self.moments.count_errors(self.owned.contains(&self.next));
             self.moments.start(self.lines.start);
             for line in self.lines.clone().step_by(BLOCK) {
                 let start = start + (line - self.lines.start) * self.shape.row;
                 let memory = &mut self.memory[start..][..BLOCK * self.shape.row];
-                let mut store = Store { memory, stride: self.shape.row, row: self.shape.row };
-                filter::across::<_, 4>(self.arch, self.taps, self.moments.block(self.next, line), &mut store);
+                let lines = Lines { memory, line: self.shape.row, field: None };
+                filter::across(self.arch, self.taps, self.moments.block(self.next, line), lines);
             }
             self.next += 1;
         }
@@ -150,21 +149,6 @@ impl<'a, T: Real> Slices<'a, T> {
     /// Line `line` of the slices that the block of output slices from `z` on is made of.
     pub(super) fn rows(&mut self, z: usize, line: usize) -> filter::Rows<'_, T> {
         let memory = &self.memory[(line - self.lines.start) * self.shape.row..];
-        filter::Rows { memory, len: self.shape.row, stride: self.shape.slice, rows: self.slots.block(z) }
-    }
-}
-
-/// Keeps filtered fields, side by side, line by line `stride` apart.
-pub(super) struct Store<'a, T> {
-    pub(super) memory: &'a mut [T],
-    pub(super) stride: usize,
-    pub(super) row: usize,
-}
-
-impl<T: Real, const F: usize> Sink<T, F> for Store<'_, T> {
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, _: S, line: usize, at: usize, fields: [Lanes<T, S>; F]) {
-        let row = &mut self.memory[line * self.stride..][..self.row];
-        groups_mut::<T, S, F>(row)[at / Lanes::<T, S>::COUNT] = filter::vectors(fields);
+        filter::Rows { memory, fields: 4, len: self.shape.row, stride: self.shape.slice, rows: self.slots.block(z) }
     }
 }

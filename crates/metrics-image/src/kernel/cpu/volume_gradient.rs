@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::back::Back;
 use super::border::Border;
 use super::derivatives::{Derive, Goal, Wanted};
-use super::filter::{self, BLOCK};
+use super::filter::{self, BLOCK, Lines};
 use super::lanes::Real;
 use super::pixels::Rows;
 use super::plane::Targets;
@@ -13,10 +13,10 @@ use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::Total;
+use super::total::{ErrorRows, Total};
 use super::value::Sums;
-use super::volume::{Shape, Slices, Store};
-use super::window::{clamp, volume_tiles};
+use super::volume::{Shape, Slices};
+use super::window::clamp;
 
 /// The sums over a band of slices, and the gradient by their voxels.
 pub(super) fn band<T: Real>(
@@ -24,16 +24,17 @@ pub(super) fn band<T: Real>(
     goal: Goal<T>,
     slices: &Range<usize>,
     outputs: &mut Targets<T>,
+    errors: &mut Option<ErrorRows>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
     let mut sums = Sums::default();
-    let [_, down, along] = subject.window.borders;
-    for [lines, columns] in volume_tiles(down.input, along.input) {
+    for [lines, columns] in subject.window.volume_tiles(true) {
         let tile = Tile { subject, goal, slices, lines, columns };
+        let errors = errors.as_mut().map(ErrorRows::reborrow);
         sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, scratch),
-            [_, None] => tile.walk::<3>(Wanted::X, outputs, scratch),
-            [None, _] => tile.walk::<3>(Wanted::Y, outputs, scratch),
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, scratch),
         };
     }
     sums
@@ -49,16 +50,22 @@ struct Tile<'a, 'p, T> {
 }
 
 impl<T: Real> Tile<'_, '_, T> {
-    fn walk<const F: usize>(&self, wanted: Wanted, outputs: &mut Targets<T>, scratch: &mut Scratch<T>) -> Sums {
+    fn walk<const F: usize>(
+        &self,
+        wanted: Wanted,
+        outputs: &mut Targets<T>,
+        errors: Option<ErrorRows>,
+        scratch: &mut Scratch<T>,
+    ) -> Sums {
         let Subject { window, constants, .. } = self.subject;
         let [depth, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let lines = down.adjoint().reads(self.lines.clone());
         let columns = along.adjoint().reads(self.columns.clone());
         let width = Scratch::<T>::padded(columns.len());
-        let (pixels, block) = (Rows::<T>::len(width, along), Scores::<T>::len(width));
+        let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
         let (shape, back_shape) = (Shape::new::<4>(lines.len(), width), Shape::new::<F>(lines.len() + 1, width));
-        let [a, b, u, v, ring, deep, derivatives, slab, w0, w1, l0, l1, back] = scratch.cut([
+        let [a, b, u, v, ring, deep, derivatives, slab, block, w0, w1, l0, l1, back] = scratch.cut([
             pixels,
             pixels,
             pixels,
@@ -68,22 +75,29 @@ impl<T: Real> Tile<'_, '_, T> {
             back_shape.slice * Slots::of_blocks(depth.adjoint()).count(),
             back_shape.slice * BLOCK,
             block,
-            block,
-            block,
-            block,
+            losses,
+            losses,
+            losses,
+            losses,
             Back::<T>::len(width, along, F),
         ]);
         let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
-        let mut back = Back::new(window, wanted, &self.columns, &columns, width, back, self.goal.coarser);
+        let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal);
         let counted =
             [clamp(self.slices, depth.output), clamp(&self.lines, down.output), clamp(&self.columns, along.output)];
         let (losses, totals) = ([l0, l1], [Total::default(); 2]);
-        let scores = Scores { window, constants, columns, width, counted, losses, totals };
-        let (weights, weight_rows) = (self.goal.weights, [w0, w1]);
-        let derive =
-            Derive::<T, F> { scores, weights, wanted, weight_rows, memory: derivatives, starts: [None; BLOCK] };
-        let moments = Moments::new(rows, window, width, ring, self.lines.clone());
-        let moments = Slices::new(moments, window, shape, deep, lines.clone(), self.slices.clone());
+        let scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
+        let derive = Derive::<T, F> {
+            scores,
+            weights: self.goal.weights,
+            wanted,
+            weight_rows: [w0, w1],
+            weighed: [None; BLOCK],
+            memory: derivatives,
+            starts: [None; BLOCK],
+        };
+        let moments = Moments::new(rows, window, width, ring, self.lines.clone(), errors);
+        let moments = Slices::new(moments, window, shape, deep, lines.clone());
         let slots = Slots::of_blocks(depth.adjoint());
         let mut derivatives = Derivatives { derive, moments, slots, shape: back_shape, lines: lines.clone(), next: 0 };
         derivatives.start(self.slices.start);
@@ -95,18 +109,18 @@ impl<T: Real> Tile<'_, '_, T> {
                 let slice = &slab[(z - start) * back_shape.slice..][..back_shape.slice];
                 for line in self.lines.clone().step_by(BLOCK) {
                     rows_of_block(down.adjoint(), line, &lines, &mut read);
-                    let input =
-                        filter::Rows { memory: slice, len: back_shape.row, stride: back_shape.row, rows: &read };
-                    filter::across::<_, F>(window.arch, &window.taps[1], input, &mut back);
+                    let (len, stride) = (back_shape.row, back_shape.row);
+                    let input = filter::Rows { memory: slice, fields: F, len, stride, rows: &read };
+                    filter::across(window.arch, &window.taps[1], input, back.lines());
                     for y in line..(line + BLOCK).min(self.lines.end) {
-                        let (pixels, at) = derivatives.moments.moments.pixels([z, y], self.columns.start);
-                        back.finish::<F>(y - line, pixels, at);
-                        back.write([z, y], (z - self.slices.start) * down.input + y, outputs);
+                        let pixels = derivatives.moments.moments.pixels([z, y], &self.columns);
+                        back.finish::<F>(y - line, pixels);
+                        back.write([z, y], (z - self.slices.start) * down.input + y, pixels, outputs);
                     }
                 }
             }
         }
-        Sums::new(derivatives.derive.scores.totals, derivatives.moments.moments.errors.value())
+        Sums::new(derivatives.derive.scores.totals)
     }
 }
 
@@ -159,7 +173,9 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
             let start = self.slots.row(z) * self.shape.slice + (line - self.lines.start) * self.shape.row;
             self.derive.starts[z - self.next] = Some(start);
         }
-        filter::across(window.arch, &window.taps[0], self.moments.rows(self.next, line), &mut self.derive);
+        let moments = self.moments.rows(self.next, line);
+        filter::across(window.arch, &window.taps[0], moments, self.derive.scores.lines());
+        self.derive.derive();
         for z in slices {
             self.derive.scores.count([z, line], z - self.next);
         }
@@ -171,9 +187,9 @@ impl<T: Real, const F: usize> Derivatives<'_, T, F> {
         for line in 0..self.lines.len() {
             let Shape { row, slice } = self.shape;
             let memory = &self.derive.memory[line * row..];
-            let input = filter::Rows { memory, len: row, stride: slice, rows: self.slots.block(z) };
-            let mut store = Store { memory: &mut slab[line * row..], stride: slice, row };
-            filter::across::<_, F>(self.derive.scores.window.arch, taps, input, &mut store);
+            let input = filter::Rows { memory, fields: F, len: row, stride: slice, rows: self.slots.block(z) };
+            let output = Lines { memory: &mut slab[line * row..], line: slice, field: None };
+            filter::across(self.derive.scores.window.arch, taps, input, output);
         }
     }
 }

@@ -8,11 +8,12 @@ use super::super::plan::{Padding, Plan};
 use super::border::{Border, runs};
 use super::filter::BLOCK;
 use super::lanes::Real;
+use super::total::ERROR_RUN;
 
 /// Columns of a tile: wide enough that its halo costs little, narrow enough that its rows stay in the first two caches.
-const TILE: usize = 192;
+const TILE: usize = 256;
 /// Output lines of a band, the unit of work: enough to make the halo cheap, few enough to keep all threads busy.
-const BAND: usize = 128;
+const BAND: usize = 180;
 /// Lines and columns of a tile of a volume: the rings of slices should stay in the second cache.
 const VOLUME_TILE: [usize; 2] = [32, 64];
 /// Slices of a band of a volume.
@@ -79,6 +80,11 @@ impl<T: Real> Window<T> {
         [map as f64, contrast as f64]
     }
 
+    /// The factor of a mirrored border at line `y` of slice `z`; see [`Border::fold`].
+    pub(super) fn line_factor(&self, [z, y]: [usize; 2]) -> f64 {
+        self.borders[0].fold(z) * self.borders[1].fold(y)
+    }
+
     /// Applies the factors of a mirrored border to part of line `y` of slice `z`; see [`Border::fold`].
     pub(super) fn fold(
         &self,
@@ -87,9 +93,9 @@ impl<T: Real> Window<T> {
         row: &mut [T],
         apply: impl Fn(f64, f64) -> f64,
     ) {
-        let [depth, down, along] = self.borders;
+        let along = self.borders[2];
         let scale = |value: &mut T, factor: f64| *value = T::of(apply(value.wide(), factor));
-        let factor = depth.fold(z) * down.fold(y);
+        let factor = self.line_factor([z, y]);
         if factor != 1.0 {
             row.iter_mut().for_each(|value| scale(value, factor));
         }
@@ -103,23 +109,34 @@ impl<T: Real> Window<T> {
         self.borders[0].input > 1 || self.taps[0].len() > 1
     }
 
-    /// The runs of slices of a volume, or else of lines, that are worked on independently: of the map, or of the gradient.
+    /// The runs of slices of a volume, or else of lines, that are worked on independently: of the map, or of the gradient. They are
+    /// the same as far as both go, so that sums do not depend on whether a gradient is made.
     pub(super) fn bands(&self, of_gradient: bool) -> Vec<Range<usize>> {
         let (axis, target) = if self.is_deep() { (0, VOLUME_BAND) } else { (1, BAND) };
-        let Border { input, output, .. } = self.borders[axis];
-        runs(if of_gradient { input } else { output }, target, BLOCK).collect()
+        stretched(self.borders[axis], of_gradient, runs(self.borders[axis].output, target, BLOCK)).collect()
+    }
+
+    /// Runs of columns that are worked on one after the other, of the map or of the gradient.
+    pub(super) fn tiles(&self, of_gradient: bool) -> impl Iterator<Item = Range<usize>> + Clone {
+        stretched(self.borders[2], of_gradient, runs(self.borders[2].output, TILE, ERROR_RUN))
+    }
+
+    /// Runs of lines and of columns of a volume's slices that are worked on one after the other.
+    pub(super) fn volume_tiles(&self, of_gradient: bool) -> impl Iterator<Item = [Range<usize>; 2]> {
+        let [_, down, along] = self.borders;
+        let lines = stretched(down, of_gradient, runs(down.output, VOLUME_TILE[0], 4));
+        let columns = stretched(along, of_gradient, runs(along.output, VOLUME_TILE[1], ERROR_RUN));
+        lines.flat_map(move |lines| columns.clone().map(move |columns| [lines.clone(), columns]))
     }
 }
 
-/// Runs of columns that are worked on one after the other.
-pub(super) fn tiles(width: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    runs(width, TILE, 16)
-}
-
-/// Runs of lines and of columns of a volume's slices that are worked on one after the other.
-pub(super) fn volume_tiles(height: usize, width: usize) -> impl Iterator<Item = [Range<usize>; 2]> {
-    let lines = runs(height, VOLUME_TILE[0], 4);
-    lines.flat_map(move |lines| runs(width, VOLUME_TILE[1], 16).map(move |columns| [lines.clone(), columns]))
+/// Runs of the output; for the gradient the last goes on to the end of the input.
+fn stretched(
+    border: Border,
+    of_gradient: bool,
+    runs: impl Iterator<Item = Range<usize>> + Clone,
+) -> impl Iterator<Item = Range<usize>> + Clone {
+    runs.map(move |run| if of_gradient { owned(&run, border) } else { run })
 }
 
 /// The input lines that a run of output lines owns: each belongs to exactly one run, surplus ones at the end to the last.

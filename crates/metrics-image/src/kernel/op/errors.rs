@@ -3,31 +3,23 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
 
 use super::planes::{Images, Stored, numbers, outputs, tensors, with_images, with_views};
-use crate::kernel::{PixelError, cpu};
+use crate::kernel::cpu;
 
-/// `[N, C, …]` twice to `[N]` in f64.
-pub(super) struct Errors {
-    pub(super) error: PixelError,
-}
+/// `[N, C, …]` twice to `[2, N, C]` in f64: squared errors, then absolute ones.
+pub(super) struct Errors;
 
 impl Errors {
     fn forward<P: Stored>(&self, images: &Images<P>) -> Vec<f64> {
-        let error = |errors: &cpu::Errors| match self.error {
-            PixelError::Squared => errors.squared,
-            PixelError::Absolute => errors.absolute,
-        };
-        cpu::errors(&images.pairs).chunks(images.shape[1]).map(|image| image.iter().map(error).sum()).collect()
+        let errors = cpu::errors(&images.pairs, &[], [None, None]);
+        let squared = errors.iter().map(|errors| errors.squared);
+        squared.chain(errors.iter().map(|errors| errors.absolute)).collect()
     }
 
     fn backward<P: Stored>(&self, images: &Images<P>, upstream: &[f64], wanted: [bool; 2]) -> [Option<Tensor>; 2] {
-        let weight = |&weight: &f64| match self.error {
-            PixelError::Squared => [weight, 0.0],
-            PixelError::Absolute => [0.0, weight],
-        };
-        let per_plane = upstream.iter().flat_map(|image| std::iter::repeat_n(image, images.shape[1]));
-        let weights: Vec<_> = per_plane.map(weight).collect();
+        let (squared, absolute) = upstream.split_at(images.pairs.len());
+        let weights: Vec<_> = squared.iter().zip(absolute).map(|(&squared, &absolute)| [squared, absolute]).collect();
         let mut gradients = images.gradients(wanted);
-        cpu::errors_and_gradient(&images.pairs, &weights, outputs(&mut gradients));
+        cpu::errors(&images.pairs, &weights, outputs(&mut gradients));
         tensors(gradients, images.shape)
     }
 }
@@ -45,7 +37,8 @@ impl CustomOp2 for Errors {
         y_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         with_images!((x, x_layout), (y, y_layout), |images| {
-            Ok((f64::to_cpu_storage_owned(self.forward(&images)), images.shape[0].into()))
+            let (n, c) = images.outer();
+            Ok((f64::to_cpu_storage_owned(self.forward(&images)), (2, n, c).into()))
         })
     }
 

@@ -21,6 +21,10 @@ impl Map {
         }
     }
 
+    fn walk(&self) -> cpu::Walk<'_> {
+        cpu::Walk { plan: &self.plan, ranges: &self.ranges, errors: false }
+    }
+
     fn shape(&self, images: &[usize]) -> Vec<usize> {
         let side = |(&side, taps): (&usize, &Vec<f64>)| match self.plan.padding {
             Padding::Valid => (side + 1).saturating_sub(taps.len()),
@@ -33,8 +37,7 @@ impl Map {
     fn forward<P: Stored>(&self, images: &Images<P>) -> Result<(CpuStorage, Shape)> {
         let shape = Shape::from(self.shape(images.shape));
         let mut map = vec![P::default(); shape.elem_count()];
-        cpu::map(&images.pairs, &self.ranges, &self.plan, self.only(&mut map[..]))
-            .ok_or_else(|| images.too_small(&self.plan))?;
+        self.walk().map(&images.pairs, self.only(&mut map[..])).ok_or_else(|| images.too_small(&self.plan))?;
         Ok((P::to_cpu_storage_owned(map), shape))
     }
 
@@ -49,7 +52,8 @@ impl Map {
         let upstream = planes(storage.as_slice::<P>()?, layout)?;
         let mut gradients = images.gradients(wanted);
         let upstream = self.only(&upstream[..]);
-        cpu::map_gradient(&images.pairs, &self.ranges, &self.plan, upstream, outputs(&mut gradients))
+        self.walk()
+            .map_gradient(&images.pairs, upstream, outputs(&mut gradients))
             .ok_or_else(|| images.too_small(&self.plan))?;
         Ok(tensors(gradients, images.shape))
     }

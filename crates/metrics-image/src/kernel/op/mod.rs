@@ -1,22 +1,19 @@
 //! The fused kernels as Candle operations with gradients.
 
+mod early;
 mod errors;
 mod map;
-mod means;
+mod pass;
 mod planes;
-mod scales;
 
-use std::sync::OnceLock;
-
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 use metrics_core::Result;
 
 use self::errors::Errors;
 use self::map::Map;
-use self::means::Means;
+use self::pass::Pass;
 use self::planes::ranges;
-use self::scales::Scales;
-use super::{Kernel, OddSides, PixelError, Plan, Score};
+use super::{Kernel, Outcome, Plan, Score, Slopes, Wants};
 use crate::pair::Pair;
 
 /// The fused kernels.
@@ -35,19 +32,21 @@ impl Kernel for Fused {
         Ok(pair.pred.apply_op2(&pair.target, Map { plan: plan.clone(), ranges, score })?)
     }
 
-    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, slopes: Option<Slopes>) -> Result<Outcome> {
         let ranges = ranges(&pair.range, pair.pred.dims())?;
-        Ok(pair.pred.apply_op2(&pair.target, Means { plan: plan.clone(), ranges, score })?)
+        let tracked = [pair.pred.track_op(), pair.target.track_op()];
+        let (rows, pass) = Pass::new(plan, ranges, wants, slopes, tracked);
+        rows.outcome(&pair.pred.apply_op2(&pair.target, pass)?, wants)
     }
 
-    fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
-        let ranges = ranges(&pair.range, pair.pred.dims())?;
-        let tracked = pair.pred.track_op() || pair.target.track_op();
-        let op = Scales { plan: plan.clone(), ranges, scales, odd_sides, tracked, pyramid: OnceLock::new() };
-        Ok(pair.pred.apply_op2(&pair.target, op)?)
+    fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome> {
+        let sums = pair.pred.apply_op2(&pair.target, Errors)?;
+        let row = |wanted: bool, row| wanted.then(|| image_sums(&sums, row)).transpose();
+        Ok(Outcome { squared: row(wants.squared, 0)?, absolute: row(wants.absolute, 1)?, ..Outcome::default() })
     }
+}
 
-    fn errors(&self, pair: &Pair, error: PixelError) -> Result<Tensor> {
-        Ok(pair.pred.apply_op2(&pair.target, Errors { error })?)
-    }
+/// Row `row` of `[rows, N, C]`, summed over channels.
+fn image_sums(rows: &Tensor, row: usize) -> Result<Tensor> {
+    Ok(rows.get(row)?.sum(D::Minus1)?)
 }

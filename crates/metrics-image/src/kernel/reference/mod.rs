@@ -9,7 +9,7 @@ mod ssim;
 use candle_core::Tensor;
 use metrics_core::Result;
 
-use super::{Kernel, OddSides, PixelError, Plan, Score};
+use super::{Kernel, Outcome, Plan, Score, Slopes, Wants};
 use crate::pair::Pair;
 
 pub(super) use ssim::mean_pool;
@@ -27,15 +27,21 @@ impl Kernel for Reference {
         ssim::map(&pair.to_float()?, plan, score)
     }
 
-    fn means(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
-        ssim::means(&pair.to_float()?, plan, score)
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, _: Option<Slopes>) -> Result<Outcome> {
+        let (errors, pair) = (self.errors(pair, wants)?, pair.to_float()?);
+        let means = |wanted: bool, score| wanted.then(|| ssim::means(&pair, plan, score)).transpose();
+        Ok(Outcome {
+            ssim: means(wants.ssim, Score::Ssim)?,
+            contrast: means(wants.contrast, Score::Contrast)?,
+            scales: wants.scales.map(|scales| ssim::scales(&pair, plan, scales)).transpose()?,
+            ..errors
+        })
     }
 
-    fn scales(&self, pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
-        ssim::scales(&pair.to_float()?, plan, scales, odd_sides)
-    }
-
-    fn errors(&self, pair: &Pair, error: PixelError) -> Result<Tensor> {
-        error::sums(&pair.to_float()?, error)
+    fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome> {
+        let pair = pair.to_float()?;
+        let squared = wants.squared.then(|| error::squared(&pair)).transpose()?;
+        let absolute = wants.absolute.then(|| error::absolute(&pair)).transpose()?;
+        Ok(Outcome { squared, absolute, ..Outcome::default() })
     }
 }

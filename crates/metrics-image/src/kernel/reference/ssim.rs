@@ -2,7 +2,7 @@ use candle_core::{D, DType, Device, Tensor};
 use metrics_core::Result;
 
 use super::axis::{AxisMap, apply_all};
-use crate::kernel::{OddSides, Padding, Plan, Score};
+use crate::kernel::{OddSides, Padding, Plan, Scales, Score};
 use crate::pair::{Pair, Range, sum_dtype};
 
 /// SSIM or contrast at every pixel, from four filtered fields: x, y, x² + y² and x y.
@@ -26,6 +26,11 @@ pub(super) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     let covariance = (products - (&mean_x * &mean_y)?)?.affine(plan.covariance, 0.0)?;
     let bound = variances.detach().affine(0.5, 0.0)?; // |σxy| ≤ σx σy ≤ (σx² + σy²) / 2
     let covariance = with_value(&covariance, |c| c.minimum(&bound)?.maximum(&bound.neg()?))?;
+    let (variances, covariance) = match plan.is_one_pixel() {
+        // No variance: what is left of it and of its gradient are rounding errors.
+        true => (variances.zeros_like()?, covariance.zeros_like()?),
+        false => (variances, covariance),
+    };
 
     let c2 = constant(&pair.range, plan.k2, &x)?;
     let contrast = (covariance.affine(2.0, 0.0)?.broadcast_add(&c2)? / variances.broadcast_add(&c2)?)?;
@@ -49,10 +54,10 @@ pub(super) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
 }
 
 /// The terms of MS-SSIM, `[scales, N, C]`.
-pub(super) fn scales(pair: &Pair, plan: &Plan, scales: usize, odd_sides: OddSides) -> Result<Tensor> {
+pub(super) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scales) -> Result<Tensor> {
     let mut pair = pair.clone();
-    let mut terms = Vec::with_capacity(scales);
-    for _ in 1..scales {
+    let mut terms = Vec::with_capacity(count);
+    for _ in 1..count {
         terms.push(means(&pair, plan, Score::Contrast)?);
         pair = halve(&pair, odd_sides)?;
     }

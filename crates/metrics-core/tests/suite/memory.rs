@@ -1,0 +1,189 @@
+//! What metrics hold, and what grows.
+
+use candle_core::{Device, Tensor, Var};
+use metrics_core::{
+    EvalOnly, Finding, Fingerprint, Growth, Measurement, MemoryReport, Metric, MetricCollection, MetricInfo, Reduction,
+    Result, RetentionMonitor, State, Value, resident_bytes,
+};
+
+use crate::toy::{Mae, batch, zeros};
+
+fn metrics() -> Result<MetricCollection> {
+    MetricCollection::new().with("mean", Mae::new(Reduction::Mean))?.with("each", Mae::new(Reduction::None))
+}
+
+#[test]
+fn a_report_has_a_row_for_each_metric() -> Result<()> {
+    let mut metrics = metrics()?;
+    let empty = metrics.memory();
+    let pred = batch(&[0.5, 1.0, 1.5]);
+    metrics.update(&pred, &zeros(&pred))?;
+    let memory = metrics.memory();
+    let rows: Vec<_> = memory.iter().map(|(name, metric)| (name, metric.queue_bytes, metric.growth)).collect();
+    assert_eq!(rows, [("mean", 0, Growth::Constant), ("each", 0, Growth::PerImage)]);
+
+    let bytes = |memory: &MemoryReport, name| memory.get(name).map(|metric| metric.state_bytes);
+    let grown = |name| Some(bytes(&memory, name)? - bytes(&empty, name)?);
+    assert_eq!((grown("mean"), grown("each"), grown("none")), (Some(0), Some(3 * 8), None));
+    assert_eq!((memory.state_bytes(), memory.queue_bytes()), (metrics.state_bytes(), 0));
+    Ok(())
+}
+
+#[test]
+fn eval_only_says_that_nothing_tracks() -> Result<()> {
+    let metric = Mae::new(Reduction::Mean);
+    assert!(metrics()?.memory().forward_may_track() && metric.memory().forward_may_track());
+    assert!(!metrics()?.eval_only().memory().forward_may_track());
+    let memory = EvalOnly::new(metric.clone()).memory();
+    assert_ne!(memory, metric.memory());
+    assert_eq!(
+        memory.iter().map(|(name, m)| (name, m.state_bytes)).collect::<Vec<_>>(),
+        [("mae", metric.state_bytes())]
+    );
+    Ok(())
+}
+
+#[test]
+fn kept_values_are_counted_with_their_graphs() -> Result<()> {
+    let weight = Var::new(&[1f32, 2.0], &Device::Cpu)?;
+    let kept = [weight.sqr()?, weight.exp()?, weight.detach()];
+    let memory = MemoryReport::default().with_kept(&kept);
+    let kept = memory.kept().expect("they were given");
+    // Three storages of two f32: the square, the exponential, and the variable's, which its detached tensor shares.
+    assert_eq!((kept.values, kept.tracking, kept.graph_nodes, kept.bytes), (3, 2, 3, 24));
+    Ok(())
+}
+
+const JSON: &str = r#"{
+    "metrics": {
+        "psnr": {"state_bytes": 424, "queue_bytes": 0, "growth": "constant"},
+        "ssim per image": {"state_bytes": 80091, "queue_bytes": 512, "growth": "per_image"}
+    },
+    "forward_may_track": true,
+    "kept": {"values": 30, "tracking": 30, "graph_nodes": 666, "bytes": 3145728}
+}"#;
+
+#[test]
+fn a_report_reads_as_a_table() {
+    let memory: MemoryReport = serde_json::from_str(JSON).expect("a report");
+    let expected = "\
+metric             state  queue        growth
+psnr               424 B    0 B          none
+ssim per image  78.2 KiB  512 B  8 B an image
+values of forward: may track
+kept: 30 values, of which 30 track: 666 graph nodes, 3.0 MiB
+";
+    assert_eq!(memory.to_string(), expected);
+}
+
+#[test]
+fn json_keeps_a_report_as_it_is() -> Result<()> {
+    let kept = Tensor::new(&[1f32], &Device::Cpu)?;
+    for memory in [metrics()?.memory(), metrics()?.eval_only().memory().with_kept([&kept]), MemoryReport::default()] {
+        let json = serde_json::to_string(&memory).expect("an object");
+        assert_eq!(serde_json::from_str::<MemoryReport>(&json).expect("a report"), memory);
+    }
+    Ok(())
+}
+
+/// Declares constant memory, and keeps every value.
+#[derive(Clone)]
+struct Hoarder(Mae);
+
+impl Metric for Hoarder {
+    fn name(&self) -> &'static str {
+        "hoarder"
+    }
+
+    fn info(&self) -> MetricInfo {
+        MetricInfo { growth: Growth::Constant, ..self.0.info() }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint()
+    }
+
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        self.0.measure(pred, target)
+    }
+
+    fn state(&self) -> &State {
+        self.0.state()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.0.state_mut()
+    }
+
+    fn finish(&self, state: &State) -> Result<Value> {
+        self.0.finish(state)
+    }
+}
+
+/// What a monitor finds in 30 updates, and the monitor.
+fn watch(mut metric: impl Metric, mut monitor: RetentionMonitor) -> Result<(Vec<Finding>, RetentionMonitor)> {
+    let pred = batch(&[0.5, 1.0]);
+    let mut findings = Vec::new();
+    for _ in 0..30 {
+        metric.update(&pred, &zeros(&pred))?;
+        findings.extend(monitor.check(&metric));
+    }
+    Ok((findings, monitor))
+}
+
+#[test]
+fn a_state_that_grows_against_its_word_is_a_warning() -> Result<()> {
+    let (findings, monitor) = watch(Hoarder(Mae::new(Reduction::None)), RetentionMonitor::new())?;
+    let [Finding::State { rise }] = findings[..] else { panic!("{findings:?}") };
+    // Two images of 8 bytes, from the first to the last of 8 checks.
+    assert_eq!((rise.to - rise.from, rise.checks), (7 * 16, 8));
+    assert!(monitor.has_warned() && monitor.to_string().starts_with("state grew from "), "{monitor}");
+    let text = findings[0].to_string();
+    assert!(text.starts_with("the state of metrics that declare constant memory grows: "), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_state_that_grows_by_design_is_told_once() -> Result<()> {
+    let (findings, monitor) = watch(Mae::new(Reduction::None), RetentionMonitor::new())?;
+    assert_eq!(findings, [Finding::PerImage { metrics: vec!["mae".into()] }]);
+    assert_eq!(findings[0].to_string(), "8 bytes an image are kept, as configured, by `mae`");
+    assert!(!findings[0].is_warning() && !monitor.has_warned());
+    assert_eq!(monitor.to_string(), "flat over 20 checks");
+    Ok(())
+}
+
+#[test]
+fn calls_between_the_checks_are_passed_over() -> Result<()> {
+    let (findings, monitor) = watch(Hoarder(Mae::new(Reduction::None)), RetentionMonitor::new().every(3).warm_up(2))?;
+    // Ten checks, of which 8 count.
+    assert_eq!((findings.len(), monitor.checks(), monitor.is_conclusive()), (1, 8, true));
+    let (findings, monitor) = watch(Hoarder(Mae::new(Reduction::None)), RetentionMonitor::new().every(4).warm_up(2))?;
+    assert_eq!((findings, monitor.checks(), monitor.is_conclusive()), (vec![], 6, false));
+    assert_eq!(monitor.to_string(), "too few checks to tell: 6 after the warm-up");
+    Ok(())
+}
+
+#[test]
+fn everything_that_has_a_state_can_be_checked() -> Result<()> {
+    let metrics = metrics()?;
+    let mut monitor = RetentionMonitor::new();
+    for report in [
+        MemoryReport::from(&metrics),
+        MemoryReport::from(metrics.get("mean").expect("a member")),
+        MemoryReport::from(&metrics.clone().eval_only()),
+        MemoryReport::from(&EvalOnly::new(Mae::new(Reduction::Mean))),
+    ] {
+        assert!(report.get("mean").or(report.get("mae")).is_some_and(|metric| metric.state_bytes > 0));
+        monitor.check(report);
+    }
+    monitor.check(&metrics.eval_only());
+    assert_eq!((monitor.checks(), monitor.is_conclusive()), (0, false));
+    Ok(())
+}
+
+#[test]
+fn the_process_has_a_size_where_the_system_tells() {
+    assert_eq!(resident_bytes().is_some(), cfg!(target_os = "linux"));
+    assert!(resident_bytes().is_none_or(|bytes| bytes > 1 << 20));
+}

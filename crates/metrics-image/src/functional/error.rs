@@ -1,0 +1,70 @@
+use candle_core::Tensor;
+use metrics_core::Result;
+
+use crate::ErrorConfig;
+use crate::kernel::{self, Outcome, Wants};
+use crate::pair::{Pair, Spread};
+use crate::scores::Scores;
+
+/// Which error of a pixel counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PixelError {
+    Absolute,
+    Squared,
+}
+
+impl PixelError {
+    pub(crate) fn wants(self) -> Wants {
+        Wants { absolute: self == Self::Absolute, squared: self == Self::Squared, ..Wants::default() }
+    }
+}
+
+/// Mean absolute error of two batches of images, `Σ |x - y| / n`, reduced over the batch; differentiable in both, with gradient 0
+/// where pixels are equal.
+///
+/// Shapes and dtypes as [`ssim`](crate::ssim()). Returns a scalar, or `[N]` for `Reduction::None`; f64 for f64 images, else f32.
+///
+/// # Errors
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, or a configuration that [`ErrorConfig::build`] refuses.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{ErrorConfig, mae};
+///
+/// let target = Tensor::zeros((1, 1, 8, 8), candle_core::DType::F64, &Device::Cpu)?;
+/// let error = mae(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(error.to_scalar::<f64>()?, 0.25);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mae(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    error_scores("mae", pred, target, config, PixelError::Absolute)?.reduce(config.reduction)
+}
+
+/// Mean squared error of two batches of images, `Σ (x - y)² / n`; otherwise as [`mae`].
+///
+/// # Errors
+/// As [`mae`].
+pub fn mse(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    error_scores("mse", pred, target, config, PixelError::Squared)?.reduce(config.reduction)
+}
+
+pub(crate) fn error_scores(
+    op: &str,
+    pred: &Tensor,
+    target: &Tensor,
+    config: &ErrorConfig,
+    error: PixelError,
+) -> Result<Scores> {
+    config.validate()?;
+    let pair = Pair::new(op, &config.input, Spread::Target, pred, target)?;
+    error_of_outcome(&pair, &kernel::of(&pair).errors(&pair, error.wants())?, error)
+}
+
+/// The error of each image, from a pass that had to sum it.
+pub(crate) fn error_of_outcome(pair: &Pair, outcome: &Outcome, error: PixelError) -> Result<Scores> {
+    let sum = match error {
+        PixelError::Absolute => outcome.absolute()?,
+        PixelError::Squared => outcome.squared()?,
+    };
+    Scores { wide: sum.clone(), dtype: pair.dtype }.affine(1.0 / pair.image_len() as f64, 0.0)
+}

@@ -1,0 +1,267 @@
+//! One pass over a pair: means of SSIM and contrast, the terms of MS-SSIM, errors of pixels, all from reading it once.
+
+use std::any::Any;
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
+
+use super::early::{Early, Gradients};
+use super::image_sums;
+use super::planes::{Images, Stored, dense, numbers, outputs, scale_dims, tensors, with_images, with_views};
+use crate::OddSides;
+use crate::kernel::cpu::{Pair, Pixel, PlaneStats, PlaneWeights, Walk};
+use crate::kernel::{Outcome, Plan, Scales, Slopes, Wants};
+
+/// `[N, C, …]` twice to `[rows, N, C]` in f64; see [`Rows`].
+///
+/// If an input tracks, the coarser scales of both images (a third of their size in all) wait for backward.
+pub(super) struct Pass {
+    plan: Plan,
+    ranges: Vec<f64>,
+    rows: Rows,
+    tracked: bool,
+    early: Early,
+    /// A `Vec<Coarse<_>>`, from the second scale on.
+    pyramid: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// What the rows of a pass hold, one number for each plane: mean SSIM of the images; mean contrast of every scale but the last;
+/// mean SSIM of the last, unless that is the first; sums of squared and of absolute errors, if they are wanted. What nobody
+/// wants of it has cost nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    scales: Scales,
+    errors: bool,
+}
+
+const SSIM: usize = 0;
+const CONTRAST: usize = 1;
+
+impl Rows {
+    /// The row of sums of squared errors; those of absolute ones follow.
+    fn squared(self) -> usize {
+        self.scales.count.max(1) + 1
+    }
+
+    fn count(self) -> usize {
+        self.squared() + if self.errors { 2 } else { 0 }
+    }
+
+    /// The row of a scale after the first.
+    fn scale(scale: usize) -> usize {
+        scale + 1
+    }
+
+    pub(super) fn outcome(self, rows: &Tensor, wants: Wants) -> metrics_core::Result<Outcome> {
+        let row = |wanted: bool, row| wanted.then(|| rows.get(row)).transpose();
+        let terms = |scales: Scales| rows.narrow(0, if scales.count > 1 { CONTRAST } else { SSIM }, scales.count);
+        let sums = |wanted: bool, row| wanted.then(|| image_sums(rows, row)).transpose();
+        Ok(Outcome {
+            ssim: row(wants.ssim, SSIM)?,
+            contrast: row(wants.contrast, CONTRAST)?,
+            scales: wants.scales.map(terms).transpose()?,
+            squared: sums(wants.squared, self.squared())?,
+            absolute: sums(wants.absolute, self.squared() + 1)?,
+        })
+    }
+}
+
+/// Both images at one of the coarser scales: dense planes one after another.
+struct Coarse<T> {
+    images: [Vec<T>; 2],
+    dims: [usize; 3],
+}
+
+impl<T: Pixel> Coarse<T> {
+    fn pairs(&self) -> Result<Vec<Pair<'_, T>>> {
+        dense(&self.images[0], &self.images[1], self.dims)
+    }
+}
+
+impl Pass {
+    pub(super) fn new(
+        plan: &Plan,
+        ranges: Vec<f64>,
+        wants: Wants,
+        slopes: Option<Slopes>,
+        tracked: [bool; 2],
+    ) -> (Rows, Self) {
+        let scales = wants.scales.unwrap_or(Scales { count: 1, odd_sides: OddSides::Drop });
+        let rows = Rows { scales, errors: wants.errors() };
+        // The gradient of several scales needs what is known of the coarsest only at the end.
+        let slopes = slopes.filter(|_| scales.count == 1).map_or(Vec::new(), |slopes| {
+            let mut by_row = vec![slopes.ssim, slopes.contrast, 0.0, slopes.absolute];
+            by_row.truncate(rows.count());
+            by_row
+        });
+        let (early, tracked) = (Early::new(slopes, tracked), tracked.contains(&true));
+        (rows, Self { plan: plan.clone(), ranges, rows, tracked, early, pyramid: OnceLock::new() })
+    }
+
+    /// A walk over one of the scales.
+    fn walk(&self, scale: usize) -> Walk<'_> {
+        Walk { plan: &self.plan, ranges: &self.ranges, errors: self.rows.errors && scale == 0 }
+    }
+
+    fn forward<P: Stored>(&self, images: &Images<P>) -> Result<Vec<f64>> {
+        let (mut rows, planes) = (vec![0.0; self.rows.count() * images.pairs.len()], images.pairs.len());
+        let mut put = |row: usize, stats: &[PlaneStats], number: &dyn Fn(&PlaneStats) -> f64| {
+            for (place, stats) in rows[row * planes..].iter_mut().zip(stats) {
+                *place = number(stats);
+            }
+        };
+        let (first, pyramid, coarser) = self.all_scales(images)?;
+        put(SSIM, &first, &|stats| stats.ssim);
+        put(CONTRAST, &first, &|stats| stats.contrast);
+        if self.rows.errors {
+            put(self.rows.squared(), &first, &|stats| stats.errors.unwrap_or_default().squared);
+            put(self.rows.squared() + 1, &first, &|stats| stats.errors.unwrap_or_default().absolute);
+        }
+        for (scale, stats) in (1..).zip(&coarser) {
+            let last = scale + 1 == self.rows.scales.count;
+            put(Rows::scale(scale), stats, &|stats| if last { stats.ssim } else { stats.contrast });
+        }
+        if self.tracked && !pyramid.is_empty() {
+            self.pyramid.get_or_init(|| Box::new(pyramid));
+        }
+        Ok(rows)
+    }
+
+    /// The statistics of the images, the coarser scales, and their statistics.
+    #[expect(clippy::type_complexity, reason = "three things that are taken apart at once")]
+    fn all_scales<P: Stored>(
+        &self,
+        images: &Images<P>,
+    ) -> Result<(Vec<PlaneStats>, Vec<Coarse<P::Real>>, Vec<Vec<PlaneStats>>)> {
+        let Scales { count, odd_sides } = self.rows.scales;
+        let dims = scale_dims(images.dims, &self.plan, odd_sides, count);
+        let too_small = || images.too_small(&self.plan);
+        let (mut pyramid, mut coarser) = (Vec::with_capacity(count - 1), Vec::with_capacity(count - 1));
+        if count == 1 {
+            return Ok((self.one_scale(images)?, pyramid, coarser));
+        }
+        let (first, coarse) = self.halve(0, &images.pairs, dims[1]).ok_or_else(too_small)?;
+        pyramid.push(coarse);
+        for scale in 1..count {
+            let pairs = pyramid[scale - 1].pairs()?;
+            if scale + 1 == count {
+                coarser.push(self.walk(scale).stats(&pairs).ok_or_else(too_small)?);
+            } else {
+                let (stats, coarse) = self.halve(scale, &pairs, dims[scale + 1]).ok_or_else(too_small)?;
+                coarser.push(stats);
+                pyramid.push(coarse);
+            }
+        }
+        Ok((first, pyramid, coarser))
+    }
+
+    /// The statistics of the images, with early gradients if they were foreseen.
+    fn one_scale<P: Stored>(&self, images: &Images<P>) -> Result<Vec<PlaneStats>> {
+        let Some((slopes, wanted)) = self.early.order() else {
+            return self.walk(0).stats(&images.pairs).ok_or_else(|| images.too_small(&self.plan));
+        };
+        let weights = vec![self.weights(slopes); images.pairs.len()];
+        let (stats, gradients) = self.gradient(images, &weights, wanted, &[None, None])?;
+        self.early.keep(gradients);
+        Ok(stats)
+    }
+
+    fn halve<P: Pixel>(
+        &self,
+        scale: usize,
+        pairs: &[Pair<P>],
+        dims: [usize; 3],
+    ) -> Option<(Vec<PlaneStats>, Coarse<P::Real>)> {
+        let len = pairs.len() * dims.iter().product::<usize>();
+        let mut images = [(); 2].map(|()| vec![P::Real::default(); len]);
+        let halves = images.each_mut().map(|image| &mut image[..]);
+        let stats = self.walk(scale).halve(pairs, self.rows.scales.odd_sides, halves)?;
+        Some((stats, Coarse { images, dims }))
+    }
+
+    /// From the coarsest scale to the finest: each adds its own gradient to that which comes down to it.
+    fn backward<P: Stored>(&self, images: &Images<P>, upstream: &[f64], wanted: [bool; 2]) -> Result<Gradients> {
+        let planes = images.pairs.len();
+        let none = Vec::new();
+        let pyramid = self.pyramid.get().and_then(|pyramid| pyramid.downcast_ref::<Vec<Coarse<P::Real>>>());
+        let pyramid = pyramid.unwrap_or(&none);
+        if pyramid.len() + 1 != self.rows.scales.count {
+            return Err(candle_core::Error::msg("ssim-pass: backward without forward"));
+        }
+        let mut coarser: [Option<Vec<P::Real>>; 2] = [None, None];
+        for (scale, coarse) in pyramid.iter().enumerate().rev().map(|(index, coarse)| (index + 1, coarse)) {
+            let last = scale + 1 == self.rows.scales.count;
+            let weight = |&weight: &f64| match last {
+                true => PlaneWeights { ssim: weight, ..PlaneWeights::default() },
+                false => PlaneWeights { contrast: weight, ..PlaneWeights::default() },
+            };
+            let weights: Vec<_> = upstream[Rows::scale(scale) * planes..][..planes].iter().map(weight).collect();
+            let mut gradients = wanted.map(|wanted| wanted.then(|| vec![P::Real::default(); coarse.images[0].len()]));
+            self.run_gradient(scale, &coarse.pairs()?, &weights, outputs(&mut gradients), &coarser)
+                .ok_or_else(|| images.too_small(&self.plan))?;
+            coarser = gradients;
+        }
+        let of_plane = |plane: usize| upstream.iter().skip(plane).step_by(planes).copied().collect::<Vec<_>>();
+        let weights: Vec<_> = (0..planes).map(|plane| self.weights(&of_plane(plane))).collect();
+        Ok(self.gradient(images, &weights, wanted, &coarser)?.1)
+    }
+
+    /// The weights of the images' own statistics, from one number for each row.
+    fn weights(&self, rows: &[f64]) -> PlaneWeights {
+        let squared = self.rows.squared();
+        let errors = if self.rows.errors { [rows[squared], rows[squared + 1]] } else { [0.0; 2] };
+        PlaneWeights { ssim: rows[SSIM], contrast: rows[CONTRAST], errors }
+    }
+
+    fn gradient<P: Stored>(
+        &self,
+        images: &Images<P>,
+        weights: &[PlaneWeights],
+        wanted: [bool; 2],
+        coarser: &[Option<Vec<P::Real>>; 2],
+    ) -> Result<(Vec<PlaneStats>, Gradients)> {
+        let mut gradients = images.gradients(wanted);
+        let stats = self.run_gradient(0, &images.pairs, weights, outputs(&mut gradients), coarser);
+        Ok((stats.ok_or_else(|| images.too_small(&self.plan))?, tensors(gradients, images.shape)))
+    }
+
+    fn run_gradient<P: Pixel>(
+        &self,
+        scale: usize,
+        pairs: &[Pair<P>],
+        weights: &[PlaneWeights],
+        outputs: [Option<&mut [P]>; 2],
+        coarser: &[Option<Vec<P::Real>>; 2],
+    ) -> Option<Vec<PlaneStats>> {
+        let coarser = coarser.each_ref().map(|gradient| gradient.as_deref());
+        self.walk(scale).gradient(pairs, weights, outputs, self.rows.scales.odd_sides, coarser)
+    }
+}
+
+impl CustomOp2 for Pass {
+    fn name(&self) -> &'static str {
+        "ssim-pass"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        with_images!((x, x_layout), (y, y_layout), |images| {
+            let (n, c) = images.outer();
+            Ok((f64::to_cpu_storage_owned(self.forward(&images)?), (self.rows.count(), n, c).into()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, _: &Tensor, upstream: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (upstream, wanted) = (numbers(upstream)?, [x.track_op(), y.track_op()]);
+        let gradients = match self.early.take(&upstream, wanted)? {
+            Some(gradients) => gradients,
+            None => with_views(x, y, |x, y| with_images!(x, y, |images| self.backward(&images, &upstream, wanted)))?,
+        };
+        Ok(gradients.into())
+    }
+}
