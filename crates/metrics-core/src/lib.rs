@@ -2,7 +2,7 @@
 //!
 //! A metric is a pure measure of one batch, and a state that absorbs what the measure gives. This crate has the state:
 //! exact sums that give the same bits whatever the order or the split of the data, updates that happen completely or
-//! not at all, and collections of metrics with one report. It knows nothing of images; `metrics-image` puts PSNR, SSIM
+//! not at all, checkpoints, and collections of metrics with one report. It knows nothing of images; `metrics-image` puts PSNR, SSIM
 //! and MS-SSIM on top.
 //!
 //! Training and evaluation are told apart: [`Metric::forward`] gives a value with a gradient, while [`Metric::update`]
@@ -103,7 +103,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `metric.rs` | [`Metric`], what an author writes and what comes with it; [`Measurement`], [`MetricInfo`] |
-//! | `state.rs` | [`State`]: declared fields with their [`Reduce`], and the [`Contribution`] of a batch |
+//! | `state.rs` | [`State`]: declared fields with their [`Reduce`], parts, and the [`Contribution`] of a batch |
 //! | `exact.rs` | [`exact::ExactSum`], [`exact::WeightedSum`] and [`exact::Moments`]: rounded once, when they are read |
 //! | `sketch.rs`, `distribution.rs` | [`QuantileSketch`], and the [`Distribution`] that a summary is read from |
 //! | `reduction.rs`, `value.rs` | [`Reduction`], and the [`Value`] or [`Summary`] it gives |

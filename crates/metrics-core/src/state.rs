@@ -17,7 +17,7 @@ pub use contribution::Contribution;
 
 use crate::{Growth, NonFinite, Reduction};
 use accumulator::Accumulator;
-use batch::Batch;
+use batch::HostBatch;
 use parts::Mode;
 use queue::Queue;
 

@@ -29,7 +29,8 @@ pub enum Value {
     PerImage(#[serde(with = "number::serde_list")] Vec<f64>),
     /// How the numbers of the images are distributed.
     Summary(Summary),
-    /// Several values by name, e.g. one for each label.
+    /// Several values by name, e.g. one for each label. (With serde, one whose names are those of a summary is read back as
+    /// a summary.)
     Group(Report),
 }
 

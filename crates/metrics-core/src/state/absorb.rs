@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::batch::Kept;
 use super::host::Host;
-use super::{Batch, Contribution, State};
+use super::{Contribution, HostBatch, State};
 use crate::{Error, Result};
 
 /// A contribution that was checked against a state, so that nothing is left to fail.
@@ -12,12 +12,12 @@ pub(crate) enum Staged {
     /// It is to wait on its device.
     Waiting(Contribution),
     /// It and all that wait were read back.
-    Read(Vec<Batch>),
+    Read(Vec<HostBatch>),
 }
 
 /// A merge that was checked, so that nothing is left to fail.
 pub(crate) struct StagedMerge<'a> {
-    ours: Vec<Batch>,
+    ours: Vec<HostBatch>,
     theirs: Cow<'a, State>,
 }
 
@@ -112,12 +112,12 @@ impl State {
     }
 
     /// Absorbs batches, which are all that waited and perhaps one more.
-    fn apply_all(&mut self, batches: &[Batch]) {
+    fn apply_all(&mut self, batches: &[HostBatch]) {
         self.queue.clear();
         batches.iter().for_each(|batch| self.apply(batch));
     }
 
-    pub(super) fn apply(&mut self, batch: &Batch) {
+    pub(super) fn apply(&mut self, batch: &HostBatch) {
         let policy = if self.inner().is_some() { Default::default() } else { self.non_finite };
         let Kept { weights, images, skipped } = batch.kept(policy);
         self.updates += 1;
@@ -130,7 +130,7 @@ impl State {
     }
 
     /// Contributions as numbers, in one transfer.
-    fn read<'a>(&self, contributions: impl IntoIterator<Item = &'a Contribution> + Clone) -> Result<Vec<Batch>> {
+    fn read<'a>(&self, contributions: impl IntoIterator<Item = &'a Contribution> + Clone) -> Result<Vec<HostBatch>> {
         let host = Host::read(contributions.clone().into_iter().flat_map(Contribution::tensors))?;
         let read = |contribution: &Contribution| {
             let batch = self.batch(contribution, &host);
@@ -160,7 +160,7 @@ impl State {
     }
 
     /// A contribution that was checked, as numbers in the order of the fields and parts.
-    fn batch(&self, contribution: &Contribution, host: &Host) -> Batch {
+    fn batch(&self, contribution: &Contribution, host: &Host) -> HostBatch {
         if let Some(inner) = self.inner() {
             return inner.batch(contribution, host);
         }
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// Whether the numbers are allowed.
-    fn check_batch(&self, batch: &Batch) -> Result<()> {
+    fn check_batch(&self, batch: &HostBatch) -> Result<()> {
         if let Some(inner) = self.inner() {
             return inner.check_batch(batch);
         }

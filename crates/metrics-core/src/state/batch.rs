@@ -4,7 +4,7 @@ use crate::{Error, NonFinite, Result};
 
 /// One batch's numbers, in the order of a state's fields.
 #[derive(Clone, Debug)]
-pub(crate) struct Batch {
+pub(crate) struct HostBatch {
     pub(super) images: usize,
     /// Whether it is of an update instead of images, so that the images' weights do not concern it.
     pub(super) once: bool,
@@ -13,7 +13,7 @@ pub(crate) struct Batch {
     /// One column of per-image numbers for each field.
     pub(super) columns: Vec<Vec<f64>>,
     /// One for each part of the state.
-    pub(super) parts: Vec<Batch>,
+    pub(super) parts: Vec<HostBatch>,
 }
 
 /// Which images of a batch count, and how much.
@@ -24,7 +24,7 @@ pub(super) struct Kept {
     pub(super) skipped: u64,
 }
 
-impl Batch {
+impl HostBatch {
     /// Whether a state of this policy takes the batch.
     pub(super) fn check(&self, policy: NonFinite, names: &[&str]) -> Result<()> {
         if policy != NonFinite::Error {

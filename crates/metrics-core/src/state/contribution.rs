@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use candle_core::TensorId;
 use metrics_detach::Detached;
 
-use super::Batch;
+use super::HostBatch;
 use super::host::Host;
 use crate::error::list;
 use crate::{Error, Result};
@@ -88,6 +88,16 @@ impl Contribution {
     /// Gives each image a weight, which must be finite and not negative. It counts in sums and means, and in mean and
     /// standard deviation of a summary. An image of weight 0 is left out, as if it were not in the batch. Weights that are
     /// there already are multiplied.
+    ///
+    /// ```
+    /// use metrics_core::{Contribution, Reduction, State};
+    ///
+    /// let mut state = State::for_reduction("score", Reduction::Mean);
+    /// let scores = Contribution::new(3).with_values("score", vec![1.0, 5.0, f64::NAN]);
+    /// state.absorb(scores.with_weights(vec![3.0, 1.0, 0.0]))?;
+    /// assert_eq!((state.mean("score")?, state.images()), (2.0, 2));
+    /// # Ok::<(), metrics_core::Error>(())
+    /// ```
     pub fn with_weights(mut self, weights: Vec<f64>) -> Self {
         self.weights.push(weights);
         self
@@ -138,9 +148,9 @@ impl Contribution {
 
     /// The numbers, with those of the parts; the contribution was [checked](Self::check) against `declared`, and its tensors
     /// were read.
-    pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<Batch>) -> Batch {
+    pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<HostBatch>) -> HostBatch {
         let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
-        let batch = Batch { images: self.images, once: self.once, weights: None, columns, parts };
+        let batch = HostBatch { images: self.images, once: self.once, weights: None, columns, parts };
         self.weights.iter().fold(batch, |batch, weights| batch.reweighted(weights))
     }
 

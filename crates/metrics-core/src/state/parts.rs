@@ -1,6 +1,6 @@
 //! States within a state: several side by side, the last few updates, or resampled ones.
 
-use super::{Batch, State};
+use super::{HostBatch, State};
 use crate::{Error, Growth, Result};
 
 /// What each part of a state gets of a contribution.
@@ -20,7 +20,21 @@ pub(super) enum Mode {
     },
 }
 
-/// States within a state. They are absorbed, merged, saved and reset with it.
+/// States within a state. They absorb, are merged, saved and reset with it.
+///
+/// ```
+/// use metrics_core::{Contribution, Reduction, State};
+///
+/// let score = || State::for_reduction("score", Reduction::Mean);
+/// let mut state = State::of_parts(vec![score(), State::recent(score(), 1)]);
+/// for value in [1.0, 3.0] {
+///     let score = || Contribution::new(1).with_values("score", vec![value]);
+///     state.absorb(Contribution::new(1).with_part(score()).with_part(score()))?;
+/// }
+/// let [all, last] = state.parts()? else { unreachable!() };
+/// assert_eq!((all.mean("score")?, last.together()?.mean("score")?), (2.0, 3.0));
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
 impl State {
     /// Of several states side by side. A contribution has one [part](crate::Contribution::with_part) for each.
     pub fn of_parts(parts: Vec<Self>) -> Self {
@@ -77,7 +91,7 @@ impl State {
         }
     }
 
-    pub(super) fn apply_to_parts(&mut self, batch: &Batch) {
+    pub(super) fn apply_to_parts(&mut self, batch: &HostBatch) {
         match &mut self.mode {
             Mode::Each => self.parts.iter_mut().zip(&batch.parts).for_each(|(part, batch)| part.apply(batch)),
             Mode::Recent { one, .. } => {

@@ -1,10 +1,7 @@
 use candle_core::Tensor;
 
 use super::{emptied, text};
-use crate::{
-    Agenda, Batch, Contribution, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State,
-    Value,
-};
+use crate::{Agenda, Batch, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// How much a metric's value would vary over other samples of as many images: the bootstrap.
 ///
@@ -84,10 +81,6 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         self.inner.measure_shared(batch)
-    }
-
-    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
-        self.inner.by_label(contribution, labels)
     }
 
     fn state(&self) -> &State {

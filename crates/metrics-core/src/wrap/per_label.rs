@@ -11,6 +11,9 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 /// labels; an update without them is refused. Computes a group with the value of every label, in their order; a label without images has what the metric gives
 /// for none, e.g. a mean of NaN.
 ///
+/// Other wrappers go inside, as in `PerLabel::new(BootStrapper::new(metric, 100, 0)?, labels)`; only
+/// [`Running`](crate::Running) may also go around.
+///
 /// ```
 #[doc = include_str!("../../doc/mae.md")]
 /// use candle_core::{Device, Tensor};

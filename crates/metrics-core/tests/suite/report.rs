@@ -94,3 +94,38 @@ fn values_are_text_and_numbers() -> Result<()> {
     assert_eq!((report.len(), report.into_iter().count()), (3, 3));
     Ok(())
 }
+
+#[test]
+fn groups_are_found_by_path_and_nest() -> Result<()> {
+    let mut inner = Named::new();
+    inner.insert("day", Value::Scalar(0.5))?;
+    inner.insert("night", Value::Scalar(f64::NEG_INFINITY))?;
+    let mut outer = Named::new();
+    outer.insert("ssim", Value::Group(Report::from(inner)))?;
+    outer.insert("each", Value::PerImage(vec![1.0]))?;
+    let mut values = Named::new();
+    values.insert("val/all", Value::Group(Report::from(outer)))?;
+    let report = Report::from(values);
+
+    assert_eq!(report.scalar("val/all/ssim/day"), Some(0.5));
+    assert_eq!(report.get("val/all/each"), Some(&Value::PerImage(vec![1.0])));
+    for absent in ["val/all/ssim/dusk", "val/all/ssim/", "val/all/ssimday", "ssim/day", "val"] {
+        assert_eq!(report.get(absent), None, "{absent}");
+    }
+    assert_eq!(
+        report.get("val/all").map(|group| format!("{group:.1}")),
+        Some("{ssim: {day: 0.5, night: -inf}, each: [1.0]}".into())
+    );
+    let expected = "\
+metric                   value
+val/all/ssim/day          0.50
+val/all/ssim/night        -inf
+val/all/each        (1 values)
+";
+    assert_eq!(format!("{report:.2}"), expected);
+
+    let json = serde_json::to_string(&report).expect("a map");
+    assert_eq!(json, r#"{"val/all":{"ssim":{"day":0.5,"night":"-inf"},"each":[1.0]}}"#);
+    assert_eq!(serde_json::from_str::<Report>(&json).expect("a report"), report);
+    Ok(())
+}

@@ -284,6 +284,20 @@ fn labels_have_values_of_their_own() -> Result<()> {
 }
 
 #[test]
+fn labels_go_around_other_wrappers() -> Result<()> {
+    let mut metric = PerLabel::new(BootStrapper::new(mean(), 100, 1)?, ["a", "b"])?;
+    let pred = batch(&[1.0, 5.0, 1.0, 5.0, 1.0]);
+    metric.update_labelled(&pred, &zeros(&pred), &["a", "b", "a", "b", "a"])?;
+    let Value::Group(report) = metric.compute()? else { panic!("not a group") };
+    for (label, value) in [("a", 1.0), ("b", 5.0)] {
+        let Some(Value::Summary(summary)) = report.get(label) else { panic!("not a summary") };
+        // Whichever images are drawn, all of a label are alike.
+        assert_eq!((summary.mean, summary.std, summary.p5, summary.p95), (value, 0.0, value, value));
+    }
+    Ok(())
+}
+
+#[test]
 fn labels_that_do_not_fit_change_nothing() -> Result<()> {
     let mut metrics =
         MetricCollection::new().with("all", mean())?.with("each", PerLabel::new(mean(), ["day", "night"])?)?;
