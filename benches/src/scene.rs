@@ -4,7 +4,10 @@ use std::hint::black_box;
 
 use anyhow::{Result, bail};
 use candle_core::{Storage, Tensor, Var};
-use metrics_image::{MsSsimConfig, PsnrConfig, SsimConfig, SsimLoss, ms_ssim, psnr, ssim};
+use metrics_core::MetricCollection;
+use metrics_image::{
+    ErrorConfig, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Ssim, SsimConfig, SsimLoss, ms_ssim, psnr, ssim,
+};
 
 use crate::composition::Composition;
 use crate::{images, pass};
@@ -47,6 +50,18 @@ impl Scene {
     /// MS-SSIM, the value alone.
     pub fn ms_ssim(&self) -> Result<()> {
         take(&ms_ssim(&self.pred, &self.target, &MsSsimConfig::new(1.0))?)
+    }
+
+    /// One update of a collection of PSNR, SSIM, MS-SSIM and MAE.
+    pub fn collection(&self) -> Result<()> {
+        let mut metrics = MetricCollection::new()
+            .with("psnr", Psnr::new(PsnrConfig::new(1.0))?)?
+            .with("ssim", Ssim::new(SsimConfig::new(1.0))?)?
+            .with("ms_ssim", MsSsim::new(MsSsimConfig::new(1.0))?)?
+            .with("mae", Mae::new(ErrorConfig::new())?)?;
+        metrics.update(&self.pred, &self.target)?;
+        black_box(metrics.compute()?);
+        Ok(())
     }
 
     /// PSNR, the value alone.

@@ -55,7 +55,7 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
     let scene = Scene::new(settings.large)?;
     let size = label(settings.large);
     let alone = ThreadPoolBuilder::new().num_threads(1).build()?;
-    let [squares, read, value, gradient, scales, psnr, value_alone, gradient_alone] = in_turn(
+    let [squares, read, value, gradient, scales, collection, psnr, value_alone, gradient_alone] = in_turn(
         settings.rounds,
         [
             &|| scene.squared_difference(),
@@ -63,6 +63,7 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
             &|| scene.ssim(),
             &|| scene.ssim_loss(),
             &|| scene.ms_ssim(),
+            &|| scene.collection(),
             &|| scene.psnr(),
             &|| alone.install(|| scene.ssim()),
             &|| alone.install(|| scene.ssim_loss()),
@@ -80,6 +81,12 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
             versus(gradient, value),
         ),
         Row::new(format!("MS-SSIM / SSIM, {size}"), AtMost(1.6), scales / value, versus(scales, value)),
+        Row::new(
+            format!("Collection of PSNR, SSIM, MS-SSIM, MAE / MS-SSIM, {size}"),
+            AtMost(1.1),
+            collection / scales,
+            versus(collection, scales),
+        ),
         Row::new(
             format!("PSNR, speed / speed of reading, {size}"),
             AtLeast(0.7),

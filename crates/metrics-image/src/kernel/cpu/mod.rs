@@ -140,9 +140,9 @@ impl Walk<'_> {
         self.run(pairs, |batch, _, errors| batch.gradients(goal, gradients, errors))
     }
 
-    fn run<'p, P: Pixel>(
+    fn run<P: Pixel>(
         &self,
-        pairs: &'p [Pair<P>],
+        pairs: &[Pair<P>],
         walk: impl FnOnce(&Batch<'_, P::Real>, &Window<P::Real>, Option<&mut [Errors]>) -> Vec<Sums>,
     ) -> Option<Vec<PlaneStats>> {
         let Some(first) = pairs.first() else { return Some(Vec::new()) };
