@@ -113,7 +113,7 @@ impl<T: Real, const F: usize> WithSimd for &mut Derive<'_, T, F> {
             let row = groups_mut::<T, S, F>(&mut self.memory[start..][..F * width]);
             for (index, group) in row.iter_mut().enumerate() {
                 let at = index * Lanes::<T, S>::COUNT;
-                let terms = self.scores.terms(simd, line, at);
+                let terms = self.scores.terms(simd, [true, true], line, at);
                 let ssim = Lanes::load(simd, self.weight_rows[0], line * width + at);
                 let contrast = Lanes::load(simd, self.weight_rows[1], line * width + at);
                 let [by_u, by_v, by_uu, by_vv] = terms.partials(ssim, contrast);

@@ -44,7 +44,7 @@ pub(crate) use self::pixel::Pixel;
 pub(crate) use self::plane::{Pair, Plane};
 pub(crate) use self::total::Errors;
 
-/// What one plane scores.
+/// What one plane scores; NaN for what was not to be scored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PlaneStats {
     /// Mean over the map.
@@ -70,6 +70,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) plan: &'a Plan,
     /// The data range of each plane.
     pub(crate) ranges: &'a [f64],
+    /// Whether to score SSIM, and contrast. What is not scored is not in the maps either.
+    pub(crate) scored: [bool; 2],
     /// Whether to sum the errors of the pixels on the way.
     pub(crate) errors: bool,
 }
@@ -147,15 +149,16 @@ impl Walk<'_> {
     ) -> Option<Vec<PlaneStats>> {
         let Some(first) = pairs.first() else { return Some(Vec::new()) };
         let [depth, height, _] = first.x.dims();
-        let window = Window::new(self.plan, first.x.dims())?;
+        let window = Window::new(self.plan, first.x.dims(), self.scored)?;
         let batch = Batch::new(pairs, self.ranges, self.plan, &window);
         let mut rows = if self.errors { vec![Errors::default(); pairs.len() * depth * height] } else { Vec::new() };
         let sums = walk(&batch, &window, self.errors.then_some(&mut rows[..]));
         let mut errors = rows.chunks(depth * height).map(|rows| rows.iter().copied().sum());
         let [count, contrast_count] = window.counts();
+        let mean = |scored: bool, sum: f64, count: f64| if scored { 1.0 - sum / count } else { f64::NAN };
         let finish = |sums: Sums| PlaneStats {
-            ssim: 1.0 - sums.ssim / count,
-            contrast: 1.0 - sums.contrast / contrast_count,
+            ssim: mean(self.scored[0], sums.ssim, count),
+            contrast: mean(self.scored[1], sums.contrast, contrast_count),
             errors: errors.next(),
         };
         Some(sums.into_iter().map(finish).collect())

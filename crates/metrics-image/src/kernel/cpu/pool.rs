@@ -90,9 +90,9 @@ impl Halving {
     }
 
     /// Writes a line of the result (its slice and its line are given), columns `columns`.
+    #[inline(always)]
     fn row<T: Real>(
         &self,
-        arch: Arch,
         source: &dyn Source<T>,
         [z, y]: [usize; 2],
         columns: &Range<usize>,
@@ -116,35 +116,25 @@ impl Halving {
             out[0] = (if along.repeat { sum + sum } else { sum }) * weight;
             (rows, out) = (rows.map(|row| row.get(1..).unwrap_or_default()), &mut out[1..]);
         }
-        arch.dispatch(Average { rows, weight, out });
+        average(rows, weight, out);
     }
 }
 
 /// Means of two neighbours each of one, two or four rows; those that are not there are empty.
-struct Average<'a, T> {
-    rows: [&'a [T]; 4],
-    weight: T,
-    out: &'a mut [T],
-}
-
-impl<T: Real> WithSimd for Average<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let [a, b, c, d] = self.rows.map(|row| row.as_chunks::<2>().0);
-        if b.is_empty() {
-            for (mean, a) in self.out.iter_mut().zip(a) {
-                *mean = (a[0] + a[1]) * self.weight;
-            }
-        } else if c.is_empty() {
-            for (mean, (a, b)) in self.out.iter_mut().zip(a.iter().zip(b)) {
-                *mean = ((a[0] + b[0]) + (a[1] + b[1])) * self.weight;
-            }
-        } else {
-            for (mean, ((a, b), (c, d))) in self.out.iter_mut().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
-                *mean = ((a[0] + b[0] + c[0] + d[0]) + (a[1] + b[1] + c[1] + d[1])) * self.weight;
-            }
+#[inline(always)]
+fn average<T: Real>([a, b, c, d]: [&[T]; 4], weight: T, out: &mut [T]) {
+    let (a, b, c, d) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0, c.as_chunks::<2>().0, d.as_chunks::<2>().0);
+    if b.is_empty() {
+        for (mean, a) in out.iter_mut().zip(a) {
+            *mean = (a[0] + a[1]) * weight;
+        }
+    } else if c.is_empty() {
+        for (mean, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            *mean = ((a[0] + b[0]) + (a[1] + b[1])) * weight;
+        }
+    } else {
+        for (mean, ((a, b), (c, d))) in out.iter_mut().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
+            *mean = ((a[0] + b[0] + c[0] + d[0]) + (a[1] + b[1] + c[1] + d[1])) * weight;
         }
     }
 }
@@ -233,19 +223,36 @@ impl<'a, T: Real> Halves<'a, T> {
         HalvesOfTile { halves: self, lines, columns }
     }
 
-    fn halve(&mut self, arch: Arch, sources: Sources<T>, [slices, lines, columns]: [Range<usize>; 3]) {
-        let [_, height, width] = self.halving.dims();
+    fn halve(&mut self, arch: Arch, sources: Sources<T>, runs: [Range<usize>; 3]) {
         // Twice as many columns as are made, and one more where they do not start with a pair.
-        let needed = 2 * columns.len() + 1;
+        let needed = 2 * runs[2].len() + 1;
         for buffer in self.buffers.iter_mut().filter(|buffer| buffer.len() < needed) {
             buffer.resize(needed, T::default());
         }
-        for (source, out) in [sources.x, sources.y].into_iter().zip(&mut self.planes) {
+        arch.dispatch(Halve { halves: self, sources, runs });
+    }
+}
+
+/// Halves slices, lines and columns of the result.
+struct Halve<'h, 'a, T> {
+    halves: &'h mut Halves<'a, T>,
+    sources: Sources<'h, T>,
+    runs: [Range<usize>; 3],
+}
+
+impl<T: Real> WithSimd for Halve<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Halves { halving, planes, start, buffers } = self.halves;
+        let ([_, height, width], [slices, lines, columns]) = (halving.dims(), self.runs);
+        for (source, out) in [self.sources.x, self.sources.y].into_iter().zip(planes) {
             for z in slices.clone() {
                 for y in lines.clone() {
-                    let line = (z - self.start[0]) * height + y - self.start[1];
+                    let line = (z - start[0]) * height + y - start[1];
                     let out = &mut out[line * width..][columns.clone()];
-                    self.halving.row(arch, source, [z, y], &columns, &mut self.buffers, out);
+                    halving.row(source, [z, y], &columns, buffers, out);
                 }
             }
         }

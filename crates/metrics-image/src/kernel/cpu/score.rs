@@ -43,14 +43,24 @@ impl<T: Real> Scores<'_, T> {
         self.window.arch.dispatch(Score { count, scores: self });
     }
 
-    /// The terms of the formula at position `at` of line `line` of the block, whose losses are kept.
+    /// The terms of the formula at position `at` of line `line` of the block; of its losses, those that are to be kept.
     #[inline(always)]
-    pub(super) fn terms<S: Simd>(&mut self, simd: S, line: usize, at: usize) -> Terms<T, S> {
+    pub(super) fn terms<S: Simd>(
+        &mut self,
+        simd: S,
+        [ssim, contrast]: [bool; 2],
+        line: usize,
+        at: usize,
+    ) -> Terms<T, S> {
         let moment = |moment| Lanes::load(simd, self.moments, (4 * line + moment) * self.width + at);
         let terms = Terms::new(simd, self.constants, [moment(0), moment(1), moment(2), moment(3)]);
         let loss = terms.loss();
-        loss.ssim.store(self.losses[0], line * self.width + at);
-        loss.contrast.store(self.losses[1], line * self.width + at);
+        if ssim {
+            loss.ssim.store(self.losses[0], line * self.width + at);
+        }
+        if contrast {
+            loss.contrast.store(self.losses[1], line * self.width + at);
+        }
         terms
     }
 
@@ -61,9 +71,10 @@ impl<T: Real> Scores<'_, T> {
             return;
         }
         let start = row * self.width;
-        let ssim = &self.losses[0][start..][clip(&self.columns, columns)];
-        let counts = self.window.contrast_lines(0).contains(&z) && self.window.contrast_lines(1).contains(&y);
-        let columns = if counts { common(columns, &self.window.contrast_lines(2)) } else { 0..0 };
+        let [ssim, contrast] = self.window.scored;
+        let ssim = &self.losses[0][start..][if ssim { clip(&self.columns, columns) } else { 0..0 }];
+        let inside = self.window.contrast_lines(0).contains(&z) && self.window.contrast_lines(1).contains(&y);
+        let columns = if contrast && inside { common(columns, &self.window.contrast_lines(2)) } else { 0..0 };
         let contrast = &self.losses[1][start..][clip(&self.columns, &columns)];
         add_rows(self.window.arch, &mut self.totals, [ssim, contrast]);
     }
@@ -91,9 +102,22 @@ impl<T: Real> WithSimd for Score<'_, '_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        // A loop for each case, in which the compiler leaves out what is not wanted: contrast alone needs half of the formula.
+        match self.scores.window.scored {
+            [true, true] => self.score(simd, [true, true]),
+            [true, false] => self.score(simd, [true, false]),
+            [false, true] => self.score(simd, [false, true]),
+            [false, false] => {}
+        }
+    }
+}
+
+impl<T: Real> Score<'_, '_, T> {
+    #[inline(always)]
+    fn score<S: Simd>(self, simd: S, scored: [bool; 2]) {
         for line in 0..self.count {
             for at in (0..self.scores.width).step_by(Lanes::<T, S>::COUNT) {
-                self.scores.terms(simd, line, at);
+                self.scores.terms(simd, scored, line, at);
             }
         }
     }

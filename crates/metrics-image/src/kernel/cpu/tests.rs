@@ -14,7 +14,7 @@ fn plan(padding: Padding, len: usize, axes: usize) -> Plan {
 }
 
 fn walk<'a>(plan: &'a Plan, ranges: &'a [f64]) -> Walk<'a> {
-    Walk { plan, ranges, errors: true }
+    Walk { plan, ranges, scored: [true; 2], errors: true }
 }
 
 fn stats<P: Pixel>(pairs: &[Pair<P>], ranges: &[f64], plan: &Plan) -> Option<Vec<PlaneStats>> {
@@ -429,6 +429,28 @@ fn half_and_byte_pixels_are_computed_as_f32() {
     same::<half::bf16>(dims, &x, &y, true);
     let bytes = |image: &[f32]| image.iter().map(|v| v * 255.0).collect::<Vec<_>>();
     same::<u8>(dims, &bytes(&x), &bytes(&y), false);
+}
+
+#[test]
+fn one_score_alone_has_the_same_bits() {
+    for (dims, padding) in [([1, 40, 300], Padding::Reflect), ([12, 13, 70], Padding::Valid)] {
+        let plan = plan(padding, 11, if dims[0] > 1 { 3 } else { 2 });
+        let [x, y] = images(dims, 4).map(|image| narrow(&image));
+        let pairs = [pair(&x, &y, dims)];
+        let both = stats(&pairs, &[1.0], &plan).unwrap()[0];
+        for scored in [[true, false], [false, true], [false, false]] {
+            let walk = Walk { scored, ..walk(&plan, &[1.0]) };
+            let mut dx = vec![0.0; x.len()];
+            let alone = walk.stats(&pairs).unwrap()[0];
+            let outputs = [Some(&mut dx[..]), None];
+            let beside =
+                walk.gradient(&pairs, &weights(1.0, 1.0, 1), outputs, OddSides::Drop, [None, None]).unwrap()[0];
+            let only = |scored: bool, value: f64| if scored { value } else { f64::NAN };
+            let want = [only(scored[0], both.ssim), only(scored[1], both.contrast)].map(f64::to_bits);
+            assert_eq!([alone.ssim, alone.contrast].map(f64::to_bits), want);
+            assert_eq!([beside.ssim, beside.contrast].map(f64::to_bits), want);
+        }
+    }
 }
 
 #[test]

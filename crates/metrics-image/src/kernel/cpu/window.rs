@@ -27,11 +27,13 @@ pub(super) struct Window<T> {
     pub(super) borders: [Border; 3],
     /// Lines at either end of the map that the mean of the contrast leaves out.
     crop: [usize; 3],
+    /// Whether SSIM is to be scored, and contrast.
+    pub(super) scored: [bool; 2],
 }
 
 impl<T: Real> Window<T> {
     /// `None` if the plane is too small for the window, or has another number of axes.
-    pub(super) fn new(plan: &Plan, dims: [usize; 3]) -> Option<Self> {
+    pub(super) fn new(plan: &Plan, dims: [usize; 3], scored: [bool; 2]) -> Option<Self> {
         let mut all = [&[1.0][..]; 3];
         let first = 3usize.checked_sub(plan.taps.len())?;
         for (taps, given) in all[first..].iter_mut().zip(&plan.taps) {
@@ -60,6 +62,7 @@ impl<T: Real> Window<T> {
             taps: all.map(|taps| taps.iter().map(|&tap| T::of(tap)).collect()),
             borders,
             crop,
+            scored,
         })
     }
 

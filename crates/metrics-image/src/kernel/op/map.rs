@@ -22,7 +22,8 @@ impl Map {
     }
 
     fn walk(&self) -> cpu::Walk<'_> {
-        cpu::Walk { plan: &self.plan, ranges: &self.ranges, errors: false }
+        let scored = [self.score == Score::Ssim, self.score == Score::Contrast];
+        cpu::Walk { plan: &self.plan, ranges: &self.ranges, scored, errors: false }
     }
 
     fn shape(&self, images: &[usize]) -> Vec<usize> {

@@ -27,10 +27,12 @@ pub(super) struct Pass {
 
 /// What the rows of a pass hold, one number for each plane: mean SSIM of the images; mean contrast of every scale but the last;
 /// mean SSIM of the last, unless that is the first; sums of squared and of absolute errors, if they are wanted. What nobody
-/// wants of it has cost nothing.
+/// wants is NaN, and has cost nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     scales: Scales,
+    /// Whether SSIM and contrast of the images themselves are among what is wanted.
+    first: [bool; 2],
     errors: bool,
 }
 
@@ -87,7 +89,9 @@ impl Pass {
         tracked: [bool; 2],
     ) -> (Rows, Self) {
         let scales = wants.scales.unwrap_or(Scales { count: 1, odd_sides: OddSides::Drop });
-        let rows = Rows { scales, errors: wants.errors() };
+        let only_scale = wants.scales.is_some_and(|scales| scales.count == 1);
+        let first = [wants.ssim || only_scale, wants.contrast || (wants.scales.is_some() && !only_scale)];
+        let rows = Rows { scales, first, errors: wants.errors() };
         // The gradient of several scales needs what is known of the coarsest only at the end.
         let slopes = slopes.filter(|_| scales.count == 1).map_or(Vec::new(), |slopes| {
             let mut by_row = vec![slopes.ssim, slopes.contrast, 0.0, slopes.absolute];
@@ -100,7 +104,9 @@ impl Pass {
 
     /// A walk over one of the scales.
     fn walk(&self, scale: usize) -> Walk<'_> {
-        Walk { plan: &self.plan, ranges: &self.ranges, errors: self.rows.errors && scale == 0 }
+        let last = scale + 1 == self.rows.scales.count;
+        let scored = if scale == 0 { self.rows.first } else { [last, !last] };
+        Walk { plan: &self.plan, ranges: &self.ranges, scored, errors: self.rows.errors && scale == 0 }
     }
 
     fn forward<P: Stored>(&self, images: &Images<P>) -> Result<Vec<f64>> {
