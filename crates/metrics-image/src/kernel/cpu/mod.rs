@@ -17,6 +17,7 @@ mod pixels;
 mod plane;
 mod pool;
 mod ring;
+mod room;
 mod score;
 mod scratch;
 mod subject;
@@ -42,6 +43,7 @@ use super::plan::{OddSides, Plan};
 
 pub(crate) use self::pixel::Pixel;
 pub(crate) use self::plane::{Pair, Plane};
+pub(crate) use self::room::{Fresh, Room};
 pub(crate) use self::total::Errors;
 
 /// What one plane scores; NaN for what was not to be scored.
@@ -83,7 +85,7 @@ impl Walk<'_> {
     }
 
     /// Scores, and the maps of SSIM and of contrast as dense planes one after another, where they are wanted.
-    pub(crate) fn map<P: Pixel>(&self, pairs: &[Pair<P>], maps: [Option<&mut [P]>; 2]) -> Option<Vec<PlaneStats>> {
+    pub(crate) fn map<P: Pixel>(&self, pairs: &[Pair<P>], maps: [Option<Room<P>>; 2]) -> Option<Vec<PlaneStats>> {
         self.run(pairs, |batch, _, errors| batch.values(maps, errors))
     }
 
@@ -92,7 +94,7 @@ impl Walk<'_> {
         &self,
         pairs: &[Pair<P>],
         odd_sides: OddSides,
-        halves: [&mut [P::Real]; 2],
+        halves: [Room<P::Real>; 2],
     ) -> Option<Vec<PlaneStats>> {
         self.run(pairs, |batch, window, errors| {
             let halving = Halving::new(window.borders.map(|border| border.input), !window.is_deep(), odd_sides);
@@ -106,7 +108,7 @@ impl Walk<'_> {
         &self,
         pairs: &[Pair<P>],
         weights: &[PlaneWeights],
-        gradients: [Option<&mut [P]>; 2],
+        gradients: [Option<Room<P>>; 2],
         odd_sides: OddSides,
         coarser: [Option<&[P::Real]>; 2],
     ) -> Option<Vec<PlaneStats>> {
@@ -132,7 +134,7 @@ impl Walk<'_> {
         &self,
         pairs: &[Pair<P>],
         upstream: [Option<&[Plane<P>]>; 2],
-        gradients: [Option<&mut [P]>; 2],
+        gradients: [Option<Room<P>>; 2],
     ) -> Option<Vec<PlaneStats>> {
         let goal = |plane: usize| Goal {
             weights: Weights::Maps(upstream.map(|planes| planes.map(|planes| &planes[plane] as &dyn Source<P::Real>))),
@@ -175,7 +177,7 @@ pub(crate) fn halved(dims: [usize; 3], plan: &Plan, odd_sides: OddSides) -> [usi
 pub(crate) fn errors<P: Pixel>(
     pairs: &[Pair<P>],
     weights: &[[f64; 2]],
-    gradients: [Option<&mut [P]>; 2],
+    gradients: [Option<Room<P>>; 2],
 ) -> Vec<Errors> {
     let Some(first) = pairs.first() else { return Vec::new() };
     let [depth, height, _] = first.x.dims();

@@ -139,11 +139,5 @@ pub(super) trait Target<T>: Send {
     fn write(&mut self, at: usize, row: &[T]);
 }
 
-impl<P: Pixel> Target<P::Real> for &mut [P] {
-    fn write(&mut self, at: usize, row: &[P::Real]) {
-        P::narrow(row, &mut self[at..at + row.len()]);
-    }
-}
-
 /// Where each of two results goes, if it is wanted.
 pub(super) type Targets<'a, T> = [Option<Box<dyn Target<T> + 'a>>; 2];

@@ -1,5 +1,6 @@
 //! Halving the sides between two scales of MS-SSIM, and the way back.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -8,6 +9,7 @@ use super::super::plan::OddSides;
 use super::border::Border;
 use super::lanes::Real;
 use super::plane::{Source, Sources};
+use super::room::Room;
 
 /// How the lines of one axis meet in pairs.
 #[derive(Clone, Copy)]
@@ -97,7 +99,7 @@ impl Halving {
         [z, y]: [usize; 2],
         columns: &Range<usize>,
         buffers: &mut [Vec<T>; 4],
-        out: &mut [T],
+        out: &mut [MaybeUninit<T>],
     ) {
         let [depth, down, along] = self.axes;
         let read = (2 * columns.start).saturating_sub(along.lead)..2 * columns.end - along.lead;
@@ -113,7 +115,7 @@ impl Halving {
         let mut out = out;
         if 2 * columns.start < along.lead {
             let sum = rows.iter().filter_map(|row| row.first()).fold(T::default(), |sum, &value| sum + value);
-            out[0] = (if along.repeat { sum + sum } else { sum }) * weight;
+            out[0].write((if along.repeat { sum + sum } else { sum }) * weight);
             (rows, out) = (rows.map(|row| row.get(1..).unwrap_or_default()), &mut out[1..]);
         }
         average(rows, weight, out);
@@ -122,19 +124,19 @@ impl Halving {
 
 /// Means of two neighbours each of one, two or four rows; those that are not there are empty.
 #[inline(always)]
-fn average<T: Real>([a, b, c, d]: [&[T]; 4], weight: T, out: &mut [T]) {
+fn average<T: Real>([a, b, c, d]: [&[T]; 4], weight: T, out: &mut [MaybeUninit<T>]) {
     let (a, b, c, d) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0, c.as_chunks::<2>().0, d.as_chunks::<2>().0);
     if b.is_empty() {
         for (mean, a) in out.iter_mut().zip(a) {
-            *mean = (a[0] + a[1]) * weight;
+            mean.write((a[0] + a[1]) * weight);
         }
     } else if c.is_empty() {
         for (mean, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
-            *mean = ((a[0] + b[0]) + (a[1] + b[1])) * weight;
+            mean.write(((a[0] + b[0]) + (a[1] + b[1])) * weight);
         }
     } else {
         for (mean, ((a, b), (c, d))) in out.iter_mut().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
-            *mean = ((a[0] + b[0] + c[0] + d[0]) + (a[1] + b[1] + c[1] + d[1])) * weight;
+            mean.write(((a[0] + b[0] + c[0] + d[0]) + (a[1] + b[1] + c[1] + d[1])) * weight);
         }
     }
 }
@@ -191,14 +193,14 @@ impl<T: Real> WithSimd for AddTwice<'_, T> {
 /// Where the halved planes of `x` and `y` go: the task's part of a dense plane each, from slice and line `start` of it on.
 pub(super) struct Halves<'a, T> {
     halving: Halving,
-    planes: [&'a mut [T]; 2],
+    planes: [Room<'a, T>; 2],
     start: [usize; 2],
     /// Rows that had to be copied.
     buffers: [Vec<T>; 4],
 }
 
 impl<'a, T: Real> Halves<'a, T> {
-    pub(super) fn new(halving: Halving, planes: [&'a mut [T]; 2], start: [usize; 2]) -> Self {
+    pub(super) fn new(halving: Halving, planes: [Room<'a, T>; 2], start: [usize; 2]) -> Self {
         Self { halving, planes, start, buffers: [const { Vec::new() }; 4] }
     }
 
@@ -251,7 +253,7 @@ impl<T: Real> WithSimd for Halve<'_, '_, T> {
             for z in slices.clone() {
                 for y in lines.clone() {
                     let line = (z - start[0]) * height + y - start[1];
-                    let out = &mut out[line * width..][columns.clone()];
+                    let out = out.places(line * width + columns.start, columns.len());
                     halving.row(source, [z, y], &columns, buffers, out);
                 }
             }

@@ -13,6 +13,7 @@ use super::pixel::Pixel;
 use super::pixels::Pivot;
 use super::plane::{Pair, Sources, Target, Targets};
 use super::pool::{Halves, Halving};
+use super::room::Room;
 use super::scratch::Scratch;
 use super::subject::Subject;
 use super::total::{ErrorRows, Errors};
@@ -21,7 +22,7 @@ use super::window::{Window, owned};
 use super::{errors, gradient, value, volume, volume_gradient};
 
 /// Dense planes, one after another, for each of two results, if it is wanted.
-pub(super) type Planes<'a, P> = [Option<&'a mut [P]>; 2];
+pub(super) type Planes<'a, P> = [Option<Room<'a, P>>; 2];
 
 /// Pairs of planes of one size.
 pub(super) struct Batch<'a, T> {
@@ -60,7 +61,7 @@ impl<'a, T: Real> Batch<'a, T> {
     pub(super) fn halve(
         &self,
         halving: Halving,
-        [mut x, mut y]: [&mut [T]; 2],
+        [mut x, mut y]: [Room<'_, T>; 2],
         errors: Option<&mut [Errors]>,
     ) -> Vec<Sums> {
         let bands = self.window.bands(false);
@@ -68,11 +69,7 @@ impl<'a, T: Real> Batch<'a, T> {
         let mut errors = self.cut_errors(errors, &bands);
         let tasks = self.each_band(&bands).map(|(_, subject, lines)| {
             let share = halving.share(axis, lines, bands.last() == Some(lines));
-            let planes = [&mut x, &mut y].map(|half| {
-                let (part, rest) = std::mem::take(half).split_at_mut(share.len() * line);
-                *half = rest;
-                part
-            });
+            let planes = [&mut x, &mut y].map(|half| half.cut(share.len() * line));
             let start = if axis == 0 { [share.start, 0] } else { [0, share.start] };
             let halves = Some(Halves::new(halving, planes, start));
             (subject, lines, Made { maps: [None, None], halves, errors: errors.next().flatten() })
@@ -168,11 +165,9 @@ fn cut<'o, P: Pixel>(
 ) -> impl Iterator<Item = Targets<'o, P::Real>> {
     let lens: Vec<usize> = bands.iter().map(|band| band.len() * line).collect();
     (0..count).flat_map(move |_| lens.clone()).map(move |len| {
-        planes.each_mut().map(|rest| {
-            let (piece, after) = rest.take()?.split_at_mut(len);
-            *rest = Some(after);
-            Some(Box::new(piece) as Box<dyn Target<P::Real> + 'o>)
-        })
+        let cut =
+            |room: &mut Option<Room<'o, P>>| Some(Box::new(room.as_mut()?.cut(len)) as Box<dyn Target<P::Real> + 'o>);
+        planes.each_mut().map(cut)
     })
 }
 

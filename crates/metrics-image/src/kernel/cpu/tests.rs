@@ -21,6 +21,10 @@ fn stats<P: Pixel>(pairs: &[Pair<P>], ranges: &[f64], plan: &Plan) -> Option<Vec
     walk(plan, ranges).stats(pairs)
 }
 
+fn rooms<P: Pixel>(outputs: [Option<&mut [P]>; 2]) -> [Option<Room<'_, P>>; 2] {
+    outputs.map(|output| output.map(Room::from))
+}
+
 /// Weights of SSIM and contrast, the same for all planes.
 fn weights(ssim: f64, contrast: f64, planes: usize) -> Vec<PlaneWeights> {
     vec![PlaneWeights { ssim, contrast, ..PlaneWeights::default() }; planes]
@@ -33,7 +37,7 @@ fn gradient<P: Pixel>(
     weights: &[PlaneWeights],
     gradients: [Option<&mut [P]>; 2],
 ) -> Vec<PlaneStats> {
-    walk(plan, ranges).gradient(pairs, weights, gradients, OddSides::Drop, [None, None]).unwrap()
+    walk(plan, ranges).gradient(pairs, weights, rooms(gradients), OddSides::Drop, [None, None]).unwrap()
 }
 
 /// Numbers in 0..1 from a small generator.
@@ -221,7 +225,7 @@ fn maps_and_their_gradients() {
             let map = |x: &[f64], y: &[f64]| {
                 let (mut ssim_map, mut contrast_map) = (vec![0.0; ssim.data.len()], vec![0.0; ssim.data.len()]);
                 let maps = [Some(&mut ssim_map[..]), Some(&mut contrast_map[..])];
-                walk(&plan, &[1.0]).map(&[pair(x, y, dims)], maps).unwrap();
+                walk(&plan, &[1.0]).map(&[pair(x, y, dims)], rooms(maps)).unwrap();
                 [ssim_map, contrast_map]
             };
             let [got_ssim, got_contrast] = map(&x.data, &y.data);
@@ -233,7 +237,7 @@ fn maps_and_their_gradients() {
             let planes = [Plane::dense(&upstream, ssim.dims).unwrap()];
             let planes = [Some(&planes[..]), None];
             let outputs = [Some(&mut dx[..]), Some(&mut dy[..])];
-            walk(&plan, &[1.0]).map_gradient(&[pair(&x.data, &y.data, dims)], planes, outputs).unwrap();
+            walk(&plan, &[1.0]).map_gradient(&[pair(&x.data, &y.data, dims)], planes, rooms(outputs)).unwrap();
             let h = 1e-6;
             let moved = |by: f64| x.data.iter().zip(&direction).map(|(v, d)| v + by * d).collect::<Vec<_>>();
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -288,7 +292,7 @@ fn halving_and_its_way_back() {
             let small = halved(dims, &plan, odd_sides);
             let len = small.iter().product();
             let (mut half_x, mut half_y) = (vec![0.0; len], vec![0.0; len]);
-            let halves = [&mut half_x[..], &mut half_y[..]];
+            let halves = [&mut half_x[..], &mut half_y[..]].map(Room::from);
             let pairs = [pair(&x.data, &y.data, dims)];
             let got = walk(&plan, &[1.0]).halve(&pairs, odd_sides, halves).unwrap();
             assert_eq!(got, stats(&pairs, &[1.0], &plan).unwrap());
@@ -302,7 +306,7 @@ fn halving_and_its_way_back() {
             let coarser: Vec<f64> = (0..len).map(|_| next() - 0.5).collect();
             let mut gradient = vec![0.0; x.data.len()];
             let (outputs, coarser_of) = ([Some(&mut gradient[..]), None], [Some(&coarser[..]), None]);
-            walk(&plan, &[1.0]).gradient(&pairs, &weights(0.0, 0.0, 1), outputs, odd_sides, coarser_of).unwrap();
+            walk(&plan, &[1.0]).gradient(&pairs, &weights(0.0, 0.0, 1), rooms(outputs), odd_sides, coarser_of).unwrap();
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             let (there, back) = (dot(&half_x, &coarser), dot(&x.data, &gradient));
             assert!((there - back).abs() < 1e-12 * len as f64, "{dims:?} {odd_sides:?} {there} {back}");
@@ -316,7 +320,7 @@ fn pixel_errors_and_their_gradient() {
         let [x, y] = images(dims, 4);
         let pairs = [pair(&x.data, &y.data, dims)];
         let (mut dx, mut dy) = (vec![0.0; x.data.len()], vec![0.0; x.data.len()]);
-        let got = errors(&pairs, &[[0.5, 0.25]], [Some(&mut dx), Some(&mut dy)])[0];
+        let got = errors(&pairs, &[[0.5, 0.25]], rooms([Some(&mut dx), Some(&mut dy)]))[0];
         assert_eq!(got, errors(&pairs, &[], [None, None])[0]);
         let differences = || x.data.iter().zip(&y.data).map(|(a, b)| a - b);
         assert!((got.squared / differences().map(|e| e * e).sum::<f64>() - 1.0).abs() < 1e-12);
@@ -337,7 +341,7 @@ fn results<P: Pixel + PartialEq + std::fmt::Debug>(pairs: &[Pair<P>]) -> (Vec<Pl
         std::array::from_fn(|_| vec![P::default(); pairs.len() * dims.iter().product::<usize>()]);
     let [dx, dy, ssim, contrast] = &mut made;
     let stats = gradient(pairs, &ranges, &plan, &weights(1.0, 0.5, pairs.len()), [Some(dx), Some(dy)]);
-    let again = walk(&plan, &ranges).map(pairs, [Some(ssim), Some(contrast)]).unwrap();
+    let again = walk(&plan, &ranges).map(pairs, rooms([Some(ssim), Some(contrast)])).unwrap();
     // As text, in which NaN equals NaN.
     assert_eq!(format!("{stats:?}"), format!("{again:?}"));
     // The same bits, whether errors are summed on the way or by themselves.
@@ -444,7 +448,7 @@ fn one_score_alone_has_the_same_bits() {
             let alone = walk.stats(&pairs).unwrap()[0];
             let outputs = [Some(&mut dx[..]), None];
             let beside =
-                walk.gradient(&pairs, &weights(1.0, 1.0, 1), outputs, OddSides::Drop, [None, None]).unwrap()[0];
+                walk.gradient(&pairs, &weights(1.0, 1.0, 1), rooms(outputs), OddSides::Drop, [None, None]).unwrap()[0];
             let only = |scored: bool, value: f64| if scored { value } else { f64::NAN };
             let want = [only(scored[0], both.ssim), only(scored[1], both.contrast)].map(f64::to_bits);
             assert_eq!([alone.ssim, alone.contrast].map(f64::to_bits), want);
@@ -468,7 +472,7 @@ fn the_gradient_of_errors_adds_to_that_of_scores() {
         let [scores, both] = [scores, PlaneWeights { errors: [0.5, 0.25], ..scores }].map(made);
         let mut of_errors = [vec![0.0; x.len()], vec![0.0; x.len()]];
         let [dx, dy] = &mut of_errors;
-        errors(&pairs, &[[0.5, 0.25]], [Some(dx), Some(dy)]);
+        errors(&pairs, &[[0.5, 0.25]], rooms([Some(dx), Some(dy)]));
         for side in 0..2 {
             let sum: Vec<_> = scores[side].iter().zip(&of_errors[side]).map(|(a, b)| a + b).collect();
             assert!(distance(&both[side], &sum) < 1e-14, "{dims:?} {side}");

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
 
-use super::planes::{Images, Stored, numbers, outputs, tensors, with_images, with_views};
+use super::planes::{Images, Stored, numbers, with_images, with_views};
 use crate::kernel::cpu;
 
 /// `[N, C, …]` twice to `[2, N, C]` in f64: squared errors, then absolute ones.
@@ -19,8 +19,8 @@ impl Errors {
         let (squared, absolute) = upstream.split_at(images.pairs.len());
         let weights: Vec<_> = squared.iter().zip(absolute).map(|(&squared, &absolute)| [squared, absolute]).collect();
         let mut gradients = images.gradients(wanted);
-        cpu::errors(&images.pairs, &weights, outputs(&mut gradients));
-        tensors(gradients, images.shape)
+        cpu::errors(&images.pairs, &weights, gradients.rooms());
+        gradients.tensors(images.shape)
     }
 }
 

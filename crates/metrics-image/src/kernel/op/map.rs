@@ -2,7 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
-use super::planes::{Images, Stored, outputs, planes, tensors, with_images, with_views};
+use super::planes::{Images, Stored, planes, with_images, with_views};
+use crate::kernel::cpu::Fresh;
 use crate::kernel::{Padding, Plan, Score, cpu};
 
 /// `[N, C, …]` twice to a map of the images' dtype.
@@ -37,9 +38,9 @@ impl Map {
 
     fn forward<P: Stored>(&self, images: &Images<P>) -> Result<(CpuStorage, Shape)> {
         let shape = Shape::from(self.shape(images.shape));
-        let mut map = vec![P::default(); shape.elem_count()];
-        self.walk().map(&images.pairs, self.only(&mut map[..])).ok_or_else(|| images.too_small(&self.plan))?;
-        Ok((P::to_cpu_storage_owned(map), shape))
+        let mut map = Fresh::new(shape.elem_count());
+        self.walk().map(&images.pairs, self.only(map.room())).ok_or_else(|| images.too_small(&self.plan))?;
+        Ok((P::to_cpu_storage_owned(map.filled()), shape))
     }
 
     fn backward<P: Stored>(
@@ -54,9 +55,9 @@ impl Map {
         let mut gradients = images.gradients(wanted);
         let upstream = self.only(&upstream[..]);
         self.walk()
-            .map_gradient(&images.pairs, upstream, outputs(&mut gradients))
+            .map_gradient(&images.pairs, upstream, gradients.rooms())
             .ok_or_else(|| images.too_small(&self.plan))?;
-        Ok(tensors(gradients, images.shape))
+        Ok(gradients.tensors(images.shape))
     }
 }
 

@@ -7,9 +7,9 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDTyp
 
 use super::early::{Early, Gradients};
 use super::image_sums;
-use super::planes::{Images, Stored, dense, numbers, outputs, scale_dims, tensors, with_images, with_views};
+use super::planes::{Images, Stored, Wanted, dense, numbers, scale_dims, with_images, with_views};
 use crate::OddSides;
-use crate::kernel::cpu::{Pair, Pixel, PlaneStats, PlaneWeights, Walk};
+use crate::kernel::cpu::{Fresh, Pair, Pixel, PlaneStats, PlaneWeights, Room, Walk};
 use crate::kernel::{Outcome, Plan, Scales, Slopes, Wants};
 
 /// `[N, C, …]` twice to `[rows, N, C]` in f64; see [`Rows`].
@@ -179,10 +179,9 @@ impl Pass {
         dims: [usize; 3],
     ) -> Option<(Vec<PlaneStats>, Coarse<P::Real>)> {
         let len = pairs.len() * dims.iter().product::<usize>();
-        let mut images = [(); 2].map(|()| vec![P::Real::default(); len]);
-        let halves = images.each_mut().map(|image| &mut image[..]);
-        let stats = self.walk(scale).halve(pairs, self.rows.scales.odd_sides, halves)?;
-        Some((stats, Coarse { images, dims }))
+        let mut images = [(); 2].map(|()| Fresh::new(len));
+        let stats = self.walk(scale).halve(pairs, self.rows.scales.odd_sides, images.each_mut().map(Fresh::room))?;
+        Some((stats, Coarse { images: images.map(Fresh::filled), dims }))
     }
 
     /// From the coarsest scale to the finest: each adds its own gradient to that which comes down to it.
@@ -202,10 +201,10 @@ impl Pass {
                 false => PlaneWeights { contrast: weight, ..PlaneWeights::default() },
             };
             let weights: Vec<_> = upstream[Rows::scale(scale) * planes..][..planes].iter().map(weight).collect();
-            let mut gradients = wanted.map(|wanted| wanted.then(|| vec![P::Real::default(); coarse.images[0].len()]));
-            self.run_gradient(scale, &coarse.pairs()?, &weights, outputs(&mut gradients), &coarser)
+            let mut gradients = Wanted::new(wanted, coarse.images[0].len());
+            self.run_gradient(scale, &coarse.pairs()?, &weights, gradients.rooms(), &coarser)
                 .ok_or_else(|| images.too_small(&self.plan))?;
-            coarser = gradients;
+            coarser = gradients.filled();
         }
         let of_plane = |plane: usize| upstream.iter().skip(plane).step_by(planes).copied().collect::<Vec<_>>();
         let weights: Vec<_> = (0..planes).map(|plane| self.weights(&of_plane(plane))).collect();
@@ -227,8 +226,8 @@ impl Pass {
         coarser: &[Option<Vec<P::Real>>; 2],
     ) -> Result<(Vec<PlaneStats>, Gradients)> {
         let mut gradients = images.gradients(wanted);
-        let stats = self.run_gradient(0, &images.pairs, weights, outputs(&mut gradients), coarser);
-        Ok((stats.ok_or_else(|| images.too_small(&self.plan))?, tensors(gradients, images.shape)))
+        let stats = self.run_gradient(0, &images.pairs, weights, gradients.rooms(), coarser);
+        Ok((stats.ok_or_else(|| images.too_small(&self.plan))?, gradients.tensors(images.shape)))
     }
 
     fn run_gradient<P: Pixel>(
@@ -236,7 +235,7 @@ impl Pass {
         scale: usize,
         pairs: &[Pair<P>],
         weights: &[PlaneWeights],
-        outputs: [Option<&mut [P]>; 2],
+        outputs: [Option<Room<P>>; 2],
         coarser: &[Option<Vec<P::Real>>; 2],
     ) -> Option<Vec<PlaneStats>> {
         let coarser = coarser.each_ref().map(|gradient| gradient.as_deref());

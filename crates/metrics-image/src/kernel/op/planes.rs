@@ -3,7 +3,7 @@
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 
-use crate::kernel::cpu::{Pair, Pixel, Plane};
+use crate::kernel::cpu::{Fresh, Pair, Pixel, Plane, Room};
 use crate::kernel::{Plan, cpu};
 use crate::pair::Range;
 
@@ -51,10 +51,9 @@ impl<'a, P: Pixel> Images<'a, P> {
         (self.shape[0], self.shape[1])
     }
 
-    /// A gradient for each input that wants one, to be filled in.
-    pub(super) fn gradients(&self, wanted: [bool; 2]) -> [Option<Vec<P>>; 2] {
-        let len = self.shape.iter().product();
-        wanted.map(|wanted| wanted.then(|| vec![P::default(); len]))
+    /// A gradient for each input that wants one, to be filled.
+    pub(super) fn gradients(&self, wanted: [bool; 2]) -> Wanted<P> {
+        Wanted::new(wanted, self.shape.iter().product())
     }
 
     /// Why a kernel returned nothing.
@@ -111,17 +110,32 @@ pub(super) fn ranges(range: &Range, shape: &[usize]) -> Result<Vec<f64>> {
     }
 }
 
-/// Gradients as tensors of the images' shape, without a graph.
-pub(super) fn tensors<P: WithDType>(gradients: [Option<Vec<P>>; 2], shape: &[usize]) -> [Option<Tensor>; 2] {
-    gradients.map(|gradient| {
-        let storage = Storage::Cpu(P::to_cpu_storage_owned(gradient?));
-        Some(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
-    })
+/// A result for each of two inputs that wants one.
+pub(super) struct Wanted<P>([Option<Fresh<P>>; 2]);
+
+impl<P: Copy> Wanted<P> {
+    pub(super) fn new(wanted: [bool; 2], len: usize) -> Self {
+        Self(wanted.map(|wanted| wanted.then(|| Fresh::new(len))))
+    }
+
+    /// Where kernels write.
+    pub(super) fn rooms(&mut self) -> [Option<Room<'_, P>>; 2] {
+        self.0.each_mut().map(|fresh| fresh.as_mut().map(Fresh::room))
+    }
+
+    pub(super) fn filled(self) -> [Option<Vec<P>>; 2] {
+        self.0.map(|fresh| fresh.map(Fresh::filled))
+    }
 }
 
-/// Where kernels write gradients.
-pub(super) fn outputs<P>(gradients: &mut [Option<Vec<P>>; 2]) -> [Option<&mut [P]>; 2] {
-    gradients.each_mut().map(|gradient| gradient.as_deref_mut())
+impl<P: WithDType> Wanted<P> {
+    /// As tensors of this shape, without a graph.
+    pub(super) fn tensors(self, shape: &[usize]) -> [Option<Tensor>; 2] {
+        self.filled().map(|values| {
+            let storage = Storage::Cpu(P::to_cpu_storage_owned(values?));
+            Some(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+        })
+    }
 }
 
 /// The numbers of a tensor of any float dtype and layout, in row-major order.
