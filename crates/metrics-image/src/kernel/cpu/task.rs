@@ -2,7 +2,6 @@
 
 use std::ops::{AddAssign, Range};
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::plan::Plan;
@@ -18,7 +17,7 @@ use super::scratch::Scratch;
 use super::subject::Subject;
 use super::total::{ErrorRows, Errors};
 use super::value::{Made, Sums};
-use super::window::{Window, owned};
+use super::window::{Window, arch, owned};
 use super::{errors, gradient, value, volume, volume_gradient};
 
 /// Dense planes, one after another, for each of two results, if it is wanted.
@@ -194,7 +193,7 @@ pub(super) fn pixel_errors<P: Pixel>(
     gradients: Planes<P>,
     mut rows: &mut [Errors],
 ) {
-    let (bands, arch) = (errors::bands(dims), Arch::new());
+    let (bands, arch) = (errors::bands(dims), arch());
     let mut gradients = cut(gradients, pairs.len(), dims[2], &bands);
     let mut tasks = Vec::with_capacity(pairs.len() * bands.len());
     for (plane, pair) in pairs.iter().enumerate() {

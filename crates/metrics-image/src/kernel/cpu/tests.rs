@@ -1,7 +1,51 @@
+use std::cell::Cell;
+
+use pulp::Arch;
+
 use super::super::plan::Padding;
 use super::lanes::Real;
 use super::naive::{Naive, means};
 use super::*;
+
+thread_local! {
+    /// The instruction set to use on this thread instead of the best.
+    pub(super) static FORCED: Cell<Option<Arch>> = const { Cell::new(None) };
+}
+
+/// Every instruction set of this machine that the kernels can use.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    {
+        archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        archs.extend(pulp::x86::V4::try_new().map(Arch::V4));
+    }
+    #[cfg(target_arch = "aarch64")]
+    archs.extend(pulp::aarch64::Neon::try_new().map(Arch::Neon));
+    archs
+}
+
+#[test]
+fn every_instruction_set() {
+    for arch in archs() {
+        FORCED.set(Some(arch));
+        for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+            for len in [1, 7, 11] {
+                for dims in [[1, 11, 11], [1, 13, 70], [1, 37, 300], [11, 12, 67]] {
+                    let plan = plan(padding, len, if dims[0] > 1 { 3 } else { 2 });
+                    check(dims, &plan);
+                    check_gradient(dims, &plan);
+                }
+            }
+        }
+        maps_and_their_gradients();
+        halving_and_its_way_back();
+        pixel_errors_and_their_gradient();
+        one_score_alone_has_the_same_bits();
+        a_nan_spoils_its_own_plane_only();
+        FORCED.set(None);
+    }
+}
 
 fn gaussian(len: usize, sigma: f64) -> Vec<f64> {
     let taps: Vec<f64> = (0..len).map(|i| (-((i as f64 - (len / 2) as f64) / sigma).powi(2) / 2.0).exp()).collect();

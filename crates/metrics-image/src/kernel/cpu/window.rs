@@ -19,6 +19,15 @@ const VOLUME_TILE: [usize; 2] = [32, 64];
 /// Slices of a band of a volume.
 const VOLUME_BAND: usize = 32;
 
+/// The best instruction set of this machine.
+pub(super) fn arch() -> Arch {
+    #[cfg(test)]
+    if let Some(arch) = super::tests::FORCED.get() {
+        return arch;
+    }
+    Arch::new()
+}
+
 /// Taps and borders along depth, height and width; in two dimensions depth has one tap.
 pub(super) struct Window<T> {
     /// The instruction set to use.
@@ -58,7 +67,7 @@ impl<T: Real> Window<T> {
             Padding::Reflect | Padding::Zero => all.map(|taps| taps.len() / 2),
         };
         Some(Self {
-            arch: Arch::new(),
+            arch: arch(),
             taps: all.map(|taps| taps.iter().map(|&tap| T::of(tap)).collect()),
             borders,
             crop,
