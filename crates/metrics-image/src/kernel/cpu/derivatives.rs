@@ -42,19 +42,36 @@ pub(super) enum Wanted {
 /// one input wants its gradient, the first two joined to the one it needs.
 pub(super) struct Derive<'a, T, const F: usize> {
     pub(super) scores: Scores<'a, T>,
-    pub(super) weights: Weights<'a, T>,
-    pub(super) wanted: Wanted,
+    weights: Weights<'a, T>,
+    wanted: Wanted,
     /// `BLOCK` rows of weights for SSIM, as many for the contrast.
-    pub(super) weight_rows: [&'a mut [T]; 2],
+    weight_rows: [&'a mut [T]; 2],
     /// What the rows of [`Weights::Means`] depend on: the line's factor at a mirrored border, and whether its contrast counts.
-    pub(super) weighed: [Option<(f64, bool)>; BLOCK],
+    weighed: [Option<(f64, bool)>; BLOCK],
     /// Where the derivatives go, `F` vectors side by side.
     pub(super) memory: &'a mut [T],
     /// For each line of the block that is in the map, where its row starts in `memory`.
     pub(super) starts: [Option<usize>; BLOCK],
 }
 
-impl<T: Real, const F: usize> Derive<'_, T, F> {
+impl<'a, T: Real, const F: usize> Derive<'a, T, F> {
+    /// `weight_rows` has room for the weights of a block of lines, [`Scores::width`] each.
+    pub(super) fn new(
+        scores: Scores<'a, T>,
+        weights: Weights<'a, T>,
+        wanted: Wanted,
+        weight_rows: &'a mut [T],
+        memory: &'a mut [T],
+    ) -> Self {
+        let weight_rows = weight_rows.split_at_mut(BLOCK * scores.width).into();
+        Self { scores, weights, wanted, weight_rows, weighed: [None; BLOCK], memory, starts: [None; BLOCK] }
+    }
+
+    /// Memory needed for the weights of a block of lines.
+    pub(super) fn weights_len(width: usize) -> usize {
+        2 * BLOCK * width
+    }
+
     /// Length of a row of derivatives.
     pub(super) fn len(width: usize) -> usize {
         F * width

@@ -17,7 +17,7 @@ use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::{ErrorRows, Total};
+use super::total::ErrorRows;
 use super::value::Sums;
 use super::window::clamp;
 
@@ -59,40 +59,24 @@ impl<T: Real> Tile<'_, '_, T> {
         errors: Option<ErrorRows>,
         scratch: &mut Scratch<T>,
     ) -> Sums {
-        let Subject { window, constants, .. } = self.subject;
+        let window = self.subject.window;
         let [_, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
         let columns = along.adjoint().reads(self.columns.clone());
         let width = Scratch::<T>::padded(columns.len());
-        let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
-        let [a, b, u, v, ring, derivatives, block, w0, w1, l0, l1, back] = scratch.cut([
-            pixels,
-            pixels,
-            pixels,
-            pixels,
+        let [pixels, ring, scores, weights, derivatives, back] = scratch.cut([
+            Rows::<T>::len(width, along),
             Moments::<T>::len(width, down),
+            Scores::<T>::len(width),
+            Derive::<T, F>::weights_len(width),
             Derivatives::<T, F>::stride(width) * Slots::of_blocks(down.adjoint()).count(),
-            block,
-            losses,
-            losses,
-            losses,
-            losses,
             Back::<T>::len(width, along, F),
         ]);
-        let rows = Rows::new(self.subject, &columns, self.columns.clone(), [a, b, u, v]);
+        let rows = Rows::new(self.subject, &columns, self.columns.clone(), width, pixels);
         let mut back = Back::new(self.subject, wanted, &self.columns, &columns, width, back, self.goal);
         let counted = [0..1, clamp(self.lines, down.output), clamp(&self.columns, along.output)];
-        let (losses, totals) = ([l0, l1], [Total::default(); 2]);
-        let scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
-        let derive = Derive::<T, F> {
-            scores,
-            weights: self.goal.weights,
-            wanted,
-            weight_rows: [w0, w1],
-            weighed: [None; BLOCK],
-            memory: derivatives,
-            starts: [None; BLOCK],
-        };
+        let scores = Scores::new(self.subject, columns, width, counted, scores);
+        let derive = Derive::<T, F>::new(scores, self.goal.weights, wanted, weights, derivatives);
         let moments = Moments::new(rows, window, width, ring, self.lines.clone(), errors);
         let mut derivatives = Derivatives { derive, moments, slots: Slots::of_blocks(down.adjoint()), next: 0 };
         derivatives.start(self.lines.start);

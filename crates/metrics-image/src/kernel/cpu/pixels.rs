@@ -84,8 +84,13 @@ pub(super) struct Rows<'a, T> {
 }
 
 impl<'a, T: Real> Rows<'a, T> {
-    /// Length of each of the four buffers for a run of `width` map columns.
+    /// Memory needed for a run of `width` map columns.
     pub(super) fn len(width: usize, border: Border) -> usize {
+        4 * Self::row(width, border)
+    }
+
+    /// Length of each of the four buffers.
+    fn row(width: usize, border: Border) -> usize {
         // Surplus lanes of the last vector read beyond the columns needed.
         Scratch::<T>::padded(width + border.taps() - 1) + Scratch::<T>::padded(1)
     }
@@ -94,10 +99,14 @@ impl<'a, T: Real> Rows<'a, T> {
         subject: &Subject<'a, T>,
         columns: &Range<usize>,
         owned: Range<usize>,
-        [a, b, u, v]: [&'a mut [T]; 4],
+        width: usize,
+        memory: &'a mut [T],
     ) -> Self {
         let Subject { sources, window, pivot, .. } = *subject;
         let (arch, border) = (window.arch, window.borders[2]);
+        let row = Self::row(width, border);
+        let (pixels, centred) = memory.split_at_mut(2 * row);
+        let ((a, b), (u, v)) = (pixels.split_at_mut(row), centred.split_at_mut(row));
         let reads = border.reads(columns.clone());
         // Whole vectors where the image has the pixels: surplus ones do no harm.
         let room = u.len() - border.position(columns, reads.start);

@@ -8,29 +8,43 @@ use super::filter::{BLOCK, Lines};
 use super::formula::{Constants, Terms};
 use super::lanes::{Lanes, Real};
 use super::plane::Targets;
+use super::subject::Subject;
 use super::total::{Total, add_rows};
 use super::window::{Window, clip, common};
 
 /// Takes blocks of moments of a run of map columns; keeps what SSIM and contrast lack of 1, and adds it up.
 pub(super) struct Scores<'a, T> {
     pub(super) window: &'a Window<T>,
-    pub(super) constants: &'a Constants<T>,
+    constants: &'a Constants<T>,
     pub(super) columns: Range<usize>,
     /// Columns, rounded up to whole vectors.
     pub(super) width: usize,
     /// The part of the map that counts into the sums; the rest is another tile's.
-    pub(super) counted: [Range<usize>; 3],
+    counted: [Range<usize>; 3],
     /// `BLOCK` lines of a row for each of the four moments.
-    pub(super) moments: &'a mut [T],
+    moments: &'a mut [T],
     /// `BLOCK` rows of `1 - ssim`, as many of `1 - cs`.
-    pub(super) losses: [&'a mut [T]; 2],
+    losses: [&'a mut [T]; 2],
     pub(super) totals: [Total; 2],
 }
 
-impl<T: Real> Scores<'_, T> {
-    /// Lengths of the moments and of each of the rows of losses.
-    pub(super) fn lens(width: usize) -> [usize; 2] {
-        [4 * BLOCK * width, BLOCK * width]
+impl<'a, T: Real> Scores<'a, T> {
+    /// Memory needed for rows of `width` (already padded): four moments, two losses.
+    pub(super) fn len(width: usize) -> usize {
+        6 * BLOCK * width
+    }
+
+    pub(super) fn new(
+        subject: &'a Subject<T>,
+        columns: Range<usize>,
+        width: usize,
+        counted: [Range<usize>; 3],
+        memory: &'a mut [T],
+    ) -> Self {
+        let Subject { window, constants, .. } = subject;
+        let (moments, losses) = memory.split_at_mut(4 * BLOCK * width);
+        let (losses, totals) = (losses.split_at_mut(BLOCK * width).into(), [Total::default(); 2]);
+        Self { window, constants, columns, width, counted, moments, losses, totals }
     }
 
     /// Where the moments of a block go.

@@ -64,18 +64,16 @@ fn tile<T: Real>(
     made: &mut Made<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
-    let Subject { window, constants, .. } = subject;
+    let window = subject.window;
     let [_, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
-    let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
-    let [a, b, u, v, ring, block, ssim, contrast] =
-        scratch.cut([pixels, pixels, pixels, pixels, Moments::<T>::len(width, down), block, losses, losses]);
-    let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
+    let [pixels, ring, scores] =
+        scratch.cut([Rows::<T>::len(width, along), Moments::<T>::len(width, down), Scores::<T>::len(width)]);
+    let rows = Rows::new(subject, &columns, owned(&columns, along), width, pixels);
     let errors = made.errors.as_mut().map(ErrorRows::reborrow);
     let mut moments = Moments::new(rows, window, width, ring, owned(lines, down), errors);
     let counted = [0..1, lines.clone(), columns.clone()];
-    let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
+    let mut scores = Scores::new(subject, columns, width, counted, scores);
     let mut halves = made.halves.as_mut().map(|halves| halves.of_tile(lines, &scores.columns, [down, along]));
     moments.start(lines.start);
     for start in lines.clone().step_by(BLOCK) {

@@ -11,7 +11,7 @@ use super::ring::{Moments, Slots};
 use super::score::Scores;
 use super::scratch::Scratch;
 use super::subject::Subject;
-use super::total::{ErrorRows, Total};
+use super::total::ErrorRows;
 use super::value::{Made, Sums};
 use super::window::{Window, owned};
 
@@ -39,29 +39,22 @@ fn tile<T: Real>(
     made: &mut Made<T>,
     scratch: &mut Scratch<T>,
 ) -> Sums {
-    let Subject { window, constants, .. } = subject;
+    let window = subject.window;
     let [depth, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
-    let (pixels, [block, losses]) = (Rows::<T>::len(width, along), Scores::<T>::lens(width));
     let shape = Shape::new::<4>(lines.len(), width);
-    let [a, b, u, v, ring, deep, block, ssim, contrast] = scratch.cut([
-        pixels,
-        pixels,
-        pixels,
-        pixels,
+    let [pixels, ring, deep, scores] = scratch.cut([
+        Rows::<T>::len(width, along),
         Moments::<T>::len(width, down),
         shape.slice * Slots::new(depth).count(),
-        block,
-        losses,
-        losses,
+        Scores::<T>::len(width),
     ]);
-    let rows = Rows::new(subject, &columns, owned(&columns, along), [a, b, u, v]);
+    let rows = Rows::new(subject, &columns, owned(&columns, along), width, pixels);
     let errors = made.errors.as_mut().map(ErrorRows::reborrow);
     let moments = Moments::new(rows, window, width, ring, owned(&lines, down), errors);
     let mut filtered = Slices::new(moments, window, shape, deep, lines.clone());
     let counted = [slices.clone(), lines.clone(), columns.clone()];
-    let (losses, totals) = ([ssim, contrast], [Total::default(); 2]);
-    let mut scores = Scores { window, constants, columns, width, counted, moments: block, losses, totals };
+    let mut scores = Scores::new(subject, columns, width, counted, scores);
     filtered.start(slices.start);
     for start in slices.clone().step_by(BLOCK) {
         filtered.need(start);

@@ -21,7 +21,7 @@ pub(super) struct Pass {
     rows: Rows,
     tracked: bool,
     early: Early,
-    /// A `Vec<Coarse<_>>`, from the second scale on.
+    /// A [`Pyramid`], from the second scale on.
     pyramid: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -68,6 +68,12 @@ impl Rows {
     }
 }
 
+/// The coarser scales of images.
+type Pyramid<P> = Vec<Coarse<<P as Pixel>::Real>>;
+
+/// What each plane scores at one scale.
+type Stats = Vec<PlaneStats>;
+
 /// Both images at one of the coarser scales: dense planes one after another.
 struct Coarse<T> {
     images: [Vec<T>; 2],
@@ -110,20 +116,21 @@ impl Pass {
     }
 
     fn forward<P: Stored>(&self, images: &Images<P>) -> Result<Vec<f64>> {
-        let (mut rows, planes) = (vec![0.0; self.rows.count() * images.pairs.len()], images.pairs.len());
+        let (stats, pyramid) = self.all_scales(images)?;
+        let planes = images.pairs.len();
+        let mut rows = vec![0.0; self.rows.count() * planes];
         let mut put = |row: usize, stats: &[PlaneStats], number: &dyn Fn(&PlaneStats) -> f64| {
             for (place, stats) in rows[row * planes..].iter_mut().zip(stats) {
                 *place = number(stats);
             }
         };
-        let (first, pyramid, coarser) = self.all_scales(images)?;
-        put(SSIM, &first, &|stats| stats.ssim);
-        put(CONTRAST, &first, &|stats| stats.contrast);
+        put(SSIM, &stats[0], &|stats| stats.ssim);
+        put(CONTRAST, &stats[0], &|stats| stats.contrast);
         if self.rows.errors {
-            put(self.rows.squared(), &first, &|stats| stats.errors.unwrap_or_default().squared);
-            put(self.rows.squared() + 1, &first, &|stats| stats.errors.unwrap_or_default().absolute);
+            put(self.rows.squared(), &stats[0], &|stats| stats.errors.unwrap_or_default().squared);
+            put(self.rows.squared() + 1, &stats[0], &|stats| stats.errors.unwrap_or_default().absolute);
         }
-        for (scale, stats) in (1..).zip(&coarser) {
+        for (scale, stats) in stats.iter().enumerate().skip(1) {
             let last = scale + 1 == self.rows.scales.count;
             put(Rows::scale(scale), stats, &|stats| if last { stats.ssim } else { stats.contrast });
         }
@@ -133,36 +140,31 @@ impl Pass {
         Ok(rows)
     }
 
-    /// The statistics of the images, the coarser scales, and their statistics.
-    #[expect(clippy::type_complexity, reason = "three things that are taken apart at once")]
-    fn all_scales<P: Stored>(
-        &self,
-        images: &Images<P>,
-    ) -> Result<(Vec<PlaneStats>, Vec<Coarse<P::Real>>, Vec<Vec<PlaneStats>>)> {
+    /// The statistics of every scale, and the images of the coarser ones.
+    fn all_scales<P: Stored>(&self, images: &Images<P>) -> Result<(Vec<Stats>, Pyramid<P>)> {
         let Scales { count, odd_sides } = self.rows.scales;
+        if count == 1 {
+            return Ok((vec![self.one_scale(images)?], Vec::new()));
+        }
         let dims = scale_dims(images.dims, &self.plan, odd_sides, count);
         let too_small = || images.too_small(&self.plan);
-        let (mut pyramid, mut coarser) = (Vec::with_capacity(count - 1), Vec::with_capacity(count - 1));
-        if count == 1 {
-            return Ok((self.one_scale(images)?, pyramid, coarser));
-        }
         let (first, coarse) = self.halve(0, &images.pairs, dims[1]).ok_or_else(too_small)?;
-        pyramid.push(coarse);
+        let (mut stats, mut pyramid) = (vec![first], vec![coarse]);
         for scale in 1..count {
             let pairs = pyramid[scale - 1].pairs()?;
             if scale + 1 == count {
-                coarser.push(self.walk(scale).stats(&pairs).ok_or_else(too_small)?);
+                stats.push(self.walk(scale).stats(&pairs).ok_or_else(too_small)?);
             } else {
-                let (stats, coarse) = self.halve(scale, &pairs, dims[scale + 1]).ok_or_else(too_small)?;
-                coarser.push(stats);
+                let (next, coarse) = self.halve(scale, &pairs, dims[scale + 1]).ok_or_else(too_small)?;
+                stats.push(next);
                 pyramid.push(coarse);
             }
         }
-        Ok((first, pyramid, coarser))
+        Ok((stats, pyramid))
     }
 
     /// The statistics of the images, with early gradients if they were foreseen.
-    fn one_scale<P: Stored>(&self, images: &Images<P>) -> Result<Vec<PlaneStats>> {
+    fn one_scale<P: Stored>(&self, images: &Images<P>) -> Result<Stats> {
         let Some((slopes, wanted)) = self.early.order() else {
             return self.walk(0).stats(&images.pairs).ok_or_else(|| images.too_small(&self.plan));
         };
@@ -172,12 +174,7 @@ impl Pass {
         Ok(stats)
     }
 
-    fn halve<P: Pixel>(
-        &self,
-        scale: usize,
-        pairs: &[Pair<P>],
-        dims: [usize; 3],
-    ) -> Option<(Vec<PlaneStats>, Coarse<P::Real>)> {
+    fn halve<P: Pixel>(&self, scale: usize, pairs: &[Pair<P>], dims: [usize; 3]) -> Option<(Stats, Coarse<P::Real>)> {
         let len = pairs.len() * dims.iter().product::<usize>();
         let mut images = [(); 2].map(|()| Fresh::new(len));
         let stats = self.walk(scale).halve(pairs, self.rows.scales.odd_sides, images.each_mut().map(Fresh::room))?;
@@ -188,7 +185,7 @@ impl Pass {
     fn backward<P: Stored>(&self, images: &Images<P>, upstream: &[f64], wanted: [bool; 2]) -> Result<Gradients> {
         let planes = images.pairs.len();
         let none = Vec::new();
-        let pyramid = self.pyramid.get().and_then(|pyramid| pyramid.downcast_ref::<Vec<Coarse<P::Real>>>());
+        let pyramid = self.pyramid.get().and_then(|pyramid| pyramid.downcast_ref::<Pyramid<P>>());
         let pyramid = pyramid.unwrap_or(&none);
         if pyramid.len() + 1 != self.rows.scales.count {
             return Err(candle_core::Error::msg("ssim-pass: backward without forward"));
@@ -224,7 +221,7 @@ impl Pass {
         weights: &[PlaneWeights],
         wanted: [bool; 2],
         coarser: &[Option<Vec<P::Real>>; 2],
-    ) -> Result<(Vec<PlaneStats>, Gradients)> {
+    ) -> Result<(Stats, Gradients)> {
         let mut gradients = images.gradients(wanted);
         let stats = self.run_gradient(0, &images.pairs, weights, gradients.rooms(), coarser);
         Ok((stats.ok_or_else(|| images.too_small(&self.plan))?, gradients.tensors(images.shape)))
@@ -237,7 +234,7 @@ impl Pass {
         weights: &[PlaneWeights],
         outputs: [Option<Room<P>>; 2],
         coarser: &[Option<Vec<P::Real>>; 2],
-    ) -> Option<Vec<PlaneStats>> {
+    ) -> Option<Stats> {
         let coarser = coarser.each_ref().map(|gradient| gradient.as_deref());
         self.walk(scale).gradient(pairs, weights, outputs, self.rows.scales.odd_sides, coarser)
     }
