@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use anyhow::{Result, bail};
 use candle_core::{Storage, Tensor, Var};
-use metrics_core::MetricCollection;
+use metrics_core::{Metric, MetricCollection};
 use metrics_image::{
-    ErrorConfig, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Ssim, SsimConfig, SsimLoss, ms_ssim, psnr, ssim,
+    ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig, SsimLoss,
+    ms_ssim, psnr, ssim,
 };
 
 use crate::composition::Composition;
@@ -19,6 +20,7 @@ pub struct Scene {
     pred: Tensor,
     target: Tensor,
     loss: SsimLoss,
+    both: L1SsimLoss,
 }
 
 impl Scene {
@@ -27,7 +29,8 @@ impl Scene {
         let (pred, target) = images(dims)?;
         let tracked = Var::from_tensor(&pred)?;
         let pred = tracked.as_detached_tensor();
-        Ok(Self { tracked, pred, target, loss: SsimLoss::new(SsimConfig::new(1.0))? })
+        let (loss, both) = (SsimLoss::new(SsimConfig::new(1.0))?, L1SsimLoss::new(SsimConfig::new(1.0))?);
+        Ok(Self { tracked, pred, target, loss, both })
     }
 
     /// Values in one of the two images.
@@ -47,21 +50,29 @@ impl Scene {
         take(&loss)
     }
 
+    /// `L1SsimLoss`, the gradient of the prediction included.
+    pub fn l1_ssim_loss(&self) -> Result<()> {
+        let loss = self.both.forward(&self.tracked, &self.target)?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
     /// MS-SSIM, the value alone.
     pub fn ms_ssim(&self) -> Result<()> {
         take(&ms_ssim(&self.pred, &self.target, &MsSsimConfig::new(1.0))?)
     }
 
-    /// One update of a collection of PSNR, SSIM, MS-SSIM and MAE.
+    /// One update of a collection of PSNR, SSIM, MS-SSIM and MAE, and its report.
     pub fn collection(&self) -> Result<()> {
-        let mut metrics = MetricCollection::new()
-            .with("psnr", Psnr::new(PsnrConfig::new(1.0))?)?
-            .with("ssim", Ssim::new(SsimConfig::new(1.0))?)?
-            .with("ms_ssim", MsSsim::new(MsSsimConfig::new(1.0))?)?
-            .with("mae", Mae::new(ErrorConfig::new())?)?;
+        let mut metrics = collection(Reduction::Mean)?;
         metrics.update(&self.pred, &self.target)?;
         black_box(metrics.compute()?);
         Ok(())
+    }
+
+    /// An update of an SSIM metric.
+    pub fn update(&self, metric: &mut Ssim) -> Result<()> {
+        Ok(metric.update(&self.pred, &self.target)?)
     }
 
     /// PSNR, the value alone.
@@ -90,6 +101,15 @@ impl Scene {
         black_box(pass(pred.as_slice()?, target.as_slice()?));
         Ok(())
     }
+}
+
+/// PSNR, SSIM, MS-SSIM and MAE.
+pub fn collection(reduction: Reduction) -> Result<MetricCollection> {
+    Ok(MetricCollection::new()
+        .with("psnr", Psnr::new(PsnrConfig::new(1.0))?)?
+        .with("ssim", Ssim::new(SsimConfig::new(1.0).reduction(reduction))?)?
+        .with("ms_ssim", MsSsim::new(MsSsimConfig::new(1.0).reduction(reduction))?)?
+        .with("mae", Mae::new(ErrorConfig::new().reduction(reduction))?)?)
 }
 
 fn take(value: &Tensor) -> Result<()> {

@@ -2,11 +2,16 @@
 //!
 //! Runs on the threads of rayon's global pool: set `RAYON_NUM_THREADS`.
 
+use std::cell::RefCell;
+use std::hint::black_box;
+
 use anyhow::{Result, bail};
 use benches::clock::{median, turn};
 use benches::composition::Composition;
-use benches::scene::Scene;
+use benches::scene::{Scene, collection};
 use benches::{BATCH, FULL_HD, SMALL, label};
+use candle_core::{Device, Tensor};
+use metrics_image::{Reduction, Ssim, SsimConfig};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
@@ -40,6 +45,8 @@ fn main() -> Result<()> {
     rows.extend(batch(&settings)?);
     rows.push(small(&settings)?);
     rows.push(sizes(&settings)?);
+    rows.push(overhead(&settings)?);
+    rows.push(merging(&settings)?);
 
     println!("{} threads\n\n| | Target | Reached | Met | |\n|---|---|---|---|---|", rayon::current_num_threads());
     for Row { what, target, reached, met, detail } in &rows {
@@ -55,13 +62,14 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
     let scene = Scene::new(settings.large)?;
     let size = label(settings.large);
     let alone = ThreadPoolBuilder::new().num_threads(1).build()?;
-    let [squares, read, value, gradient, scales, collection, psnr, value_alone, gradient_alone] = in_turn(
+    let [squares, read, value, gradient, both, scales, collection, psnr, value_alone, gradient_alone] = in_turn(
         settings.rounds,
         [
             &|| scene.squared_difference(),
             &|| scene.read(),
             &|| scene.ssim(),
             &|| scene.ssim_loss(),
+            &|| scene.l1_ssim_loss(),
             &|| scene.ms_ssim(),
             &|| scene.collection(),
             &|| scene.psnr(),
@@ -79,6 +87,12 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
             AtMost(3.0),
             gradient / value,
             versus(gradient, value),
+        ),
+        Row::new(
+            format!("L1SsimLoss with gradient / SsimLoss with gradient, {size}"),
+            AtMost(1.05),
+            both / gradient,
+            versus(both, gradient),
         ),
         Row::new(format!("MS-SSIM / SSIM, {size}"), AtMost(1.6), scales / value, versus(scales, value)),
         Row::new(
@@ -162,6 +176,37 @@ fn sizes(settings: &Settings) -> Result<Row> {
         settings.sides.iter().zip(&costs).map(|(side, cost)| format!("{side}²: {:.2}", cost * 1e9)).collect();
     let what = "SSIM, cost of a value: distance from the median over sizes".to_owned();
     Ok(Row::new(what, AtMost(0.2), spread, format!("ns {}", list.join(", "))))
+}
+
+/// What an update of a metric costs beside the score itself.
+fn overhead(settings: &Settings) -> Result<Row> {
+    let scene = Scene::new([1, 3, 16, 16])?;
+    let metric = RefCell::new(Ssim::new(SsimConfig::new(1.0))?);
+    let [update, score] = in_turn(settings.rounds, [&|| scene.update(&mut metric.borrow_mut()), &|| scene.ssim()])?;
+    let what = "Ssim::update beyond ssim(), 1×3×16×16, µs".to_owned();
+    Ok(Row::new(what, AtMost(5.0), (update - score) * 1e6, versus(update, score)))
+}
+
+/// Merging many shards of a collection whose members keep summaries.
+fn merging(settings: &Settings) -> Result<Row> {
+    const SHARDS: usize = 1000;
+    let empty = collection(Reduction::Summary)?;
+    let shard = |seed: usize| {
+        let (mut metrics, side) = (empty.clone(), 176);
+        let target = Tensor::rand(0f32, 1., (4, 1, side, side), &Device::Cpu)?;
+        metrics.update(&target.affine(0.9, 0.01 * seed as f64)?, &target)?;
+        Ok(metrics)
+    };
+    let different = (0..8).map(shard).collect::<Result<Vec<_>>>()?;
+    let shards: Vec<_> = different.iter().cycle().take(SHARDS).cloned().collect();
+    let merge = || {
+        let mut all = empty.clone();
+        shards.iter().try_for_each(|shard| all.merge(shard))?;
+        black_box(all);
+        Ok(())
+    };
+    let [seconds] = in_turn(settings.rounds, [&merge])?;
+    Ok(Row::new(format!("Merging {SHARDS} shards of four summaries, ms"), AtMost(10.0), seconds * 1e3, String::new()))
 }
 
 /// Median seconds of each call, all of them timed in turn.
