@@ -13,6 +13,10 @@ use crate::scores::{Scores, slope};
 /// [`Reduction::Sum`](metrics_core::Reduction::Sum)), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
 /// score 1. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
 ///
+/// On a CPU, the gradient by an input that tracks is made together with the value and kept until backward takes it: one image. A
+/// value that is only looked at is two to three times cheaper of detached tensors, or in an
+/// [eval scope](metrics_detach::eval_scope).
+///
 /// # Errors
 /// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, or a configuration
 /// that [`SsimConfig::build`] refuses.
