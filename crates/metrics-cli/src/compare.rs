@@ -132,6 +132,10 @@ impl<'a> Run<'a> {
 
     fn save(&mut self) -> Result<()> {
         let Some(resume) = &mut self.resume else { return Ok(()) };
+        // Pairs whose lines are lost are not done.
+        if self.output.is_broken() {
+            return Ok(());
+        }
         self.output.flush()?;
         resume.save(&self.tally, self.output.written())
     }

@@ -41,6 +41,8 @@ pub(crate) struct Output<'a> {
     /// What `to` is called in errors.
     name: String,
     written: u64,
+    /// Whether something could not be written. What comes after it would only be in the wrong place.
+    broken: bool,
 }
 
 /// One line for a pair.
@@ -61,7 +63,8 @@ impl<'a> Output<'a> {
             }
             None => (Box::new(io::stdout()), "standard output".into()),
         };
-        let mut output = Self { format, columns, to: BufWriter::new(to), name, written: kept.unwrap_or(0) };
+        let mut output =
+            Self { format, columns, to: BufWriter::new(to), name, written: kept.unwrap_or(0), broken: false };
         if format == Format::Csv && kept.is_none_or(|kept| kept == 0) {
             let columns = output.per_pair().map(|(_, column)| column.name.clone());
             let heading = ["pair".to_owned()].into_iter().chain(columns).chain(["error".to_owned()]);
@@ -126,6 +129,7 @@ impl<'a> Output<'a> {
     /// Writes what all pairs add up to, in formats that have that.
     pub(crate) fn summary(&mut self, tally: &Tally, totals: &[Option<Total>], list_len: usize) -> Result<()> {
         let text = match self.format {
+            _ if self.broken => return Ok(()),
             Format::Csv => Vec::new(),
             // An error has been told; an empty table would only hide it.
             Format::Table if tally.counts.scored == 0 => Vec::new(),
@@ -142,13 +146,24 @@ impl<'a> Output<'a> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.to.write_all(bytes).with_context(|| format!("cannot write to {}", self.name))?;
+        let written = self.to.write_all(bytes);
+        self.checked(written)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
 
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.to.flush().with_context(|| format!("cannot write to {}", self.name))
+        let flushed = self.to.flush();
+        self.checked(flushed)
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn checked(&mut self, result: io::Result<()>) -> Result<()> {
+        self.broken |= result.is_err();
+        result.with_context(|| format!("cannot write to {}", self.name))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::{Files, Pair};
@@ -20,11 +20,12 @@ pub(super) fn parse(manifest: impl Read, folder: &Path) -> Result<Vec<Pair>> {
     let (mut record, mut pairs) = (StringRecord::new(), Vec::new());
     let mut first = true;
     while reader.read_record(&mut record)? {
-        let line = record.position().map_or(0, csv::Position::line);
         let heading = first && is_heading(&record);
         first = false;
         if !heading {
-            pairs.push(pair(&record, folder, line)?);
+            let number = pairs.len() + 1;
+            let shown = || format!("entry {number}, `{}`", record.iter().collect::<Vec<_>>().join(","));
+            pairs.push(pair(&record, folder).with_context(shown)?);
         }
     }
     ensure!(!pairs.is_empty(), "the manifest names no pairs; expected lines `reference,test`");
@@ -36,14 +37,14 @@ fn is_heading(record: &StringRecord) -> bool {
     record.len() >= 2 && record.iter().zip(heading).all(|(field, word)| field.eq_ignore_ascii_case(word))
 }
 
-fn pair(record: &StringRecord, folder: &Path, line: u64) -> Result<Pair> {
+fn pair(record: &StringRecord, folder: &Path) -> Result<Pair> {
     let fields: Vec<_> = record.iter().collect();
     let (reference, test, name) = match fields[..] {
         [reference, test] => (reference, test, test),
         [reference, test, name] => (reference, test, name),
-        _ => bail!("line {line} has {} fields, expected `reference,test` or `reference,test,name`", fields.len()),
+        _ => bail!("{} fields, expected `reference,test` or `reference,test,name`", fields.len()),
     };
-    ensure!(!reference.is_empty() && !test.is_empty(), "line {line} has an empty path");
+    ensure!(!reference.is_empty() && !test.is_empty(), "a path is empty");
     let files = Files { reference: folder.join(reference), test: folder.join(test) };
     Ok(Pair { name: name.to_owned(), files: Ok(files) })
 }
@@ -73,10 +74,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pair_is_named_by_its_line() {
+    fn what_is_no_pair_is_named() {
         let error = |text| format!("{:#}", parsed(text).unwrap_err());
-        assert!(error("a,b\nc\n").contains("line 2 has 1 fields"), "{}", error("a,b\nc\n"));
-        assert!(error("a,b\n\nc,\n").contains("line 3 has an empty path"), "{}", error("a,b\n\nc,\n"));
+        assert_eq!(error("a,b\nc\n"), "entry 2, `c`: 1 fields, expected `reference,test` or `reference,test,name`");
+        assert_eq!(error("a,b\n\nc,\n"), "entry 2, `c,`: a path is empty");
         assert!(error("reference,test\n").contains("names no pairs"));
         assert!(error("").contains("names no pairs"));
     }
