@@ -9,6 +9,9 @@
 
 mod compare;
 mod load;
+#[cfg_attr(not(test), expect(dead_code, reason = "`compare` does not draw yet"))]
+#[expect(unused_imports, reason = "`compare` does not draw yet")]
+mod pictures;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,5 @@
+//! Pictures of a comparison.
+
+mod histogram;
+
+pub(crate) use histogram::Histogram;
