@@ -17,3 +17,21 @@ pub(crate) use heat_map::write_heat_map;
 pub(crate) use histogram::Histogram;
 pub(crate) use page::{Failure, Page};
 pub(crate) use worst::Worst;
+
+#[cfg(test)]
+#[path = "../../tests/browser/mod.rs"]
+mod browser;
+
+#[cfg(test)]
+mod tests {
+    use super::{browser, fixture};
+
+    #[test]
+    fn a_browser_shows_the_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        let page = fixture::page();
+        page.write(&path).unwrap();
+        browser::assert_renders(&path);
+    }
+}
