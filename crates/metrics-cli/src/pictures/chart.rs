@@ -19,7 +19,7 @@ const TICKS: f64 = 5.0;
 pub(super) fn svg(name: &str, histogram: &Histogram) -> String {
     let bins = histogram.bins(bars(histogram.finite()));
     let (Some(first), Some(last)) = (bins.first(), bins.last()) else { return String::new() };
-    let axis = Axis::new(first.low, last.high);
+    let axis = if bins.len() == 1 { Axis::around(first) } else { Axis::new(first.low, last.high) };
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1);
 
     let mut svg = format!(
@@ -34,7 +34,7 @@ pub(super) fn svg(name: &str, histogram: &Histogram) -> String {
     svg
 }
 
-/// About the square root of the number of values, so that bars are neither ragged nor few.
+/// About twice the square root of the number of values, so that bars are neither ragged nor few.
 fn bars(values: u64) -> usize {
     ((values as f64).sqrt() * 2.0).clamp(20.0, 64.0) as usize
 }
@@ -43,7 +43,7 @@ fn described(bins: &[Bin], axis: &Axis) -> String {
     let highest = bins.iter().rev().max_by_key(|bin| bin.count).expect("there are bins");
     let show = |x| axis.show(x);
     let [low, high, from, to] = [axis.low, axis.high, highest.low, highest.high].map(show);
-    format!("from {low} to {high}, most of them, {}, from {from} to {to}", highest.count)
+    format!("from {low} to {high}; the highest bar, from {from} to {to}, is {}", highest.count)
 }
 
 fn draw_bar(svg: &mut String, bin: &Bin, most: u64, axis: &Axis) {
@@ -73,19 +73,31 @@ fn draw_most(svg: &mut String, bins: &[Bin], most: u64, axis: &Axis) {
 struct Axis {
     low: f64,
     high: f64,
-    /// Between two ticks: 1, 2 or 5 times a power of ten.
-    step: f64,
+    /// Where they stand, and the numbers themselves.
+    ticks: Vec<(f64, f64)>,
     decimals: usize,
 }
 
 impl Axis {
+    /// About [`TICKS`] round numbers from `low` to `high`.
     fn new(low: f64, high: f64) -> Self {
         let (low, high) = (low.max(f64::MIN), high.min(f64::MAX));
         let least = high / TICKS - low / TICKS;
         let power = least.log10().floor();
         let unit = 10f64.powf(power);
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * unit).find(|&step| step >= least);
-        Self { low, high, step: step.unwrap_or(unit), decimals: (1.0 - power).clamp(0.0, 15.0) as usize }
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * unit);
+        let step = steps.into_iter().find(|&step| step >= least).unwrap_or(unit);
+        let first = (low / step).ceil();
+        let ticks = (0..=TICKS as u32 + 1).map(|i| (first + f64::from(i)) * step);
+        let ticks = ticks.take_while(|&tick| tick <= high).map(|tick| (tick, tick)).collect();
+        Self { low, high, ticks, decimals: (1.0 - power).clamp(0.0, 15.0) as usize }
+    }
+
+    /// For values that are all equal, or nearly so: a bar in the middle, and its number.
+    fn around(bin: &Bin) -> Self {
+        let room = (bin.high - bin.low) * 4.0;
+        let middle = bin.low.midpoint(bin.high);
+        Self { low: bin.low - room, high: bin.high + room, ticks: vec![(middle, bin.low)], decimals: 6 }
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -95,25 +107,28 @@ impl Axis {
 
     fn show(&self, value: f64) -> String {
         let value = value.clamp(f64::MIN, f64::MAX);
-        if value != 0.0 && !(1e-4..1e7).contains(&value.abs()) {
-            return format!("{value:.3e}");
+        if value == 0.0 || (1e-4..1e7).contains(&value.abs()) {
+            return without_zeros(&format!("{value:.0$}", self.decimals)).to_string();
         }
-        let number = format!("{value:.0$}", self.decimals);
-        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_string() } else { number }
+        let number = format!("{value:.3e}");
+        number.split_once('e').map_or(number.clone(), |(digits, power)| format!("{}e{power}", without_zeros(digits)))
     }
 
     fn draw(&self, svg: &mut String) {
         let y = HEIGHT - BELOW;
         let (left, right) = (SIDE, WIDTH - SIDE);
         let _ = writeln!(svg, "<path class=\"axis\" d=\"M{left} {y}H{right}\"/>");
-        let first = (self.low / self.step).ceil();
-        let values = (0..=TICKS as u32 + 1).map(|i| (first + f64::from(i)) * self.step);
-        for value in values.take_while(|&value| value <= self.high) {
-            let x = self.x(value);
+        for &(place, value) in &self.ticks {
+            let x = self.x(place);
             let _ = writeln!(svg, "<path class=\"axis\" d=\"M{x:.2} {y}v5\"/>");
             let _ = writeln!(svg, "<text x=\"{x:.2}\" y=\"{:.2}\">{}</text>", HEIGHT - 7.0, self.show(value));
         }
     }
+}
+
+/// The number without the zeros that end its decimals.
+fn without_zeros(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 #[cfg(test)]
@@ -133,12 +148,16 @@ mod tests {
         for tick in ["30", "32", "34", "36", "38"] {
             assert!(svg.contains(&format!(">{tick}</text>")), "{tick} in {svg}");
         }
-        assert!(svg.contains("Histogram of a &amp; b: from 30 to 40,"), "{svg}");
+        assert!(svg.contains("Histogram of a &amp; b: from 30 to 40;"), "{svg}");
     }
 
     #[test]
     fn there_is_a_drawing_of_equal_values_and_none_of_no_value() {
-        assert_eq!(of([0.75; 9]).matches("class=\"bar\"").count(), 1);
+        for (value, label) in [(0.7, "0.7"), (0.0, "0"), (1.0, "1"), (48.25, "48.25")] {
+            let svg = of([value; 9]);
+            assert_eq!(svg.matches("class=\"bar\"").count(), 1);
+            assert!(svg.contains(&format!(">{label}</text>")), "{svg}");
+        }
         assert_eq!(of([f64::INFINITY, f64::NAN]), "");
     }
 

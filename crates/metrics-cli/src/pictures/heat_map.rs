@@ -43,7 +43,7 @@ fn draw(name: &str, score: f64, map: &Rgb32FImage) -> RgbImage {
     let picture = enlarged(pixels::paint(map, |[similarity, ..]| colour::of_similarity(similarity)));
     let (width, height) = picture.dimensions();
     // Text grows with the picture, so that it can be read where the whole picture is looked at.
-    let size = (width.max(height) / 40).max(15);
+    let size = ((width as f32 * height as f32).sqrt() / 32.0).max(15.0) as u32;
     let (margin, line) = (size, size * 3 / 2);
 
     let headline = format!("SSIM {:.4}", Value::Scalar(score));
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn narrow_and_tiny_maps_have_room_for_their_text() {
         for (height, width) in [(1, 1), (1, 300), (300, 1)] {
-            let map = Rgb32FImage::from_pixel(width, height, image::Rgb([0.5; 3]));
+            let map = Rgb32FImage::from_pixel(width, height, Rgb([0.5; 3]));
             let drawn = draw("a name that is much longer than the picture is wide.png", 0.5, &map);
             assert!(drawn.height() > 120 && drawn.width() > 100);
         }
