@@ -13,6 +13,10 @@ use super::{Histogram, chart, legend};
 
 const STYLE: &str = include_str!("page.css");
 
+/// A page shows this many of the worst pairs and of the failures, so that it stays small whatever happened.
+pub(crate) const MOST_PAIRS: usize = 10;
+const MOST_FAILURES: usize = 1000;
+
 /// Decimals of a value.
 const DECIMALS: usize = 4;
 
@@ -33,7 +37,7 @@ pub(crate) struct Page {
     pub(crate) histograms: Vec<(String, Histogram)>,
     /// The metric that ranks the worst.
     pub(crate) worst_by: String,
-    /// From the worst on.
+    /// From the worst on; the page shows the first [`MOST_PAIRS`].
     pub(crate) worst: Vec<Worst>,
     /// What could not be compared.
     pub(crate) failures: Vec<Failure>,
@@ -122,7 +126,7 @@ impl Page {
              the map and the difference were computed at full size.</p>\n{}",
             legend::svg()
         );
-        let pairs: String = self.worst.iter().map(pair).collect();
+        let pairs: String = self.worst.iter().take(MOST_PAIRS).map(pair).collect();
         section(&format!("Worst by {}", Text(&self.worst_by)), &format!("{introduction}{pairs}"))
     }
 
@@ -133,7 +137,10 @@ impl Page {
         let row = |Failure { name, message }: &Failure| {
             format!("<tr><th scope=\"row\"><bdi>{}</bdi></th><td>{}</td></tr>\n", Text(name), Text(message))
         };
-        let rows: String = self.failures.iter().map(row).collect();
+        let mut rows: String = self.failures.iter().take(MOST_FAILURES).map(row).collect();
+        if let more @ 1.. = self.failures.len().saturating_sub(MOST_FAILURES) {
+            let _ = writeln!(rows, "<tr><td colspan=\"2\">and {more} more</td></tr>");
+        }
         let table = format!(
             "<table class=\"failures\">\n\
              <thead><tr><th scope=\"col\">pair</th><th scope=\"col\">why</th></tr></thead>\n\
@@ -278,6 +285,17 @@ mod tests {
     fn a_page_without_pictures_and_failures_has_no_empty_sections() {
         let page = Page { histograms: vec![], worst: vec![], failures: vec![], ..fixture::page() };
         assert_eq!(page.html().matches("<h2>").count(), 1);
+    }
+
+    #[test]
+    fn a_page_stays_small_whatever_happened() {
+        let one = fixture::page();
+        let failures = (0..1002).map(|i| Failure { name: format!("{i}.png"), message: "no partner".into() }).collect();
+        let page = Page { worst: vec![one.worst[0].clone(); 12], failures, ..one };
+        let html = page.html();
+        assert_eq!(html.matches("<article").count(), 10);
+        assert_eq!(html.matches("no partner").count(), 1000);
+        assert!(html.contains("Not compared: 1002") && html.contains("and 2 more"));
     }
 
     #[test]
