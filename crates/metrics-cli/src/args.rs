@@ -147,6 +147,14 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
+    /// Write a map of each pair's SSIM into this folder, as `PAIR.png`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) maps: Option<PathBuf>,
+
+    /// Write a page of HTML that opens offline: summary, histograms, and the worst ten pairs with their pictures.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub(crate) report: Option<PathBuf>,
+
     /// Exit with 1 if a mean is lower, e.g. ssim=0.98,psnr=30.
     #[arg(long, value_delimiter = ',', value_name = "METRIC=VALUE")]
     pub(crate) fail_under: Vec<Threshold>,

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{Color, CompareArgs};
+use crate::draw::{Gathered, Maps};
 use crate::fail_under;
 use crate::load::Reading;
 use crate::metrics::Scorer;
@@ -18,7 +19,7 @@ use crate::output::{Format, Line, Output};
 use crate::pairs::{self, Pair};
 use crate::resume::{Identity, Resume};
 use crate::score::{self, Outcome, Time, Work};
-use crate::tally::Tally;
+use crate::tally::{Tally, Total};
 
 /// The shell's code for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -47,6 +48,9 @@ struct Run<'a> {
     resume: Option<Resume>,
     progress: ProgressBar,
     time: Time,
+    maps: Option<Maps>,
+    /// What `--report` needs.
+    gathered: Option<Gathered>,
     /// What the first failure was, without `--keep-going`.
     failure: Option<(String, String)>,
 }
@@ -59,9 +63,12 @@ impl<'a> Run<'a> {
             Some((tally, written)) => (tally, Some(written)),
             None => (Tally::new(scorer), None),
         };
+        let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
+        let gathered = args.output.report.as_ref().map(|_| Gathered::new(scorer.columns()));
         let output = Output::open(&args.output, scorer.columns(), kept)?;
         let progress = progress(pairs.len() as u64, tally.counts.done);
-        Ok(Self { args, scorer, pairs, tally, output, resume, progress, time: Time::default(), failure: None })
+        let (time, failure) = (Time::default(), None);
+        Ok(Self { args, scorer, pairs, tally, output, resume, progress, time, maps, gathered, failure })
     }
 
     /// Says at once which pairs cannot be, instead of after hours of work.
@@ -89,12 +96,13 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         score::quieten_panics();
-        let time = std::mem::take(&mut self.time);
+        let (time, maps) = (std::mem::take(&mut self.time), self.maps.take());
         let jobs =
             self.args.run.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
         let reading = reading(self.args);
         let mismatch = self.args.reading.resize_mismatch;
-        let work = Work { scorer: self.scorer.clone(), reading: &reading, mismatch, stop, time: &time };
+        let (scorer, maps) = (self.scorer.clone(), maps.as_ref());
+        let work = Work { scorer, reading: &reading, mismatch, stop, time: &time, maps };
         let result = work.run(self.left(), jobs, |pair, outcome| self.take(pair, outcome));
         self.time = time;
         result
@@ -102,6 +110,10 @@ impl<'a> Run<'a> {
 
     /// Adds what became of the next pair.
     fn take(&mut self, pair: &Pair, outcome: Outcome) -> Result<ControlFlow<()>> {
+        if let Some(gathered) = &mut self.gathered {
+            let values = if let Outcome::Scored(scores) = &outcome { &scores.values[..] } else { &[] };
+            gathered.add(values, self.scorer.columns());
+        }
         match outcome {
             Outcome::Scored(scores) => {
                 self.output.pair(&pair.name, Line::Scores(&scores.values))?;
@@ -151,8 +163,9 @@ impl<'a> Run<'a> {
         }
         let totals = self.tally.totals(self.scorer.columns())?;
         let printed = self.output.summary(&self.tally, &totals, self.pairs.len());
+        let drawn = self.write_report(&totals);
         // Of several errors the first to happen tells most, and the others are told too.
-        for error in [saved, printed].into_iter().filter_map(Result::err) {
+        for error in [saved, printed, drawn].into_iter().filter_map(Result::err) {
             if compared.is_ok() {
                 return Err(error);
             }
@@ -170,6 +183,12 @@ impl<'a> Run<'a> {
         broken.iter().for_each(|line| self.say("error", line));
         let fine = broken.is_empty() && self.tally.counts.failed == 0;
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn write_report(&mut self, totals: &[Option<Total>]) -> Result<()> {
+        let (Some(path), Some(gathered)) = (&self.args.output.report, self.gathered.take()) else { return Ok(()) };
+        let (reading, columns) = (reading(self.args), self.scorer.columns());
+        gathered.write(path, self.args, self.pairs, &reading, columns, (totals, &self.tally.counts))
     }
 
     fn notes(&self, interrupted: bool) {

@@ -20,17 +20,21 @@
 //! | `output.rs` | table, JSON, CSV |
 //! | `resume.rs` | a tally as a file |
 //! | `fail_under.rs` | thresholds |
+//! | `pictures/` | heat maps, and a report as one page of HTML |
+//! | `draw.rs` | what of a comparison becomes such pictures |
 //! | `compare.rs` | `image-metrics compare`, made of all these |
 //! | `catalog.rs` | `image-metrics metrics` |
 
 mod args;
 mod catalog;
 mod compare;
+mod draw;
 mod fail_under;
 mod load;
 mod metrics;
 mod output;
 mod pairs;
+mod pictures;
 mod resume;
 mod score;
 mod table;

@@ -103,6 +103,16 @@ impl Preset {
     }
 }
 
+/// The SSIM that maps show, of images in 0..=1.
+pub(crate) fn map_config(args: &MetricArgs) -> SsimConfig {
+    let preset = args.preset.unwrap_or(Preset::Torchmetrics);
+    preset.ssim(1.0).channels(channels(args)).crop_border(args.crop_border)
+}
+
+fn channels(args: &MetricArgs) -> Channels {
+    if args.color == Color::Luma { Channels::Luma } else { Channels::All }
+}
+
 /// One number of the output: a metric, of one channel or of all.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
@@ -288,7 +298,7 @@ fn kinds(args: &MetricArgs) -> Result<Vec<Kind>> {
 
 fn collection(kinds: &[Kind], preset: Preset, args: &MetricArgs) -> Result<MetricCollection> {
     let (range, crop, summary) = (args.data_range.unwrap_or(1.0), args.crop_border, Reduction::Summary);
-    let channels = if args.color == Color::Luma { Channels::Luma } else { Channels::All };
+    let channels = channels(args);
     let mut metrics = MetricCollection::new();
     for &kind in kinds {
         let psnr = || preset.psnr(range).channels(channels).crop_border(crop).reduction(summary);

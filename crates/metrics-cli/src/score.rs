@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 
 use crate::args::Mismatch;
+use crate::draw::Maps;
 use crate::load::{self, Reading, SizesDiffer};
 use crate::metrics::{Scorer, Scores};
 use crate::pairs::Pair;
@@ -31,6 +32,7 @@ pub(crate) struct Work<'a> {
     /// Whether to begin no further pair.
     pub(crate) stop: &'a AtomicBool,
     pub(crate) time: &'a Time,
+    pub(crate) maps: Option<&'a Maps>,
 }
 
 /// Where the threads' time went, in nanoseconds.
@@ -110,7 +112,11 @@ impl Work<'_> {
         let nanoseconds = |from: Instant, to: Instant| u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX);
         self.time.loading.fetch_add(nanoseconds(start, loaded), Ordering::Relaxed);
         self.time.scoring.fetch_add(nanoseconds(loaded, Instant::now()), Ordering::Relaxed);
-        scores
+        let scores = scores?;
+        if let Some(maps) = self.maps {
+            maps.draw(&pair.name, &images)?;
+        }
+        Ok(scores)
     }
 }
 

@@ -117,7 +117,7 @@ impl Tally {
 }
 
 /// NaN is the worst there is.
-fn is_worse(a: f64, than: f64, higher_is_better: bool) -> bool {
+pub(crate) fn is_worse(a: f64, than: f64, higher_is_better: bool) -> bool {
     match (a.is_nan(), than.is_nan()) {
         (_, true) => false,
         (true, false) => true,

@@ -135,3 +135,36 @@ fn a_closed_pipe_is_one_line() -> Result<()> {
     assert!(message.lines().count() <= 1, "{message}");
     Ok(())
 }
+
+#[test]
+fn maps_and_a_report_are_drawn() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("a/deep"))?;
+    fs::create_dir_all(path("b/deep"))?;
+    let image = corner(200, 180)?;
+    for name in ["1.png", "deep/2.png"] {
+        image.save(path("a").join(name))?;
+    }
+    image.save(path("b/1.png"))?;
+    degraded(&image).save(path("b/deep/2.png"))?;
+    let (maps, report) = (path("maps"), path("report.html"));
+    let (maps, report) = (maps.to_string_lossy(), report.to_string_lossy());
+    let options = ["--maps", &maps, "--report", &report, "--metrics", "ssim,psnr"];
+    let with = stdout(&compare(&path("a"), &path("b"), &options).success());
+    assert_eq!(with, stdout(&compare(&path("a"), &path("b"), &options[4..]).success()));
+
+    // Where images are equal a map is one colour: it takes fewer bytes than that of quantised ones.
+    let size = |name: &str| Ok::<_, anyhow::Error>(fs::metadata(path("maps").join(name))?.len());
+    image::open(path("maps/deep/2.png.png"))?;
+    assert!(size("1.png.png")? < size("deep/2.png.png")?);
+
+    let page = fs::read_to_string(path("report.html"))?;
+    let (worst, other) = (page.find("<h3><bdi>deep/2.png"), page.find("<h3><bdi>1.png"));
+    assert!(worst.is_some() && worst < other, "{worst:?} {other:?}");
+    assert!(!page.contains("http://") && !page.contains("https://") && page.contains("data:image/png;base64,"));
+    // The same bytes again, but for what was typed.
+    compare(&path("a"), &path("b"), &options).success();
+    assert!(fs::read_to_string(path("report.html"))? == page);
+    Ok(())
+}
