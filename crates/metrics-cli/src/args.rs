@@ -167,7 +167,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
 
-    /// Save progress to this file every second, and continue from it if it is there.
+    /// Save progress to this file every second, and continue from it if it is there; lines already printed are not printed again.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 

@@ -21,7 +21,7 @@ from torchmetrics.functional.image import (
 
 HERE = Path(__file__).resolve().parent
 IMAGES = HERE.parents[3] / "examples" / "images"
-NAMES = ["chelsea", "coffee"]
+NAMES = ["astronaut", "chelsea", "coffee"]
 
 
 def pixels(path):
