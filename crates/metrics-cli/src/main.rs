@@ -1,41 +1,7 @@
-//! `image-metrics`: PSNR, SSIM and MS-SSIM of image files.
-//!
-//! ```text
-//! image-metrics compare original.png restored.png
-//! image-metrics compare --metrics psnr,ssim a.jpg b.png
-//! ```
-//!
-//! Exit codes: 0 when the images were compared, 1 when they could not be, 2 for a wrong command line.
-
-mod compare;
-mod load;
+//! The program `image-metrics`; everything it does is in the library beside it.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-/// PSNR, SSIM and MS-SSIM of image files.
-#[derive(Parser)]
-#[command(name = "image-metrics", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Compare(compare::Args),
-}
-
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Compare(args) => compare::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    metrics_cli::run()
 }

@@ -1,50 +1,10 @@
-//! The program, run on photographs.
-
-use std::path::{Path, PathBuf};
+//! Two files.
 
 use anyhow::Result;
-use assert_cmd::Command;
-use assert_cmd::assert::Assert;
-use candle_core::{Device, Tensor};
-use image::RgbImage;
 use metrics_image::{MsSsimConfig, PsnrConfig, SsimConfig, ms_ssim, psnr, ssim};
 use tempfile::TempDir;
 
-fn photograph(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/images").join(name)
-}
-
-fn compare(a: &Path, b: &Path, options: &[&str]) -> Assert {
-    Command::new(env!("CARGO_BIN_EXE_image-metrics")).arg("compare").args([a, b]).args(options).assert()
-}
-
-fn stdout(assert: &Assert) -> String {
-    String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
-}
-
-fn stderr(assert: &Assert) -> String {
-    String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
-}
-
-/// The value in the row of a metric.
-fn value(table: &str, metric: &str) -> Option<String> {
-    let row =
-        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&metric));
-    row.and_then(|row| row.get(1).map(|value| value.to_string()))
-}
-
-fn tensor(image: &RgbImage) -> Result<Tensor> {
-    let values: Vec<f32> = image.as_raw().iter().map(|&value| f32::from(value) / 255.0).collect();
-    let shape = (1, image.height() as usize, image.width() as usize, 3);
-    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.permute((0, 3, 1, 2))?)
-}
-
-/// The photograph, coarsely quantised.
-fn degraded(original: &RgbImage) -> RgbImage {
-    let mut image = original.clone();
-    image.iter_mut().for_each(|value| *value = *value / 32 * 32 + 16);
-    image
-}
+use crate::common::{compare, degraded, photograph, stderr, stdout, tensor, value};
 
 #[test]
 fn image_equals_itself() {
@@ -108,7 +68,7 @@ fn small_images_go_without_ms_ssim() -> Result<()> {
 
     let assert = compare(&path, &path, &[]).success();
     assert!(value(&stdout(&assert), "ms_ssim").is_none() && value(&stdout(&assert), "ssim").is_some());
-    assert!(stderr(&assert).contains("at least 176 pixels, but the images are 200×175"), "{}", stderr(&assert));
+    assert!(stderr(&assert).contains("ms_ssim is left out: sides of less than 176 pixels"), "{}", stderr(&assert));
 
     let alone = compare(&path, &path, &["--metrics", "ms-ssim"]).code(1);
     assert!(stderr(&alone).contains("at least 176 pixels"), "{}", stderr(&alone));
@@ -152,9 +112,23 @@ fn transparency_is_refused() -> Result<()> {
 #[test]
 fn wrong_command_line_is_told_apart() {
     let chelsea = photograph("chelsea.png");
-    compare(&chelsea, &chelsea, &["--metrics", "sharpness"]).code(2);
-    let twice = compare(&chelsea, &chelsea, &["--metrics", "ssim,ssim"]).code(1);
-    assert!(stderr(&twice).contains("`--metrics`"), "{}", stderr(&twice));
-    let range = compare(&chelsea, &chelsea, &["--data-range", "0"]).code(1);
-    assert!(stderr(&range).contains("`data_range` must be positive"), "{}", stderr(&range));
+    let refused = [
+        (&["--metrics", "sharpness"][..], "sharpness"),
+        (&["--metrics", "ssim,ssim"], "`--metrics` names ssim twice"),
+        (&["--data-range", "0"], "--data-range"),
+        (&["--data-range", "NaN"], "--data-range"),
+        (&["--max-pixels", "0"], "--max-pixels"),
+        (&["--json", "--csv"], "--csv"),
+        (&["--fail-under", "ssim"], "METRIC=VALUE"),
+        (&["--fail-under", "mae=1"], "lower is better"),
+        (&["--fail-under", "ssim=NaN"], "not a number"),
+        (&["--metrics", "psnr", "--fail-under", "ssim=0.5"], "`--fail-under` names ssim"),
+    ];
+    for (options, message) in refused {
+        let assert = compare(&chelsea, &chelsea, options).code(2);
+        assert!(stderr(&assert).contains(message), "{options:?}: {}", stderr(&assert));
+        assert_eq!(stdout(&assert), "", "{options:?}");
+    }
+    let folder = chelsea.parent().unwrap_or(&chelsea);
+    assert!(stderr(&compare(folder, &chelsea, &[]).code(2)).contains("is a folder, but"));
 }

@@ -1,0 +1,134 @@
+//! Pictures: what the `image` crate decodes.
+
+use std::io::{BufRead, Seek};
+
+use anyhow::{Result, ensure};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+
+/// A decoded picture: rows of pixels, each of one to four samples.
+pub(super) struct Picture {
+    width: usize,
+    height: usize,
+    /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    channels: usize,
+    samples: Samples,
+}
+
+enum Samples {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    F32(Vec<f32>),
+}
+
+/// Bytes of a pixel in the largest format, four channels of f32, and what decoders need besides the pixels.
+const PIXEL: u64 = 16;
+const WORKING_MEMORY: u64 = 1 << 26;
+
+impl Picture {
+    /// Decodes a picture whose format its first bytes tell.
+    pub(super) fn read(file: impl BufRead + Seek, max_pixels: u64) -> Result<Self> {
+        let mut reader = ImageReader::new(file).with_guessed_format()?;
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(max_pixels.saturating_mul(PIXEL).saturating_add(WORKING_MEMORY));
+        reader.limits(limits);
+        let decoder = reader.into_decoder()?;
+        let (width, height) = decoder.dimensions();
+        let pixels = u64::from(width) * u64::from(height);
+        ensure!(pixels <= max_pixels, "it is {width}×{height}, {pixels} pixels, but `--max-pixels` is {max_pixels}");
+        ensure!(pixels > 0, "it is {width}×{height} and holds no pixels");
+        Ok(Self::of(DynamicImage::from_decoder(decoder)?))
+    }
+
+    fn of(image: DynamicImage) -> Self {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let (channels, samples) = match image {
+            DynamicImage::ImageLuma8(image) => (1, Samples::U8(image.into_raw())),
+            DynamicImage::ImageLumaA8(image) => (2, Samples::U8(image.into_raw())),
+            DynamicImage::ImageRgb8(image) => (3, Samples::U8(image.into_raw())),
+            DynamicImage::ImageRgba8(image) => (4, Samples::U8(image.into_raw())),
+            DynamicImage::ImageLuma16(image) => (1, Samples::U16(image.into_raw())),
+            DynamicImage::ImageLumaA16(image) => (2, Samples::U16(image.into_raw())),
+            DynamicImage::ImageRgb16(image) => (3, Samples::U16(image.into_raw())),
+            DynamicImage::ImageRgba16(image) => (4, Samples::U16(image.into_raw())),
+            DynamicImage::ImageRgb32F(image) => (3, Samples::F32(image.into_raw())),
+            // The last one there is, and whatever a newer version of the crate has.
+            image => (4, Samples::F32(image.into_rgba32f().into_raw())),
+        };
+        Self { width, height, channels, samples }
+    }
+
+    /// `[1, C, H, W]`, alpha not counted.
+    pub(super) fn shape(&self) -> [usize; 4] {
+        [1, self.colours(), self.height, self.width]
+    }
+
+    /// Whether its samples are numbers without a largest one.
+    pub(super) fn is_float(&self) -> bool {
+        matches!(self.samples, Samples::F32(_))
+    }
+
+    /// Whether no pixel lets a background through.
+    pub(super) fn is_opaque(&self) -> bool {
+        match &self.samples {
+            Samples::U8(samples) => self.alpha(samples).is_none_or(|mut alpha| alpha.all(|&a| a == u8::MAX)),
+            Samples::U16(samples) => self.alpha(samples).is_none_or(|mut alpha| alpha.all(|&a| a == u16::MAX)),
+            Samples::F32(samples) => self.alpha(samples).is_none_or(|mut alpha| alpha.all(|&a| a == 1.0)),
+        }
+    }
+
+    fn colours(&self) -> usize {
+        if self.channels < 3 { 1 } else { 3 }
+    }
+
+    fn alpha<'a, T>(&self, samples: &'a [T]) -> Option<impl Iterator<Item = &'a T>> {
+        let colours = self.colours();
+        (self.channels > colours).then(|| samples.chunks_exact(self.channels).map(move |pixel| &pixel[colours]))
+    }
+
+    /// One plane after another, integers scaled to `0..=range`; grey is repeated. On white if `composite`.
+    pub(super) fn into_planes(self, planes: usize, range: f64, composite: bool) -> Vec<f32> {
+        match &self.samples {
+            Samples::U8(samples) => {
+                let table: [f32; 256] = std::array::from_fn(|value| (value as f64 / 255.0 * range) as f32);
+                self.planes(
+                    samples,
+                    planes,
+                    range,
+                    composite,
+                    |value| table[usize::from(value)],
+                    |a| f64::from(a) / 255.0,
+                )
+            }
+            Samples::U16(samples) => {
+                let full = f64::from(u16::MAX);
+                let scale = |value| (f64::from(value) / full * range) as f32;
+                self.planes(samples, planes, range, composite, scale, |a| f64::from(a) / full)
+            }
+            Samples::F32(samples) => self.planes(samples, planes, range, composite, |value| value, f64::from),
+        }
+    }
+
+    fn planes<T: Copy>(
+        &self,
+        samples: &[T],
+        planes: usize,
+        white: f64,
+        composite: bool,
+        value: impl Fn(T) -> f32,
+        opacity: impl Fn(T) -> f64,
+    ) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.width * self.height * planes);
+        for plane in 0..planes {
+            let channel = if self.colours() == 1 { 0 } else { plane };
+            let plane = samples.chunks_exact(self.channels).map(|pixel| value(pixel[channel]));
+            match self.alpha(samples).filter(|_| composite) {
+                None => values.extend(plane),
+                Some(alpha) => values.extend(plane.zip(alpha).map(|(value, &a)| {
+                    let opacity = opacity(a);
+                    (f64::from(value) * opacity + white * (1.0 - opacity)) as f32
+                })),
+            }
+        }
+        values
+    }
+}

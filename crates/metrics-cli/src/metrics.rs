@@ -1,0 +1,339 @@
+//! From options to metrics, and the scores of one pair.
+
+use anyhow::{Result, ensure};
+use candle_core::Tensor;
+use clap::ValueEnum;
+use metrics_core::{Metric, MetricCollection, Reduction, Value};
+use metrics_detach::eval_scope;
+use metrics_image::{
+    Channels, ErrorConfig, Mae, MsSsim, MsSsimConfig, Mse, Pooling, Psnr, PsnrConfig, Ssim, SsimConfig,
+};
+use serde::Serialize;
+
+use crate::args::{Color, MetricArgs, Usage};
+use crate::load::Loaded;
+
+/// What `--metrics` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    Psnr,
+    PsnrPooled,
+    Ssim,
+    MsSsim,
+    Mae,
+    Mse,
+}
+
+impl Kind {
+    /// As on the command line.
+    pub(crate) fn option(self) -> String {
+        self.name().replace('_', "-")
+    }
+
+    /// As in the output.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Psnr => "psnr",
+            Self::PsnrPooled => "psnr_pooled",
+            Self::Ssim => "ssim",
+            Self::MsSsim => "ms_ssim",
+            Self::Mae => "mae",
+            Self::Mse => "mse",
+        }
+    }
+
+    pub(crate) fn higher_is_better(self) -> bool {
+        !matches!(self, Self::Mae | Self::Mse)
+    }
+}
+
+/// Whose conventions are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Preset {
+    Torchmetrics,
+    Skimage,
+    SkimageGaussian,
+    Wang2004,
+    Piq,
+    PytorchMsssim,
+    Burn,
+    FusedSsim,
+}
+
+impl Preset {
+    fn ssim(self, range: f64) -> SsimConfig {
+        match self {
+            Self::Torchmetrics => SsimConfig::torchmetrics(range),
+            Self::Skimage => SsimConfig::skimage(range),
+            Self::SkimageGaussian => SsimConfig::skimage_gaussian(range),
+            Self::Wang2004 => SsimConfig::wang2004(range),
+            Self::Piq => SsimConfig::piq(range),
+            Self::PytorchMsssim => SsimConfig::pytorch_msssim(range),
+            Self::Burn => SsimConfig::burn(range),
+            Self::FusedSsim => SsimConfig::fused_ssim().range(range),
+        }
+    }
+
+    /// That of TorchMetrics where a library has none.
+    fn ms_ssim(self, range: f64) -> MsSsimConfig {
+        match self {
+            Self::Piq => MsSsimConfig::piq(range),
+            Self::PytorchMsssim => MsSsimConfig::pytorch_msssim(range),
+            _ => MsSsimConfig::torchmetrics(range),
+        }
+    }
+
+    fn psnr(self, range: f64) -> PsnrConfig {
+        match self {
+            Self::Piq => PsnrConfig::piq(range),
+            Self::Burn => PsnrConfig::burn(range),
+            _ => PsnrConfig::skimage(range),
+        }
+    }
+
+    /// The shortest side that the five scales of MS-SSIM leave 11 pixels of.
+    fn ms_ssim_side(self) -> usize {
+        match self {
+            // They pad odd sides where the others drop a line.
+            Self::Piq | Self::PytorchMsssim => 161,
+            _ => 176,
+        }
+    }
+}
+
+/// The SSIM that maps show, of images in 0..=1.
+pub(crate) fn map_config(args: &MetricArgs) -> SsimConfig {
+    let preset = args.preset.unwrap_or(Preset::Torchmetrics);
+    preset.ssim(1.0).channels(channels(args)).crop_border(args.crop_border)
+}
+
+fn channels(args: &MetricArgs) -> Channels {
+    if args.color == Color::Luma { Channels::Luma } else { Channels::All }
+}
+
+/// One number of the output: a metric, of one channel or of all.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    channel: Option<usize>,
+}
+
+impl Column {
+    /// Whether each pair has one. A pooled number is of all pairs.
+    pub(crate) fn is_per_pair(&self) -> bool {
+        self.kind != Kind::PsnrPooled
+    }
+}
+
+/// How images are scored.
+#[derive(Clone)]
+pub(crate) struct Scorer {
+    columns: Vec<Column>,
+    /// One that has seen nothing, for each channel that is scored by itself.
+    parts: Vec<Part>,
+    crop_border: usize,
+    ms_ssim_side: usize,
+}
+
+#[derive(Clone)]
+struct Part {
+    channel: Option<usize>,
+    all: MetricCollection,
+    /// The same without MS-SSIM, for images that are too small for it.
+    small: MetricCollection,
+}
+
+/// What has been accumulated, or what one pair adds to it.
+#[derive(Clone)]
+pub(crate) struct Accumulated {
+    parts: Vec<Part>,
+}
+
+/// The scores of one pair.
+pub(crate) struct Scores {
+    pub(crate) accumulated: Accumulated,
+    /// One for each column, but for those that the pair is too small for.
+    pub(crate) values: Vec<Option<f64>>,
+}
+
+impl Scorer {
+    pub(crate) fn new(args: &MetricArgs) -> Result<Self> {
+        let kinds = kinds(args)?;
+        let preset = args.preset.unwrap_or(Preset::Torchmetrics);
+        let channels: &[Option<usize>] = match args.color {
+            Color::PerChannel => &[Some(0), Some(1), Some(2)],
+            Color::Rgb | Color::Luma => &[None],
+        };
+        let column = |kind: Kind, channel: Option<usize>| {
+            let suffix = channel.map_or("", |channel| ["_r", "_g", "_b"][channel]);
+            Column { name: format!("{}{suffix}", kind.name()), kind, channel }
+        };
+        let columns: Vec<_> =
+            kinds.iter().flat_map(|&kind| channels.iter().map(move |&channel| column(kind, channel))).collect();
+        let part = |&channel| -> Result<Part> {
+            let all = collection(&kinds, preset, args)?;
+            let rest: Vec<_> = kinds.iter().copied().filter(|&kind| kind != Kind::MsSsim).collect();
+            Ok(Part { channel, all, small: collection(&rest, preset, args)? })
+        };
+        let parts = channels.iter().map(part).collect::<Result<_>>()?;
+        Ok(Self { columns, parts, crop_border: args.crop_border, ms_ssim_side: preset.ms_ssim_side() })
+    }
+
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// With nothing in it.
+    pub(crate) fn accumulated(&self) -> Accumulated {
+        Accumulated { parts: self.parts.clone() }
+    }
+
+    /// Text that is equal for equal metrics.
+    pub(crate) fn fingerprint(&self) -> String {
+        let parts = self.parts.iter().map(|part| format!("{:?} {}", part.channel, part.all.fingerprint()));
+        parts.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Scores a pair; MS-SSIM has no value where the images are too small for it and other metrics are not.
+    pub(crate) fn score(&self, images: &Loaded) -> Result<Scores> {
+        let (_, channels, height, width) = images.reference.dims4()?;
+        ensure!(
+            self.parts.len() == 1 || channels == self.parts.len(),
+            "`--color per-channel` takes 1 or 3 channels, but the images have {channels}"
+        );
+        let side = height.min(width).saturating_sub(2 * self.crop_border);
+        let mut accumulated = self.accumulated();
+        for part in &mut accumulated.parts {
+            let small = side < self.ms_ssim_side && part.small.len() < part.all.len();
+            ensure!(
+                !small || !part.small.is_empty(),
+                "MS-SSIM needs sides of at least {} pixels, but the images are {width}×{height}{}",
+                self.ms_ssim_side,
+                self.cropped()
+            );
+            let (reference, test) = (part.pick(&images.reference)?, part.pick(&images.test)?);
+            let metrics = if small { &mut part.small } else { &mut part.all };
+            eval_scope(|| metrics.update(&test, &reference))?;
+        }
+        let values = self.columns.iter().map(|column| Ok(accumulated.value(column)?.and_then(|value| value.scalar())));
+        Ok(Scores { values: values.collect::<Result<_>>()?, accumulated })
+    }
+
+    /// Why a pair has no MS-SSIM.
+    pub(crate) fn too_small(&self) -> String {
+        format!("sides of less than {} pixels{}", self.ms_ssim_side, self.cropped())
+    }
+
+    fn cropped(&self) -> String {
+        if self.crop_border == 0 { String::new() } else { format!(" after cropping {}", self.crop_border) }
+    }
+}
+
+impl Part {
+    /// The channel that is scored, of images that have one more dimension.
+    fn pick(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(match self.channel {
+            Some(channel) => images.narrow(1, channel, 1)?,
+            None => images.clone(),
+        })
+    }
+}
+
+impl Accumulated {
+    /// Adds what another has seen. The order does not matter: sums are exact.
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
+        for (ours, theirs) in self.parts.iter_mut().zip(&other.parts) {
+            ours.all.merge(&theirs.all)?;
+            ours.small.merge(&theirs.small)?;
+        }
+        Ok(())
+    }
+
+    /// The value of a column, unless nothing was seen that has one.
+    pub(crate) fn value(&self, column: &Column) -> Result<Option<Value>> {
+        let Some(part) = self.parts.iter().find(|part| part.channel == column.channel) else { return Ok(None) };
+        let mut metrics = [&part.all, &part.small].into_iter().filter_map(|metrics| metrics.get(column.kind.name()));
+        let Some(metric) = metrics.next() else { return Ok(None) };
+        let mut metric = metric.clone_box();
+        for other in metrics {
+            metric.merge(other)?;
+        }
+        Ok(if metric.updates() == 0 { None } else { Some(metric.compute()?) })
+    }
+
+    pub(crate) fn to_bytes(&self) -> Result<Vec<Vec<u8>>> {
+        let collections = self.parts.iter().flat_map(|part| [&part.all, &part.small]);
+        collections.map(|metrics| Ok(metrics.to_bytes()?)).collect()
+    }
+
+    pub(crate) fn load(&mut self, bytes: &[Vec<u8>]) -> Result<()> {
+        let collections: Vec<_> = self.parts.iter_mut().flat_map(|part| [&mut part.all, &mut part.small]).collect();
+        ensure!(bytes.len() == collections.len(), "it has {} states, expected {}", bytes.len(), collections.len());
+        for (metrics, bytes) in collections.into_iter().zip(bytes) {
+            metrics.load_bytes(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is computed: what is asked for, and what the preset adds.
+fn kinds(args: &MetricArgs) -> Result<Vec<Kind>> {
+    let mut kinds = Vec::new();
+    for &kind in &args.metrics {
+        if kinds.contains(&kind) {
+            return Err(Usage(format!("`--metrics` names {} twice", kind.option())).into());
+        }
+        kinds.push(kind);
+    }
+    // TorchMetrics pools. The mean over images, which papers report, stays beside it.
+    let psnr = kinds.iter().position(|&kind| kind == Kind::Psnr);
+    if let (Some(psnr), Some(Preset::Torchmetrics), false) = (psnr, args.preset, kinds.contains(&Kind::PsnrPooled)) {
+        kinds.insert(psnr + 1, Kind::PsnrPooled);
+    }
+    Ok(kinds)
+}
+
+fn collection(kinds: &[Kind], preset: Preset, args: &MetricArgs) -> Result<MetricCollection> {
+    let (range, crop, summary) = (args.data_range.unwrap_or(1.0), args.crop_border, Reduction::Summary);
+    let channels = channels(args);
+    let mut metrics = MetricCollection::new();
+    for &kind in kinds {
+        let psnr = || preset.psnr(range).channels(channels).crop_border(crop).reduction(summary);
+        let errors = || ErrorConfig::new().range(range).channels(channels).crop_border(crop).reduction(summary);
+        let ssim = || preset.ssim(range).channels(channels).crop_border(crop).reduction(summary);
+        let ms_ssim = || preset.ms_ssim(range).channels(channels).crop_border(crop).reduction(summary);
+        let name = kind.name();
+        match kind {
+            Kind::Psnr => metrics.insert(name, Psnr::new(psnr())?)?,
+            Kind::PsnrPooled => metrics.insert(name, Psnr::new(psnr().pooling(Pooling::Pooled))?)?,
+            Kind::Ssim => metrics.insert(name, Ssim::new(ssim())?)?,
+            Kind::MsSsim => metrics.insert(name, MsSsim::new(ms_ssim())?)?,
+            Kind::Mae => metrics.insert(name, Mae::new(errors())?)?,
+            Kind::Mse => metrics.insert(name, Mse::new(errors())?)?,
+        }
+    }
+    Ok(metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use metrics_image::ms_ssim;
+
+    use super::*;
+
+    #[test]
+    fn smallest_sides_are_those_of_the_library() -> Result<()> {
+        for &preset in Preset::value_variants() {
+            let side = preset.ms_ssim_side();
+            for (side, fits) in [(side, true), (side - 1, false)] {
+                let image = Tensor::ones((1, 1, side, 200), DType::F32, &Device::Cpu)?;
+                assert_eq!(ms_ssim(&image, &image, &preset.ms_ssim(1.0)).is_ok(), fits, "{preset:?} {side}");
+            }
+        }
+        Ok(())
+    }
+}

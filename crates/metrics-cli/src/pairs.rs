@@ -1,0 +1,71 @@
+//! From what the command line names to pairs of files.
+
+mod folders;
+mod manifest;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use metrics_core::Fingerprint;
+
+use crate::args::{PairArgs, Usage};
+
+/// Two files to compare, or why there are not two.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// What the pair is called in the output.
+    pub(crate) name: String,
+    pub(crate) files: Result<Files, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Files {
+    pub(crate) reference: PathBuf,
+    pub(crate) test: PathBuf,
+}
+
+/// All pairs, in the order of the output.
+pub(crate) fn list(args: &PairArgs) -> Result<Vec<Pair>> {
+    let PairArgs { reference, test, by } = args;
+    let Some(test) = test else { return from_manifest(reference) };
+    match (reference.is_dir(), test.is_dir()) {
+        (true, true) => Ok(folders::pairs(reference, test, *by)),
+        (false, false) => {
+            let files = Files { reference: reference.clone(), test: test.clone() };
+            Ok(vec![Pair { name: test.display().to_string(), files: Ok(files) }])
+        }
+        (folder, _) => {
+            let (folder, other) = if folder { (reference, test) } else { (test, reference) };
+            let message = format!("{} is a folder, but {} is not", folder.display(), other.display());
+            Err(Usage(message).into())
+        }
+    }
+}
+
+fn from_manifest(path: &Path) -> Result<Vec<Pair>> {
+    if path == Path::new("-") {
+        return manifest::parse(io::stdin().lock(), Path::new("")).context("standard input");
+    }
+    if path.is_dir() {
+        return Err(Usage(format!("{} is a folder; name the folder of test images too", path.display())).into());
+    }
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    manifest::parse(file, folder).with_context(|| path.display().to_string())
+}
+
+/// A number that tells lists of pairs apart: the same in every run.
+pub(crate) fn fingerprint(pairs: &[Pair]) -> u64 {
+    pairs.iter().fold(pairs.len() as u64, |hash, Pair { name, files }| {
+        Fingerprint::new(format!("{hash:x}"), format!("{name}\0{files:?}")).hash()
+    })
+}
+
+/// Whatever the bytes are, they give pairs or an error.
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(pairs) = manifest::parse(bytes, Path::new("folder")) {
+        fingerprint(&pairs);
+    }
+}

@@ -1,0 +1,100 @@
+//! The pairs of two folders.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::{Files, Pair};
+use crate::args::Match;
+use crate::load;
+
+/// The images of a folder by what they are matched by. An error is one of the folder, or of two files that are matched alike.
+type Found = BTreeMap<PathBuf, Result<PathBuf, String>>;
+
+/// Files of both folders, matched, sorted by path; those without partner are pairs too, with an error.
+pub(super) fn pairs(reference: &Path, test: &Path, by: Match) -> Vec<Pair> {
+    let (references, mut tests) = (images(reference, by), images(test, by));
+    let mut pairs: Vec<_> = references
+        .into_iter()
+        .map(|(key, found)| {
+            let partner = tests.remove(&key);
+            pair(&key, Some(found), partner, [reference, test])
+        })
+        .collect();
+    pairs.extend(tests.into_iter().map(|(key, found)| pair(&key, None, Some(found), [reference, test])));
+    pairs.sort_by(|a, b| a.name.cmp(&b.name));
+    pairs
+}
+
+fn pair(
+    key: &Path,
+    reference: Option<Result<PathBuf, String>>,
+    test: Option<Result<PathBuf, String>>,
+    folders: [&Path; 2],
+) -> Pair {
+    let lonely = |file: &Path, folder: &Path| format!("{} has no partner in {}", file.display(), folder.display());
+    let files = match (reference, test) {
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
+        (Some(Ok(reference)), Some(Ok(test))) => Ok(Files { reference, test }),
+        (Some(Ok(file)), None) => Err(lonely(&file, folders[1])),
+        (None, Some(Ok(file))) => Err(lonely(&file, folders[0])),
+        (None, None) => Err(format!("{} is in neither folder", key.display())),
+    };
+    let name = match &files {
+        Ok(Files { reference, .. }) => reference.strip_prefix(folders[0]).unwrap_or(key),
+        Err(_) => key,
+    };
+    Pair { name: name.display().to_string(), files }
+}
+
+/// The images in a folder and those below it. Links are followed; one that leads back to a folder above it is an error.
+fn images(folder: &Path, by: Match) -> Found {
+    let mut found = Found::new();
+    for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
+        match entry {
+            Ok(entry) => add(&mut found, &entry, folder, by),
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_owned();
+                let key = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+                found.insert(key, Err(fault(&error, &path)));
+            }
+        }
+    }
+    found
+}
+
+fn add(found: &mut Found, entry: &DirEntry, folder: &Path, by: Match) {
+    let path = entry.path();
+    if entry.file_type().is_dir() || !load::is_image_name(path) {
+        return;
+    }
+    let relative = path.strip_prefix(folder).unwrap_or(path);
+    let key = match by {
+        Match::Path => relative.to_owned(),
+        Match::Stem => relative.with_extension(""),
+    };
+    match found.entry(key) {
+        Entry::Vacant(place) => {
+            place.insert(Ok(path.to_owned()));
+        }
+        Entry::Occupied(mut place) => {
+            let message = match place.get() {
+                Ok(other) => format!("{} and {} have the same stem", other.display(), path.display()),
+                Err(other) => other.clone(),
+            };
+            *place.get_mut() = Err(message);
+        }
+    }
+}
+
+fn fault(error: &walkdir::Error, path: &Path) -> String {
+    match (error.loop_ancestor(), error.io_error()) {
+        (Some(ancestor), _) => {
+            format!("{} is a link to {}, which it lies in: a loop", path.display(), ancestor.display())
+        }
+        (None, Some(source)) => format!("cannot read {}: {source}", path.display()),
+        (None, None) => format!("cannot read {}: {error}", path.display()),
+    }
+}

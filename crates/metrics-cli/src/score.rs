@@ -1,0 +1,131 @@
+//! Threads that load and score pairs, and give the scores back in the order of the pairs.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::args::Mismatch;
+use crate::draw::Maps;
+use crate::load::{self, Reading, SizesDiffer};
+use crate::metrics::{Scorer, Scores};
+use crate::pairs::Pair;
+
+/// What became of a pair.
+pub(crate) enum Outcome {
+    Scored(Scores),
+    /// Left out, as the user wants it.
+    Skipped(String),
+    Failed(String),
+}
+
+/// How pairs are worked on. Each thread has one of its own.
+#[derive(Clone)]
+pub(crate) struct Work<'a> {
+    pub(crate) scorer: Scorer,
+    pub(crate) reading: &'a Reading,
+    pub(crate) mismatch: Mismatch,
+    /// Whether to begin no further pair.
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) time: &'a Time,
+    pub(crate) maps: Option<&'a Maps>,
+}
+
+/// Where the threads' time went, in nanoseconds.
+#[derive(Default)]
+pub(crate) struct Time {
+    pub(crate) loading: AtomicU64,
+    pub(crate) scoring: AtomicU64,
+}
+
+/// So many outcomes, a few numbers each, may wait for those of pairs before them.
+const WAITING: usize = 8;
+
+impl Work<'_> {
+    /// Works on all pairs, and hands each and what became of it to `each`, in order, until that breaks or an error comes up.
+    ///
+    /// Pairs are dealt to the threads in turn, and collected in turn: that keeps the order, and a thread that is ahead waits, so
+    /// that memory does not grow with the number of pairs.
+    pub(crate) fn run(
+        &self,
+        pairs: &[Pair],
+        jobs: usize,
+        mut each: impl FnMut(&Pair, Outcome) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let jobs = jobs.min(pairs.len()).max(1);
+        thread::scope(|scope| {
+            let mut results = Vec::new();
+            for job in 0..jobs {
+                let (sender, receiver) = sync_channel(WAITING);
+                let dealt = pairs.iter().skip(job).step_by(jobs);
+                let own = self.clone();
+                let work = move || {
+                    for pair in dealt.take_while(|_| !own.stop.load(Ordering::Relaxed)) {
+                        // The other end is gone when no more is wanted.
+                        if sender.send(own.outcome(pair)).is_err() {
+                            break;
+                        }
+                    }
+                };
+                thread::Builder::new()
+                    .name("scorer".into())
+                    .spawn_scoped(scope, work)
+                    .context("cannot start a thread")?;
+                results.push(receiver);
+            }
+            for (pair, receiver) in pairs.iter().zip(results.iter().cycle()) {
+                // A thread that was stopped sends nothing more; what others did of later pairs does not count.
+                let Ok(outcome) = receiver.recv() else { break };
+                if each(pair, outcome)?.is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn outcome(&self, pair: &Pair) -> Outcome {
+        // Decoders read what strangers wrote. A bug in one of them is the end of a pair, not of the run.
+        let scored = catch_unwind(AssertUnwindSafe(|| self.score(pair)));
+        match scored.unwrap_or_else(|_| Err(anyhow!("the program has a bug that this pair brings up"))) {
+            Ok(scores) => Outcome::Scored(scores),
+            Err(error) if self.mismatch == Mismatch::Skip && error.is::<SizesDiffer>() => {
+                Outcome::Skipped(error.to_string())
+            }
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        }
+    }
+
+    fn score(&self, pair: &Pair) -> Result<Scores> {
+        let files = pair.files.as_ref().map_err(|error| anyhow!("{error}"))?;
+        let start = Instant::now();
+        let images = load::pair(&files.reference, &files.test, self.reading)?;
+        let loaded = Instant::now();
+        let scores = self
+            .scorer
+            .score(&images)
+            .with_context(|| format!("cannot compare {} with {}", files.test.display(), files.reference.display()));
+        let nanoseconds = |from: Instant, to: Instant| u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX);
+        self.time.loading.fetch_add(nanoseconds(start, loaded), Ordering::Relaxed);
+        self.time.scoring.fetch_add(nanoseconds(loaded, Instant::now()), Ordering::Relaxed);
+        let scores = scores?;
+        if let Some(maps) = self.maps {
+            maps.draw(&pair.name, &images)?;
+        }
+        Ok(scores)
+    }
+}
+
+/// Keeps panics of the scoring threads off standard error: they become the pair's line.
+pub(crate) fn quieten_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if thread::current().name() != Some("scorer") {
+            usual(info);
+        }
+    }));
+}

@@ -1,0 +1,127 @@
+//! What all pairs so far add up to.
+
+use anyhow::Result;
+use metrics_core::Value;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{Accumulated, Column, Scorer, Scores};
+
+/// So many failed pairs are listed by name; all are counted, and each was a line on standard error.
+const LISTED: usize = 100;
+
+/// Scores and failures of the pairs so far.
+#[derive(Clone)]
+pub(crate) struct Tally {
+    pub(crate) accumulated: Accumulated,
+    pub(crate) counts: Counts,
+}
+
+/// What is counted besides the scores.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counts {
+    /// Pairs that were scored, skipped, or failed.
+    pub(crate) done: u64,
+    pub(crate) scored: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+    /// Scored pairs that are too small for MS-SSIM.
+    pub(crate) small: u64,
+    /// The worst pair of each column, the first of several.
+    pub(crate) worst: Vec<Option<Worst>>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Worst {
+    pub(crate) pair: String,
+    /// The bits of the number, because JSON has no infinities.
+    bits: u64,
+}
+
+impl Worst {
+    fn new(pair: &str, value: f64) -> Self {
+        Self { pair: pair.into(), bits: value.to_bits() }
+    }
+
+    pub(crate) fn value(&self) -> f64 {
+        f64::from_bits(self.bits)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failure {
+    pub(crate) pair: String,
+    pub(crate) error: String,
+}
+
+/// A column over all pairs.
+pub(crate) struct Total {
+    pub(crate) value: Value,
+    /// There is none of what is pooled.
+    pub(crate) worst: Option<Worst>,
+}
+
+impl Total {
+    /// The mean, or what is pooled.
+    pub(crate) fn value(&self) -> f64 {
+        self.value.scalar().unwrap_or(f64::NAN)
+    }
+}
+
+impl Tally {
+    pub(crate) fn new(scorer: &Scorer) -> Self {
+        let worst = vec![None; scorer.columns().len()];
+        Self { accumulated: scorer.accumulated(), counts: Counts { worst, ..Counts::default() } }
+    }
+
+    pub(crate) fn add(&mut self, pair: &str, scores: &Scores, columns: &[Column]) -> Result<()> {
+        self.accumulated.merge(&scores.accumulated)?;
+        let counts = &mut self.counts;
+        counts.done += 1;
+        counts.scored += 1;
+        counts.small += u64::from(scores.values.contains(&None));
+        for ((worst, column), value) in counts.worst.iter_mut().zip(columns).zip(&scores.values) {
+            let Some(value) = value.filter(|_| column.is_per_pair()) else { continue };
+            let worse = |than: &Worst| is_worse(value, than.value(), column.kind.higher_is_better());
+            if worst.as_ref().is_none_or(worse) {
+                *worst = Some(Worst::new(pair, value));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fail(&mut self, pair: &str, error: String) {
+        self.counts.done += 1;
+        self.counts.failed += 1;
+        if self.counts.failures.len() < LISTED {
+            self.counts.failures.push(Failure { pair: pair.into(), error });
+        }
+    }
+
+    pub(crate) fn skip(&mut self) {
+        self.counts.done += 1;
+        self.counts.skipped += 1;
+    }
+
+    /// The value of each column, `None` where no pair has one.
+    pub(crate) fn totals(&self, columns: &[Column]) -> Result<Vec<Option<Total>>> {
+        let total = |(column, worst): (&Column, &Option<Worst>)| {
+            let value = self.accumulated.value(column)?;
+            Ok(value.map(|value| Total { value, worst: worst.clone() }))
+        };
+        columns.iter().zip(&self.counts.worst).map(total).collect()
+    }
+}
+
+/// NaN is the worst there is.
+pub(crate) fn is_worse(a: f64, than: f64, higher_is_better: bool) -> bool {
+    match (a.is_nan(), than.is_nan()) {
+        (_, true) => false,
+        (true, false) => true,
+        (false, false) if higher_is_better => a < than,
+        (false, false) => a > than,
+    }
+}

@@ -1,0 +1,144 @@
+//! Files that are wrong: one line names each, and the rest is scored.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::common::{assert_lines, compare, corner, degraded, json, manifest, photograph, stderr, stdout};
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// A PNG of these sides, with next to nothing in it.
+fn bomb(width: u32, height: u32) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+    for (kind, data) in [(b"IHDR", &header[..]), (b"IDAT", &[0x78, 0x9c, 0x63, 0, 0][..]), (b"IEND", &[])] {
+        let chunk = [&kind[..], data].concat();
+        png.extend((data.len() as u32).to_be_bytes());
+        png.extend(&chunk);
+        png.extend(crc32(&chunk).to_be_bytes());
+    }
+    png
+}
+
+#[test]
+fn each_fault_is_a_line_and_the_rest_is_scored() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = |name: &str| folder.path().join(name);
+    let image = corner(64, 48)?;
+    image.save(path("good.png"))?;
+    degraded(&image).save(path("worse.png"))?;
+    corner(64, 47)?.save(path("other.png"))?;
+    let png = fs::read(path("good.png"))?;
+    fs::write(path("empty.png"), "")?;
+    fs::write(path("text.png"), "no picture")?;
+    fs::write(path("truncated.png"), &png[..png.len() / 2])?;
+    fs::write(path("bomb.png"), bomb(100_000, 100_000))?;
+    image.save(path("good.jpg"))?;
+    let jpeg = fs::read(path("good.jpg"))?;
+    fs::write(path("cut.jpg"), &jpeg[..200])?;
+    fs::write(
+        path("huge.npy"),
+        b"\x93NUMPY\x01\0\x41\0{'descr': '<f4', 'fortran_order': False, 'shape': (99999, 99999)}\n",
+    )?;
+    fs::write(path("short.safetensors"), [255; 9])?;
+    fs::create_dir(path("folder.png"))?;
+    let faults = [
+        ("nobody.png", "cannot read"),
+        ("empty.png", "the file is empty"),
+        ("text.png", "format could not be determined"),
+        ("truncated.png", "cannot read"),
+        ("bomb.png", "100000×100000, 10000000000 pixels, but `--max-pixels` is 67108864"),
+        ("cut.jpg", "cannot read"),
+        ("huge.npy", "but `--max-pixels` is 67108864"),
+        ("short.safetensors", "cannot read"),
+        ("folder.png", "it is a folder"),
+        ("other.png", "is 64×47"),
+    ];
+    let mut lines = String::from("good.png,good.png\n");
+    for (file, _) in faults {
+        lines.push_str(&format!("good.png,{file}\n"));
+    }
+    lines.push_str("good.png,worse.png\n");
+    let list = path("list.csv");
+    fs::write(&list, lines)?;
+
+    let options = ["--metrics", "ssim", "--data-range", "1"];
+    let assert = manifest(&list, &[&options[..], &["--keep-going", "--json"]].concat()).code(1);
+    assert_lines(&assert, faults.len() + 1, &[]);
+    for ((file, message), line) in faults.iter().zip(stderr(&assert).lines()) {
+        assert!(line.starts_with("error: ") && line.contains(file) && line.contains(message), "{file}: {line}");
+    }
+    let summary = json(&assert)?;
+    assert_eq!((&summary["scored"], &summary["failed"]), (&2.into(), &faults.len().into()), "{summary}");
+    assert_eq!(summary["metrics"]["ssim"]["worst"]["pair"], "worse.png", "{summary}");
+
+    // Without --keep-going, the first ends it, and what was scored before is printed.
+    let assert = manifest(&list, &[&options[..], &["--csv"]].concat()).code(1);
+    assert_lines(&assert, 1, &["nobody.png"]);
+    assert!(stdout(&assert).contains("good.png,1,\n"), "{}", stdout(&assert));
+    assert_eq!(stdout(&assert).lines().count(), 3, "{}", stdout(&assert));
+    Ok(())
+}
+
+#[test]
+fn pixels_are_limited() -> Result<()> {
+    let chelsea = photograph("chelsea.png");
+    compare(&chelsea, &chelsea, &["--metrics", "mae", "--max-pixels", "135300"]).success();
+    let assert = compare(&chelsea, &chelsea, &["--max-pixels", "135299"]).code(1);
+    assert_lines(&assert, 1, &["chelsea.png: it is 451×300, 135300 pixels, but `--max-pixels` is 135299"]);
+    Ok(())
+}
+
+#[test]
+fn pairs_of_two_sizes_can_be_left_out() -> Result<()> {
+    let (chelsea, coffee) = (photograph("chelsea.png"), photograph("coffee.png"));
+    let assert = compare(&chelsea, &coffee, &["--resize-mismatch", "skip", "--json"]).success();
+    assert_lines(&assert, 1, &["note: left out: ", "is 451×300 but "]);
+    assert_eq!((&json(&assert)?["skipped"], &json(&assert)?["scored"]), (&1.into(), &0.into()));
+    Ok(())
+}
+
+#[test]
+fn images_too_small_for_ms_ssim_have_none() -> Result<()> {
+    let folder = TempDir::new()?;
+    corner(64, 48)?.save(folder.path().join("small.png"))?;
+    let list = folder.path().join("list.csv");
+    let chelsea = photograph("chelsea.png");
+    fs::write(&list, format!("small.png,small.png\n{0},{0}\n", chelsea.display()))?;
+    let assert = manifest(&list, &["--json"]).success();
+    assert_lines(&assert, 1, &["note: ms_ssim is left out of 1 of 2 pairs: sides of less than 176 pixels"]);
+    let metrics = &json(&assert)?["metrics"];
+    assert_eq!((&metrics["ssim"]["count"], &metrics["ms_ssim"]["count"]), (&2.into(), &1.into()), "{metrics}");
+    let lines = stdout(&manifest(&list, &["--csv", "--metrics", "ssim,ms-ssim"]).success());
+    assert!(lines.contains("small.png,1,,\n"), "{lines}");
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_may_not_be_read_are_named() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new()?;
+    let path = folder.path().join("secret.png");
+    corner(32, 32)?.save(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0))?;
+    let chelsea = photograph("chelsea.png");
+    if fs::read(&path).is_ok() {
+        // Root may read everything: a file of /proc that even root may not read takes its place.
+        let proc = Path::new("/proc/self/mem");
+        if fs::read(proc).is_err() {
+            assert_lines(&compare(&chelsea, proc, &[]).code(1), 1, &["cannot read /proc/self/mem"]);
+        }
+        return Ok(());
+    }
+    assert_lines(&compare(&chelsea, &path, &[]).code(1), 1, &["secret.png: Permission denied"]);
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! What can be read, and what becomes of it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use image::{DynamicImage, ImageBuffer, Luma, Rgb32FImage, RgbImage, Rgba, RgbaImage};
+use metrics_image::{Channels, ErrorConfig, PsnrConfig, SsimConfig, mae, psnr, ssim};
+use tempfile::TempDir;
+
+use crate::common::{
+    assert_lines, chelsea, compare, corner, degraded, json, photograph, stderr, stdout, tensor, value,
+};
+
+/// A metric of one pair, to the last digit.
+fn score(reference: &Path, test: &Path, metric: &str, options: &[&str]) -> Result<f64> {
+    let assert = compare(reference, test, &[&["--json", "--metrics", metric], options].concat()).success();
+    let name = metric.replace('-', "_");
+    json(&assert)?["metrics"][name]["mean"].as_f64().ok_or_else(|| anyhow::anyhow!("no {metric}"))
+}
+
+#[test]
+fn every_lossless_format_scores_the_same() -> Result<()> {
+    let folder = TempDir::new()?;
+    let test = degraded(&chelsea()?);
+    let mut scores = Vec::new();
+    for extension in ["png", "bmp", "ppm", "tiff", "webp"] {
+        let path = folder.path().join(format!("test.{extension}"));
+        DynamicImage::from(test.clone()).save(&path)?;
+        scores.push(score(&photograph("chelsea.png"), &path, "ssim", &[])?);
+    }
+    assert!(scores.iter().all(|score| *score == scores[0]), "{scores:?}");
+    Ok(())
+}
+
+#[test]
+fn sixteen_bits_are_all_used() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [a, b] = ["a.png", "b.png"].map(|name| folder.path().join(name));
+    let image =
+        |offset: u16| ImageBuffer::<Luma<u16>, _>::from_fn(32, 32, |x, y| Luma([(x * 900 + y) as u16 + offset]));
+    image(0).save(&a)?;
+    image(1).save(&b)?;
+    // One step of 65535, of numbers rounded to f32 (6e-8 of at most 0.45).
+    assert!((score(&a, &b, "mae", &[])? - 1.0 / 65535.0).abs() < 6e-8);
+    Ok(())
+}
+
+#[test]
+fn arrays_score_as_the_pictures_do() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (reference, test) = (chelsea()?, degraded(&chelsea()?));
+    let picture = folder.path().join("test.png");
+    test.save(&picture)?;
+    let expected = score(&photograph("chelsea.png"), &picture, "ssim", &[])?;
+
+    let npy = |name: &str, tensor: &Tensor| -> Result<PathBuf> {
+        let path = folder.path().join(name);
+        tensor.write_npy(&path)?;
+        Ok(path)
+    };
+    let (reference, test) = (tensor(&reference)?, tensor(&test)?);
+    let unit = &["--data-range", "1"];
+    let [a, b] = [npy("a.npy", &reference.squeeze(0)?)?, npy("b.npy", &test.squeeze(0)?)?];
+    assert_eq!(score(&a, &b, "ssim", unit)?, expected);
+    assert_eq!(score(&photograph("chelsea.png"), &b, "ssim", unit)?, expected);
+    let last = npy("c.npy", &test.squeeze(0)?.permute((1, 2, 0))?.contiguous()?)?;
+    assert_eq!(score(&a, &last, "ssim", unit)?, expected);
+
+    let path = folder.path().join("test.safetensors");
+    candle_core::safetensors::save(&HashMap::from([("pixels", test.clone())]), &path)?;
+    assert_eq!(score(&a, &path, "ssim", unit)?, expected);
+    candle_core::safetensors::save(&HashMap::from([("image", test.clone()), ("else", reference)]), &path)?;
+    assert_eq!(score(&a, &path, "ssim", unit)?, expected);
+    candle_core::safetensors::save(&HashMap::from([("x", test.clone()), ("y", test)]), &path)?;
+    assert_lines(&compare(&a, &path, unit).code(1), 1, &["test.safetensors", "none is called `image`"]);
+
+    assert_lines(&compare(&a, &b, &[]).code(1), 1, &["a.npy holds numbers of unknown range: give `--data-range`"]);
+    Ok(())
+}
+
+#[test]
+fn pictures_fill_the_data_range() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("test.png");
+    let (reference, test) = (corner(64, 48)?, degraded(&corner(64, 48)?));
+    test.save(&path)?;
+    let original = folder.path().join("reference.png");
+    reference.save(&original)?;
+    let bytes = |image: &RgbImage| -> Result<Tensor> {
+        let shape = (image.height() as usize, image.width() as usize, 3);
+        Ok(Tensor::from_vec(image.as_raw().clone(), shape, &Device::Cpu)?)
+    };
+    let array = folder.path().join("test.npy");
+    bytes(&test)?.write_npy(&array)?;
+    let wide = &["--data-range", "255"];
+    let picture = score(&original, &path, "mae", wide)?;
+    assert_eq!(picture, score(&original, &array, "mae", wide)?);
+    let expected = reference.iter().zip(test.iter()).map(|(&a, &b)| f64::from(a.abs_diff(b))).sum::<f64>();
+    // Integers, whose mean is rounded once or twice.
+    assert!((picture - expected / reference.len() as f64).abs() < 1e-13, "{picture}");
+    Ok(())
+}
+
+#[test]
+fn floats_are_taken_as_they_are() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [a, b] = ["a.exr", "b.exr"].map(|name| folder.path().join(name));
+    Rgb32FImage::from_fn(16, 16, |x, _| image::Rgb([x as f32, 2.0, 3.0])).save(&a)?;
+    Rgb32FImage::from_fn(16, 16, |x, _| image::Rgb([x as f32 + 0.5, 2.5, 3.5])).save(&b)?;
+    assert_eq!(score(&a, &b, "mae", &["--data-range", "16"])?, 0.5);
+    assert_lines(&compare(&a, &b, &[]).code(1), 1, &["a.exr holds numbers of unknown range"]);
+
+    let hdr = folder.path().join("a.hdr");
+    Rgb32FImage::from_pixel(16, 16, image::Rgb([0.5, 0.25, 1.0])).save(&hdr)?;
+    assert_eq!(score(&hdr, &hdr, "mae", &["--data-range", "1"])?, 0.0);
+    Ok(())
+}
+
+#[test]
+fn transparency_is_dropped_or_put_on_white() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [glass, solid, white] = ["glass.png", "solid.png", "white.png"].map(|name| folder.path().join(name));
+    RgbaImage::from_pixel(16, 16, Rgba([0, 100, 255, 51])).save(&glass)?;
+    RgbImage::from_pixel(16, 16, image::Rgb([0, 100, 255])).save(&solid)?;
+    // 51 of 255 is a fifth: 255 - 0.2 · (255 - value).
+    RgbImage::from_pixel(16, 16, image::Rgb([204, 224, 255])).save(&white)?;
+    assert_eq!(score(&solid, &glass, "mae", &["--alpha", "ignore"])?, 0.0);
+    // Two roundings to f32 of values up to 1.
+    assert!(score(&white, &glass, "mae", &["--alpha", "composite"])? < 1.2e-7);
+    let refused = compare(&solid, &glass, &[]).code(1);
+    assert!(stderr(&refused).contains("glass.png is partly transparent"), "{}", stderr(&refused));
+    Ok(())
+}
+
+#[test]
+fn colours_are_scored_as_asked() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("test.png");
+    let (reference, test) = (chelsea()?, degraded(&chelsea()?));
+    test.save(&path)?;
+    let (r, t) = (tensor(&reference)?, tensor(&test)?);
+
+    let options = ["--color", "luma", "--crop-border", "4"];
+    let assert = compare(&photograph("chelsea.png"), &path, &options).success();
+    let expected = [
+        ("psnr", psnr(&t, &r, &PsnrConfig::new(1.0).channels(Channels::Luma).crop_border(4))?),
+        ("ssim", ssim(&t, &r, &SsimConfig::new(1.0).channels(Channels::Luma).crop_border(4))?),
+    ];
+    for (metric, expected) in expected {
+        let printed: f64 = value(&stdout(&assert), metric).unwrap_or_default().parse()?;
+        let expected = f64::from(expected.to_scalar::<f32>()?);
+        // Six decimals are printed; the function rounds to f32, 6e-8 of the value.
+        assert!((printed - expected).abs() < 5e-7 + 6e-8 * expected, "{metric}: {printed} instead of {expected}");
+    }
+
+    let assert = compare(&photograph("chelsea.png"), &path, &["--color", "per-channel", "--metrics", "mae"]).success();
+    for (channel, name) in ["mae_r", "mae_g", "mae_b"].into_iter().enumerate() {
+        let one = |image: &Tensor| image.narrow(1, channel, 1);
+        let expected = mae(&one(&t)?, &one(&r)?, &ErrorConfig::new())?.to_scalar::<f32>()?;
+        let printed: f64 = value(&stdout(&assert), name).unwrap_or_default().parse()?;
+        assert!((printed - f64::from(expected)).abs() < 5.1e-7, "{name}: {printed} instead of {expected}");
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The program, run on photographs and on what is wrong with files.
+
+mod common;
+mod compare;
+mod faults;
+mod formats;
+mod golden;
+mod lists;
+mod output;
+mod resume;
+mod scale;

@@ -1,0 +1,170 @@
+//! What is printed, and the exit code.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::common::{PROGRAM, assert_lines, compare, corner, degraded, json, photograph, row, run, stderr, stdout};
+
+#[test]
+fn thresholds_decide_the_exit_code() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("test.png");
+    degraded(&corner(200, 180)?).save(&path)?;
+    let original = folder.path().join("reference.png");
+    corner(200, 180)?.save(&original)?;
+    compare(&original, &path, &["--fail-under", "ssim=0.5,psnr=20"]).success();
+    let low = compare(&original, &path, &["--fail-under", "ssim=0.99", "--fail-under", "ms_ssim=0.5"]).code(1);
+    assert_lines(&low, 1, &["ssim is 0.", "below 0.99"]);
+    assert!(stdout(&low).contains("ssim"), "{}", stdout(&low));
+    // Infinite, and above any threshold.
+    compare(&path, &path, &["--fail-under", "psnr=1e300"]).success();
+
+    let small = folder.path().join("small.png");
+    corner(100, 100)?.save(&small)?;
+    let none = compare(&small, &small, &["--fail-under", "ms-ssim=0.5"]).code(1);
+    assert_lines(&none, 2, &["ms_ssim has no value, and should be at least 0.5"]);
+    Ok(())
+}
+
+#[test]
+fn lines_of_json_are_pairs_and_a_summary() -> Result<()> {
+    let chelsea = photograph("chelsea.png");
+    let lines = stdout(&compare(&chelsea, &chelsea, &["--ndjson", "--metrics", "psnr,mae"]).success());
+    let lines: Vec<serde_json::Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(lines.len(), 2);
+    // JSON has no infinity.
+    assert_eq!((&lines[0]["psnr"], &lines[0]["mae"]), (&"inf".into(), &0.0.into()), "{}", lines[0]);
+    assert_eq!(lines[1]["summary"]["metrics"]["psnr"]["mean"], "inf", "{}", lines[1]);
+    Ok(())
+}
+
+#[test]
+fn output_can_be_a_file() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("scores.json");
+    let chelsea = photograph("chelsea.png");
+    let printed = stdout(&compare(&chelsea, &chelsea, &["--json"]).success());
+    let output = path.to_string_lossy();
+    let assert = compare(&chelsea, &chelsea, &["--json", "--output", output.as_ref()]).success();
+    assert_eq!((stdout(&assert).as_str(), fs::read_to_string(&path)?), ("", printed));
+    Ok(())
+}
+
+#[test]
+fn presets_are_told_apart() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("test.png");
+    degraded(&corner(200, 180)?).save(&path)?;
+    let original = folder.path().join("reference.png");
+    corner(200, 180)?.save(&original)?;
+    let score = |preset: &str| -> Result<String> {
+        let summary = json(&compare(&original, &path, &["--json", "--preset", preset]).success())?;
+        Ok(summary["metrics"]["ssim"]["mean"].to_string())
+    };
+    let presets = ["torchmetrics", "skimage", "skimage-gaussian", "wang2004", "burn"];
+    let mut scores = presets.into_iter().map(score).collect::<Result<Vec<_>>>()?;
+    // No pooling at this size, so piq's is Wang's; and these are other names of the same.
+    assert_eq!(scores[3], score("pytorch-msssim")?);
+    assert_eq!(scores[3], score("piq")?);
+    assert_eq!(scores[4], score("fused-ssim")?);
+    scores.sort();
+    scores.dedup();
+    assert_eq!(scores.len(), presets.len(), "{scores:?}");
+    let table = stdout(&compare(&original, &path, &["--preset", "torchmetrics", "--metrics", "psnr"]).success());
+    assert_eq!(row(&table, "psnr")[1], row(&table, "psnr_pooled")[1], "{table}");
+    Ok(())
+}
+
+#[test]
+fn no_colours_and_no_bar_in_a_pipe() {
+    let chelsea = photograph("chelsea.png");
+    let assert = compare(&chelsea, &chelsea, &[]).success();
+    assert_eq!(stderr(&assert), "");
+    assert!(!stdout(&assert).contains('\x1b'));
+    assert!(!stdout(&run(["--help"]).success()).contains('\x1b'));
+}
+
+#[test]
+fn helpers_print_what_they_are_for() {
+    let metrics = stdout(&run(["metrics"]).success());
+    assert!(row(&metrics, "ssim").contains(&"-1..1".to_owned()), "{metrics}");
+    assert_eq!(row(&metrics, "skimage")[1], "uniform", "{metrics}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&run(["completions", shell]).success());
+        assert!(script.contains("crop-border"), "{shell}");
+    }
+    let page = stdout(&run(["man"]).success());
+    assert!(page.contains(".TH image-metrics 1") && page.contains(r"\-\-crop\-border"), "{page}");
+    run(["completions", "smoke-signals"]).code(2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_one_line() -> Result<()> {
+    let chelsea = photograph("chelsea.png");
+    let chelsea = chelsea.to_string_lossy();
+    let (compare, full) = (["compare", chelsea.as_ref(), chelsea.as_ref()], "No space left on device");
+    for arguments in [&["metrics"][..], &["man"], &["completions", "bash"], &compare] {
+        let output = Command::new(PROGRAM).args(arguments).stdout(fs::File::create("/dev/full")?).output()?;
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            message.lines().count() == 1 && message.contains("standard output") && message.contains(full),
+            "{message}"
+        );
+    }
+    for format in ["--csv", "--ndjson", "--json"] {
+        let assert = run(compare.into_iter().chain([format, "--output", "/dev/full"])).code(1);
+        assert_lines(&assert, 1, &["cannot write to /dev/full", full]);
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_one_line() -> Result<()> {
+    let mut child = Command::new(PROGRAM).arg("metrics").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Whether the pipe is closed before or after the write is up to chance; a text this short may fit it.
+    assert!(output.status.success() || message.contains("cannot write to standard output"), "{message}");
+    assert!(message.lines().count() <= 1, "{message}");
+    Ok(())
+}
+
+#[test]
+fn maps_and_a_report_are_drawn() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("a/deep"))?;
+    fs::create_dir_all(path("b/deep"))?;
+    let image = corner(200, 180)?;
+    for name in ["1.png", "deep/2.png"] {
+        image.save(path("a").join(name))?;
+    }
+    image.save(path("b/1.png"))?;
+    degraded(&image).save(path("b/deep/2.png"))?;
+    let (maps, report) = (path("maps"), path("report.html"));
+    let (maps, report) = (maps.to_string_lossy(), report.to_string_lossy());
+    let options = ["--maps", &maps, "--report", &report, "--metrics", "ssim,psnr"];
+    let with = stdout(&compare(&path("a"), &path("b"), &options).success());
+    assert_eq!(with, stdout(&compare(&path("a"), &path("b"), &options[4..]).success()));
+
+    // Where images are equal a map is one colour: it takes fewer bytes than that of quantised ones.
+    let size = |name: &str| Ok::<_, anyhow::Error>(fs::metadata(path("maps").join(name))?.len());
+    image::open(path("maps/deep/2.png.png"))?;
+    assert!(size("1.png.png")? < size("deep/2.png.png")?);
+
+    let page = fs::read_to_string(path("report.html"))?;
+    let (worst, other) = (page.find("<h3><bdi>deep/2.png"), page.find("<h3><bdi>1.png"));
+    assert!(worst.is_some() && worst < other, "{worst:?} {other:?}");
+    assert!(!page.contains("http://") && !page.contains("https://") && page.contains("data:image/png;base64,"));
+    // The same bytes again, but for what was typed.
+    compare(&path("a"), &path("b"), &options).success();
+    assert!(fs::read_to_string(path("report.html"))? == page);
+    Ok(())
+}
