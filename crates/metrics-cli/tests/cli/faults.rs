@@ -129,7 +129,7 @@ fn files_that_may_not_be_read_are_named() -> Result<()> {
     let folder = TempDir::new()?;
     let path = folder.path().join("secret.png");
     corner(32, 32)?.save(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000))?;
     let chelsea = photograph("chelsea.png");
     if fs::read(&path).is_ok() {
         // Root may read everything: a file of /proc that even root may not read takes its place.
