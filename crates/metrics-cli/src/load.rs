@@ -282,3 +282,56 @@ pub fn fuzz(bytes: &[u8]) {
     let tensor = image.into_tensor(shape[1].max(3), &reading);
     assert!(shape[1] != 1 || tensor.is_ok_and(|tensor| tensor.dims()[2..] == shape[2..]));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{ImageFormat, RgbImage};
+    use proptest::prelude::*;
+
+    /// What `fuzz` takes: a small picture of each format, and an array.
+    fn files() -> Vec<Vec<u8>> {
+        let image = RgbImage::from_fn(24, 16, |x, y| image::Rgb([x as u8 * 10, y as u8 * 15, 77]));
+        let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp];
+        let encoded = formats.into_iter().chain([ImageFormat::Pnm]).map(|format| {
+            let mut file = Cursor::new(Vec::new());
+            image.write_to(&mut file, format).unwrap();
+            [&[0], &file.into_inner()[..]].concat()
+        });
+        let npy = b"\x01\x93NUMPY\x01\0\x48\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), }         \n";
+        encoded.chain([[&npy[..], &[63; 96]].concat()]).collect()
+    }
+
+    #[test]
+    fn undamaged_files_are_images() {
+        for file in files() {
+            let bytes = Cursor::new(&file[1..]);
+            match file[0] {
+                0 => assert_eq!(super::Picture::read(bytes, 384).unwrap().shape(), [1, 3, 16, 24]),
+                _ => assert_eq!(super::npy::read(bytes, 12).unwrap().dims(), [1, 4, 2, 3]),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_are_errors_or_images(
+            file in 0..files().len(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            length in any::<prop::sample::Index>(),
+            whole in any::<bool>(),
+        ) {
+            let mut bytes = files().swap_remove(file);
+            for (index, byte) in changes {
+                // The first byte chooses the reader.
+                let index = 1 + index.index(bytes.len() - 1);
+                bytes[index] = byte;
+            }
+            if !whole {
+                bytes.truncate(1 + length.index(bytes.len()));
+            }
+            super::fuzz(&bytes);
+        }
+    }
+}
