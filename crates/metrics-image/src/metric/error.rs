@@ -32,6 +32,8 @@ pub type Mse = MeanError<Squared>;
 #[derive(Clone, Debug)]
 pub struct MeanError<E> {
     config: ErrorConfig,
+    /// Written once: every merge compares it.
+    fingerprint: Fingerprint,
     state: State,
     error: PhantomData<fn() -> E>,
 }
@@ -76,7 +78,8 @@ impl<E: ErrorKind> MeanError<E> {
     pub fn new(config: ErrorConfig) -> Result<Self> {
         config.validate()?;
         let state = State::for_reduction(ERROR, config.reduction).non_finite(config.non_finite);
-        Ok(Self { config, state, error: PhantomData })
+        let fingerprint = Fingerprint::new(E::NAME, format!("{config:?}"));
+        Ok(Self { config, fingerprint, state, error: PhantomData })
     }
 
     /// The configuration.
@@ -110,7 +113,7 @@ impl<E: ErrorKind> Metric for MeanError<E> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(E::NAME, format!("{:?}", self.config))
+        self.fingerprint.clone()
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {

@@ -26,6 +26,8 @@ use crate::shared::Need;
 #[derive(Clone, Debug)]
 pub struct Psnr {
     config: PsnrConfig,
+    /// Written once: every merge compares it.
+    fingerprint: Fingerprint,
     state: State,
 }
 
@@ -45,7 +47,8 @@ impl Psnr {
             Pooling::PerImage => State::for_reduction(SCORE, config.reduction),
         };
         let state = state.non_finite(config.non_finite);
-        Ok(Self { config, state })
+        let fingerprint = Fingerprint::new("psnr", format!("{config:?}"));
+        Ok(Self { config, fingerprint, state })
     }
 
     /// The configuration.
@@ -85,7 +88,7 @@ impl Metric for Psnr {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("psnr", format!("{:?}", self.config))
+        self.fingerprint.clone()
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {

@@ -36,6 +36,8 @@ pub type MsSsim = Similarity<MsSsimConfig>;
 #[derive(Clone, Debug)]
 pub struct Similarity<C> {
     config: C,
+    /// Written once: every merge compares it.
+    fingerprint: Fingerprint,
     state: State,
 }
 
@@ -47,7 +49,8 @@ impl<C: SimilarityConfig> Similarity<C> {
     pub fn new(config: C) -> Result<Self> {
         config.validate()?;
         let state = State::for_reduction(SCORE, config.reduction()).non_finite(config.non_finite());
-        Ok(Self { config, state })
+        let fingerprint = Fingerprint::new(C::NAME, format!("{config:?}"));
+        Ok(Self { config, fingerprint, state })
     }
 
     /// The configuration.
@@ -79,7 +82,7 @@ impl<C: SimilarityConfig> Metric for Similarity<C> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(C::NAME, format!("{:?}", self.config))
+        self.fingerprint.clone()
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
