@@ -1,0 +1,357 @@
+// The pass: SSIM, contrast and errors of pairs of planes, their maps, and the gradient, from one walk over the pixels.
+//
+// A block owns a tile of rows and columns and walks along the slices. Each slice of `u = x + y` and `v = x - y`, around a pivot and
+// with its border, lies in the block's memory and is filtered along columns and rows; each thread filters one place across the
+// slices, in registers: a number is added to all results that it takes part in, the oldest of which is then complete. From the four
+// moments of a place come `1 - ssim` and `1 - cs`, and for a gradient the derivatives by the moments, which go back the same way:
+// across the slices in registers, along rows and columns through the block's memory.
+//
+// A block of a gradient owns fewer results than it has threads, since a result depends on a whole window of places.
+
+// Sizes of the memory of a block, in numbers.
+template <int TAPS, int ROWS, int COLS, bool GRADIENT>
+struct Shape {
+    enum {
+        THREADS = ROWS * COLS,
+        DEEP = ROWS > 1,
+        MAX = TAPS > 0 ? TAPS : (DEEP ? MAX_VOLUME_TAPS : MAX_TAPS),
+        HALO_ROWS = DEEP ? ROWS + MAX - 1 : 1,
+        HALO_COLS = COLS + MAX - 1,
+        HALO = HALO_ROWS * HALO_COLS,
+        SHARE = (HALO + THREADS - 1) / THREADS, // places that a thread reads
+        BUFFERS = DEEP ? 1 : 2,                 // one is filled while the other is in use
+        PIXELS = BUFFERS * 2 * HALO,
+        FIELDS = DEEP ? 4 * HALO_ROWS * COLS : (GRADIENT ? 3 * COLS : 0),
+        ROOM = PIXELS + FIELDS > 2 * THREADS ? PIXELS + FIELDS : 2 * THREADS,
+    };
+};
+
+// The line that stands at a padded position: mirrored beyond the border, or -1 for zeros. Any will do where no result depends on it.
+FUNCTION i32 line_at(i32 position, i32 lead, i32 lines, bool mirror) {
+    const i32 line = position - lead, last = lines - 1;
+    if (line >= 0 && line <= last) return line;
+    if (!mirror) return -1;
+    const i32 mirrored = line < 0 ? -line : 2 * last - line;
+    return mirrored < 0 || mirrored > last ? 0 : mirrored;
+}
+
+// The weight at map line `from` of pixel line `to` by the padding lines that mirror it.
+template <class T>
+FUNCTION T mirrored_weight(CONSTANT T* taps, i32 window, i32 lead, i32 last, i32 to, i32 from) {
+    const i32 before = lead - to - from, after = lead + 2 * last - to - from;
+    T weight = T(0);
+    if (to > 0 && before >= 0 && before < window) weight += taps[before];
+    if (to < last && after >= 0 && after < window) weight += taps[after];
+    return weight;
+}
+
+// Reads slices of a tile ahead of their use.
+template <class P, class T, int TAPS, int ROWS, int COLS, bool GRADIENT>
+struct Reader {
+    typedef Shape<TAPS, ROWS, COLS, GRADIENT> Sizes;
+    enum { SHARE = Sizes::SHARE, THREADS = Sizes::THREADS };
+
+    DEVICE const P* x;
+    DEVICE const P* y;
+    T pivot_x, pivot_y;
+    i64 inner_x[SHARE], inner_y[SHARE]; // where the places lie in their slices
+    bool used[SHARE], present[SHARE], owned[SHARE];
+    i32 slices[2]; // whose errors count here
+    T u[SHARE], v[SHARE];
+
+    // For the places from padded row and column `first` on; errors count of pixels from `owned_from` up to `owned_to`.
+    FUNCTION_MEMBER void start(CONSTANT Params<T>& p, PRIVATE const i32* first, PRIVATE const i32* owned_from,
+                               PRIVATE const i32* owned_to, i32 worker) {
+        const i32 window = TAPS > 0 ? TAPS : p.window[2];
+        const i32 columns = COLS + window - 1, rows = Sizes::DEEP ? ROWS + p.window[1] - 1 : 1;
+        slices[0] = owned_from[0];
+        slices[1] = owned_to[0];
+        UNROLL
+        for (i32 share = 0; share < SHARE; share++) {
+            const i32 place = share * THREADS + worker;
+            const i32 row_at = first[1] + place / columns, column_at = first[2] + place % columns;
+            used[share] = place < rows * columns;
+            const i32 row = line_at(row_at, p.lead[1], p.input[1], p.mirror);
+            const i32 column = line_at(column_at, p.lead[2], p.input[2], p.mirror);
+            present[share] = used[share] && row >= 0 && column >= 0;
+            owned[share] = present[share] && row_at - p.lead[1] == row && row >= owned_from[1] && row < owned_to[1] &&
+                           column_at - p.lead[2] == column && column >= owned_from[2] && column < owned_to[2];
+            inner_x[share] = present[share] ? offset(p, 0, 0, row, column) : 0;
+            inner_y[share] = present[share] ? offset(p, 1, 0, row, column) : 0;
+        }
+    }
+
+    // Reads the slice at a padded position.
+    FUNCTION_MEMBER void fetch(CONSTANT Params<T>& p, i32 position, PRIVATE Total<T>* totals) {
+        const i32 slice = line_at(position, p.lead[0], p.input[0], p.mirror);
+        const bool counts = p.errors && position - p.lead[0] == slice && slice >= slices[0] && slice < slices[1];
+        const i64 start_x = i64(slice) * p.strides[0][2], start_y = i64(slice) * p.strides[1][2];
+        UNROLL
+        for (i32 share = 0; share < SHARE; share++) {
+            T a = T(0), b = T(0);
+            if (present[share] && slice >= 0) {
+                a = load(x, start_x + inner_x[share]);
+                b = load(y, start_y + inner_y[share]);
+                if (counts && owned[share]) {
+                    const T difference = a - b;
+                    add(totals[SQUARED], difference * difference);
+                    add(totals[ABSOLUTE], difference < T(0) ? -difference : difference);
+                }
+            }
+            a -= pivot_x;
+            b -= pivot_y;
+            u[share] = a + b;
+            v[share] = a - b;
+        }
+    }
+
+    // Puts what was read into the memory of the block.
+    FUNCTION_MEMBER void stash(LOCAL T* u_room, LOCAL T* v_room, i32 worker) {
+        UNROLL
+        for (i32 share = 0; share < SHARE; share++) {
+            if (!used[share]) continue;
+            u_room[share * THREADS + worker] = u[share];
+            v_room[share * THREADS + worker] = v[share];
+        }
+    }
+};
+
+// Adds a number to the results across slices that it takes part in; the first of them is complete then.
+template <class T, int TAPS, int MAX>
+FUNCTION void push(PRIVATE T* pending, T value, CONSTANT T* taps, i32 window) {
+    const i32 last = (TAPS > 0 ? TAPS : window) - 1;
+    UNROLL
+    for (i32 k = 0; k < (TAPS > 0 ? TAPS : MAX) - 1; k++) {
+        if (TAPS == 0 && k >= last) break;
+        pending[k] = fma(taps[k], value, pending[k + 1]);
+    }
+    pending[last] = taps[last] * value;
+}
+
+// The same on the way back from map slice `from`, where padding lines mirror some of the results.
+template <class T, int TAPS, int MAX>
+FUNCTION void push_back(PRIVATE T* pending, T value, CONSTANT Params<T>& p, i32 from) {
+    push<T, TAPS, MAX>(pending, value, p.taps[0], p.window[0]);
+    const i32 lead = p.lead[0], last = p.input[0] - 1;
+    if (!p.mirror || (from > lead && from < last - lead)) return;
+    UNROLL
+    for (i32 k = 0; k < (TAPS > 0 ? TAPS : MAX); k++) {
+        const i32 to = from - lead + k;
+        if (k < p.window[0] && to >= 0 && to <= last)
+            pending[k] = fma(mirrored_weight(p.taps[0], p.window[0], lead, last, to, from), value, pending[k]);
+    }
+}
+
+// A line of derivatives in the memory of the block, filtered back to pixel line `to`. `stride` leads from one map line to the next; the
+// last that has a part in line `to` lies at `newest`.
+template <class T, int TAPS>
+FUNCTION T filter_back(LOCAL const T* newest, i32 stride, CONSTANT Params<T>& p, i32 axis, i32 to) {
+    const i32 window = TAPS > 0 ? TAPS : p.window[axis];
+    const i32 lead = p.lead[axis], last = p.input[axis] - 1;
+    T sum = T(0);
+    UNROLL
+    for (i32 k = 0; k < window; k++) sum = fma(p.taps[axis][k], newest[-k * stride], sum);
+    if (p.mirror && (to <= lead || to >= last - lead)) {
+        for (i32 k = 0; k < window; k++)
+            sum = fma(mirrored_weight(p.taps[axis], window, lead, last, to, to + lead - k), newest[-k * stride], sum);
+    }
+    return sum;
+}
+
+// SSIM at one place. With `P`, `Q` the variances and `A`, `B` the squared means of `u`, `v`, luminance is `1 - 2B / (A + B + c1)` and
+// contrast `1 - 2Q / (P + Q + c2)`.
+template <class T>
+struct Terms {
+    T mean_u, mean_v, pivoted_u, pivoted_v;
+    T by_luminance, by_contrast; // 1 / (A + B + c1), 1 / (P + Q + c2)
+    T luminance, contrast;       // what they lack of 1
+
+    FUNCTION_MEMBER void set(PRIVATE const T* moments, T shift_u, T shift_v, T c1, T c2) {
+        pivoted_u = moments[0];
+        pivoted_v = moments[1];
+        mean_u = pivoted_u + shift_u;
+        mean_v = pivoted_v + shift_v;
+        T variance_u = fma(-pivoted_u, pivoted_u, moments[2]);
+        T variance_v = fma(-pivoted_v, pivoted_v, moments[3]);
+        variance_u = variance_u < T(0) ? T(0) : variance_u;
+        variance_v = variance_v < T(0) ? T(0) : variance_v;
+        const T squared_v = mean_v * mean_v;
+        by_luminance = reciprocal(fma(mean_u, mean_u, squared_v) + c1);
+        by_contrast = reciprocal(variance_u + variance_v + c2);
+        luminance = T(2) * squared_v * by_luminance;
+        contrast = T(2) * variance_v * by_contrast;
+    }
+
+    // What SSIM lacks of 1.
+    FUNCTION_MEMBER T lack() { return fma(contrast, T(1) - luminance, luminance); }
+
+    // Derivatives of the weighted sum of SSIM and contrast by `x` (or `y`, by the sign) through the means, and by the mean squares.
+    FUNCTION_MEMBER void derive(T ssim, T cs, T spread, T sign, PRIVATE T* by) {
+        const T luminance_part = ssim * (T(1) - contrast) * by_luminance;
+        const T contrast_part = fma(ssim, T(1) - luminance, cs) * by_contrast * spread;
+        by[1] = contrast_part * contrast;
+        by[2] = contrast_part * (contrast - T(2));
+        const T by_u = T(2) * (mean_u * (luminance_part * luminance) - pivoted_u * by[1]);
+        const T by_v = T(2) * (mean_v * (luminance_part * (luminance - T(2))) - pivoted_v * by[2]);
+        by[0] = by_u + sign * by_v;
+    }
+};
+
+template <class P, class T, int TAPS, int ROWS, int COLS, bool GRADIENT>
+FUNCTION void pass(DEVICE const P* x, DEVICE const P* y, DEVICE const T* pivots, DEVICE const T* ranges, DEVICE const Number* weights,
+                   DEVICE const T* upstream, DEVICE const T* coarser, DEVICE T* partials, DEVICE T* map, DEVICE P* gradient,
+                   CONSTANT Params<T>& p, LOCAL T* room, i32 block, i32 worker) {
+    typedef Shape<TAPS, ROWS, COLS, GRADIENT> Sizes;
+    enum { MAX = Sizes::MAX, HALO = Sizes::HALO };
+    const i32 window = TAPS > 0 ? TAPS : p.window[2];
+
+    // Which tile of which plane.
+    const i32 plane = block / (p.tiles[0] * p.tiles[1] * p.tiles[2]);
+    const i32 tile[3] = {block / (p.tiles[1] * p.tiles[2]) % p.tiles[0], block / p.tiles[2] % p.tiles[1], block % p.tiles[2]};
+    if (GRADIENT && p.weights == CORRECTED && as_foreseen(p, weights, plane)) return;
+
+    // Results from `from` up to `to`; of a gradient's they are pixels, else places of the map. The walk begins `before` them.
+    i32 from[3], to[3], pixels_to[3], first[3];
+    for (i32 axis = 0; axis < 3; axis++) {
+        const i32 results = GRADIENT ? p.input[axis] : p.map[axis];
+        const bool last = tile[axis] + 1 == p.tiles[axis];
+        from[axis] = tile[axis] * p.owned[axis];
+        to[axis] = last ? results : from[axis] + p.owned[axis];
+        pixels_to[axis] = last ? p.input[axis] : to[axis];
+        first[axis] = from[axis] - (GRADIENT ? p.window[axis] - 1 - p.lead[axis] : 0);
+    }
+
+    // The place of this thread.
+    const i32 my_row = worker / COLS, my_column = worker % COLS;
+    const i32 row = first[1] + my_row, column = first[2] + my_column;
+    const bool in_map = row >= 0 && row < p.map[1] && column >= 0 && column < p.map[2];
+    const bool own = in_map && row >= from[1] && row < to[1] && column >= from[2] && column < to[2];
+    const bool inner = row >= p.crop[1] && row < p.map[1] - p.crop[1] && column >= p.crop[2] && column < p.map[2] - p.crop[2];
+
+    const T pivot_x = pivots[plane], pivot_y = pivots[p.planes + plane];
+    const T range = p.per_image ? ranges[plane / p.channels] : p.range;
+    const T c1 = p.luminance * range * range, c2 = p.contrast * range * range;
+    T weight_ssim = T(0), weight_contrast = T(0), weight_squared = T(0), weight_absolute = T(0);
+    if (GRADIENT && p.map_of < 0) {
+        weight_ssim = slope(p, weights, SSIM, plane) / T(p.counts[0]);
+        weight_contrast = p.counts[1] > 0 ? slope(p, weights, CONTRAST, plane) / T(p.counts[1]) : T(0);
+        weight_squared = slope(p, weights, SQUARED, plane);
+        weight_absolute = slope(p, weights, ABSOLUTE, plane);
+    }
+
+    Total<T> totals[QUANTITIES] = {};
+    Reader<P, T, TAPS, ROWS, COLS, GRADIENT> reader;
+    reader.x = x + plane_start(p, 0, plane);
+    reader.y = y + plane_start(p, 1, plane);
+    reader.pivot_x = pivot_x;
+    reader.pivot_y = pivot_y;
+    reader.start(p, first, from, pixels_to, worker);
+    reader.fetch(p, first[0], totals);
+
+    T pending[4][MAX] = {};
+    T pending_back[3][GRADIENT ? MAX : 1] = {};
+    const i32 delay = p.window[0] - 1;
+    const i32 steps = to[0] - from[0] + (GRADIENT ? 2 : 1) * delay;
+    for (i32 step = 0; step < steps; step++) {
+        LOCAL T* u = room + (Sizes::BUFFERS > 1 ? (step & 1) * 2 * HALO : 0);
+        LOCAL T* v = u + HALO;
+        LOCAL T* fields = room + Sizes::PIXELS;
+        reader.stash(u, v, worker);
+        if (step + 1 < steps) reader.fetch(p, first[0] + step + 1, totals);
+        BARRIER();
+
+        // Along columns, and rows.
+        T moments[4];
+        const i32 columns = COLS + window - 1, rows = Sizes::DEEP ? ROWS + p.window[1] - 1 : 1;
+        for (i32 line = my_row; line < rows; line += ROWS) {
+            moments[0] = moments[1] = moments[2] = moments[3] = T(0);
+            LOCAL const T* u_line = u + line * columns + my_column;
+            LOCAL const T* v_line = v + line * columns + my_column;
+            UNROLL
+            for (i32 k = 0; k < window; k++) {
+                const T weighted_u = p.taps[2][k] * u_line[k], weighted_v = p.taps[2][k] * v_line[k];
+                moments[0] += weighted_u;
+                moments[1] += weighted_v;
+                moments[2] = fma(weighted_u, u_line[k], moments[2]);
+                moments[3] = fma(weighted_v, v_line[k], moments[3]);
+            }
+            if (Sizes::DEEP) {
+                for (i32 field = 0; field < 4; field++) fields[(field * Sizes::HALO_ROWS + line) * COLS + my_column] = moments[field];
+            }
+        }
+        if (Sizes::DEEP) {
+            BARRIER();
+            for (i32 field = 0; field < 4; field++) {
+                LOCAL const T* lines = fields + (field * Sizes::HALO_ROWS + my_row) * COLS + my_column;
+                moments[field] = T(0);
+                for (i32 k = 0; k < p.window[1]; k++) moments[field] = fma(p.taps[1][k], lines[k * COLS], moments[field]);
+            }
+        }
+
+        // Across slices.
+        UNROLL
+        for (i32 field = 0; field < 4; field++) push<T, TAPS, MAX>(pending[field], moments[field], p.taps[0], p.window[0]);
+        if (step < delay) continue;
+
+        // The place of the map that is complete now.
+        const i32 slice = first[0] + step - delay;
+        T by[3] = {T(0), T(0), T(0)};
+        if (in_map && slice >= 0 && slice < p.map[0]) {
+            const T complete[4] = {pending[0][0], pending[1][0], pending[2][0], pending[3][0]};
+            Terms<T> terms;
+            terms.set(complete, pivot_x + pivot_y, pivot_x - pivot_y, c1, c2);
+            const bool counts = inner && slice >= p.crop[0] && slice < p.map[0] - p.crop[0];
+            const i64 at = ((i64(plane) * p.map[0] + slice) * p.map[1] + row) * p.map[2] + column;
+            if (own && slice >= from[0] && slice < to[0]) {
+                if (p.sums) {
+                    add(totals[SSIM], terms.lack());
+                    if (counts) add(totals[CONTRAST], terms.contrast);
+                }
+                if (!GRADIENT && p.map_of >= 0) map[at] = T(1) - (p.map_of == SSIM ? terms.lack() : terms.contrast);
+            }
+            if (GRADIENT) {
+                T ssim = weight_ssim, contrast = counts ? weight_contrast : T(0);
+                if (p.map_of == SSIM) ssim = upstream[at];
+                if (p.map_of == CONTRAST) contrast = upstream[at];
+                terms.derive(ssim, contrast, p.spread, p.sign, by);
+            }
+        }
+        if (!GRADIENT) continue;
+
+        // And back.
+        UNROLL
+        for (i32 field = 0; field < 3; field++) push_back<T, TAPS, MAX>(pending_back[GRADIENT ? field : 0], by[field], p, slice);
+        const i32 pixel_slice = slice - p.lead[0];
+        if (step < 2 * delay) continue;
+        // Where rows are filtered, the pixels have been used by now, and their room is free.
+        LOCAL T* back = Sizes::DEEP ? room : fields;
+        UNROLL
+        for (i32 field = 0; field < 3; field++) back[field * Sizes::THREADS + worker] = pending_back[GRADIENT ? field : 0][0];
+        BARRIER();
+        const i32 pixel_row = from[1] + my_row, pixel_column = from[2] + my_column;
+        if (Sizes::DEEP) {
+            for (i32 field = 0; field < 3 && pixel_row < to[1]; field++) {
+                LOCAL const T* newest = back + field * Sizes::THREADS + (my_row + p.window[1] - 1) * COLS + my_column;
+                fields[field * Sizes::THREADS + worker] = filter_back<T, 0>(newest, COLS, p, 1, pixel_row);
+            }
+            BARRIER();
+            back = fields;
+        }
+        if (pixel_row >= to[1] || pixel_column >= to[2]) continue;
+        T filtered[3];
+        UNROLL
+        for (i32 field = 0; field < 3; field++) {
+            LOCAL const T* newest = back + field * Sizes::THREADS + worker + window - 1;
+            filtered[field] = filter_back<T, TAPS>(newest, 1, p, 2, pixel_column);
+        }
+        const T pixel_x = load(reader.x, offset(p, 0, pixel_slice, pixel_row, pixel_column));
+        const T pixel_y = load(reader.y, offset(p, 1, pixel_slice, pixel_row, pixel_column));
+        const T a = pixel_x - pivot_x, b = pixel_y - pivot_y;
+        T value = fma(T(2) * (a + b), filtered[1], filtered[0]);
+        value = fma(p.sign * T(2) * (a - b), filtered[2], value);
+        value += p.sign * error_slope(pixel_x - pixel_y, weight_squared, weight_absolute);
+        if (p.add_coarser) value += from_coarser(coarser, p, plane, pixel_slice, pixel_row, pixel_column);
+        store(gradient, ((i64(plane) * p.input[0] + pixel_slice) * p.input[1] + pixel_row) * p.input[2] + pixel_column, value);
+    }
+    if (p.sums) write_partials(totals, partials, p, room, block, worker, Sizes::THREADS);
+}
