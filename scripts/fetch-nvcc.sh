@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches nvcc 13.0 from its PyPI wheels and prints the folder of the toolkit; `--all` adds what Candle's own kernels and linking need.
+# Fetches nvcc 13.0 from its PyPI wheels and prints the folder of the toolkit.
 #
+# `--all` adds what Candle's own kernels and linking need.
 # It goes to NVCC_HOME, or target/nvcc; nothing is fetched twice. Prints nothing and succeeds where it cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
