@@ -24,7 +24,8 @@ off=(-__opencl_c_generic_address_space -__opencl_c_device_enqueue -__opencl_c_pi
     -cl_khr_fp64 -__opencl_c_fp64)
 language=(-x clcpp -cl-std=clc++2021 -cl-no-stdinc -cl-single-precision-constant -target spir64
     -Xclang "-cl-ext=$(IFS=,; echo "${off[*]}")")
-check() { "$clang" "${language[@]}" -fsyntax-only -Iscripts/metal-shim -Wall -Werror -Wno-unknown-attributes -Wno-unused-function -; }
+warnings=(-Wall -Werror -Wno-unknown-attributes -Wno-unused-function)
+check() { "$clang" "${language[@]}" "${warnings[@]}" -fsyntax-only -Iscripts/metal-shim -; }
 
 prelude='#include <metal_stdlib>
 using namespace metal;
