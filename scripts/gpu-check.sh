@@ -11,15 +11,17 @@ usage() {
 }
 
 build() {
-    local archive root home toolkit stage
+    local archive root home toolkit folder
     archive="$(realpath -m "$1")"
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
     root="$PWD"
     home="$(scripts/fetch-nvcc.sh --all)"
     [ -n "$home" ] || { echo "a CUDA build needs nvcc" >&2; exit 1; }
 
+    # A target directory for this compiler alone: Candle's build script does not notice another one.
+    export CARGO_TARGET_DIR="${GPU_BUILD_DIR:-$root/target/gpu-build}"
     # A toolkit of links, with the compiler and the libraries that this one lacks.
-    toolkit="$root/target/gpu-build/cuda"
+    toolkit="$CARGO_TARGET_DIR/cuda"
     rm -rf "${toolkit:?}"
     mkdir -p "$toolkit/bin" "$toolkit/lib"
     cp scripts/nvcc-quick "$toolkit/bin/nvcc"
@@ -30,12 +32,9 @@ build() {
 
     export REAL_NVCC="$home/bin/nvcc" NVCC="$toolkit/bin/nvcc" CUDA_HOME="$toolkit" CUDA_PATH="$toolkit"
     export PATH="$toolkit/bin:$PATH" CUDA_COMPUTE_CAP=80
-    # A target directory for this compiler alone: Candle's build script does not notice another one.
-    export CARGO_TARGET_DIR="${GPU_BUILD_DIR:-$root/target/gpu-build}"
-
     stage="$(mktemp -d)"
     trap 'rm -rf "$stage"' EXIT
-    local folder="$stage/gpu-check"
+    folder="$stage/gpu-check"
     mkdir "$folder"
     # One selection of packages for both commands, so that neither builds dependencies anew for other features.
     local selection=(--release --features cuda -p metrics-image -p tests -p benches -p examples)
@@ -69,7 +68,7 @@ run() {
     # The libraries of CUDA may be those that came with PyTorch.
     local libraries
     libraries="$(python3 -c 'import nvidia.cu13; print(list(nvidia.cu13.__path__)[0] + "/lib")' 2>/dev/null || true)"
-    export LD_LIBRARY_PATH="${libraries:+$libraries:}${LD_LIBRARY_PATH:-}" METRICS_TEST_DEVICE=cuda
+    export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" METRICS_TEST_DEVICE=cuda
 
     local failed=() skipped=()
     step() { # name, seconds, command
