@@ -1,5 +1,6 @@
 //! Helpers shared by the workspace tests.
 
+pub mod device;
 pub mod golden;
 pub mod images;
 

@@ -6,7 +6,7 @@ pub mod composition;
 pub mod pass;
 pub mod scene;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
@@ -30,6 +30,16 @@ fn noise(i: u64) -> f32 {
     let i = (i ^ (i >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let i = (i ^ (i >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (i >> 40) as f32 / (1u64 << 24) as f32
+}
+
+/// The first device of a kind: `cpu`, `cuda` or `metal`.
+pub fn device(kind: &str) -> Result<Device> {
+    Ok(match kind {
+        "cpu" => Device::Cpu,
+        "cuda" => Device::new_cuda(0)?,
+        "metal" => Device::new_metal(0)?,
+        _ => bail!("unknown device {kind}, expected cpu, cuda or metal"),
+    })
 }
 
 /// `dims` as in `1×3×64×64`.

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::{Result, bail};
-use candle_core::{Storage, Tensor, Var};
+use candle_core::{Device, Storage, Tensor, Var};
 use metrics_core::{Metric, MetricCollection};
 use metrics_image::{
     ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig, SsimLoss,
@@ -26,7 +26,13 @@ pub struct Scene {
 impl Scene {
     /// A scene of images `[N, C, H, W]`.
     pub fn new(dims: [usize; 4]) -> Result<Self> {
+        Self::on(dims, &Device::Cpu)
+    }
+
+    /// The same scene on a device.
+    pub fn on(dims: [usize; 4], device: &Device) -> Result<Self> {
         let (pred, target) = images(dims)?;
+        let (pred, target) = (pred.to_device(device)?, target.to_device(device)?);
         let tracked = Var::from_tensor(&pred)?;
         let pred = tracked.as_detached_tensor();
         let (loss, both) = (SsimLoss::new(SsimConfig::new(1.0))?, L1SsimLoss::new(SsimConfig::new(1.0))?);

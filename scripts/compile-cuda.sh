@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Compiles the CUDA kernels with the real nvcc, fails on errors and register spills, and prints what each kernel needs.
+#
+# `compile-cuda.sh [FILE.cu...]`; without files, all kernels of metrics-image. NVCC names the compiler, else it is fetched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sources=("$@")
+if ((!${#sources[@]})); then
+    mapfile -t sources < <(find crates/metrics-image/src/kernel/cuda -name '*.cu' 2>/dev/null | sort)
+fi
+if ((!${#sources[@]})); then
+    echo "skipped: there is no .cu file in crates/metrics-image/src/kernel/cuda"
+    exit 0
+fi
+
+if [ -z "${NVCC:-}" ]; then
+    toolkit="$(scripts/fetch-nvcc.sh)"
+    [ -n "$toolkit" ] || exit 0
+    NVCC="$toolkit/bin/nvcc"
+fi
+ptxas="$(dirname "$NVCC")/ptxas"
+
+out="${CUDA_KERNELS_OUT:-$PWD/target/cuda-kernels}"
+mkdir -p "$out"
+reports=()
+for source in "${sources[@]}"; do
+    name="$(basename "$source" .cu)"
+    # What the build script of metrics-image makes; warnings are errors here.
+    "$NVCC" --ptx -arch=compute_80 --Werror all-warnings -o "$out/$name.ptx" "$source"
+    # A driver compiles that text for the card it finds: so does this, for an H100 or H200 and for what came before and after.
+    for arch in sm_80 sm_90 sm_100 sm_120; do
+        "$ptxas" -v -O3 -arch="$arch" -o "$out/$name.$arch.cubin" "$out/$name.ptx" 2>"$out/$name.$arch.txt" ||
+            { cat "$out/$name.$arch.txt" >&2; exit 1; }
+    done
+    reports+=("$out/$name")
+done
+printf '%d files: PTX for compute_80, compiled on for sm_80, sm_90, sm_100 and sm_120.\n\n' "${#sources[@]}"
+python3 scripts/occupancy.py "${reports[@]}"

@@ -1,0 +1,111 @@
+"""Holds this library's scores and gradients on a device to TorchMetrics: `gpu_oracle.py SCORES DEVICE`.
+
+SCORES is the program benches/src/bin/scores.rs. TorchMetrics computes in f64, on the GPU if PyTorch sees one, and is timed in f32.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+SHAPES = [(1, 1, 177, 180), (2, 3, 191, 257), (1, 3, 1080, 1920), (16, 3, 256, 256)]
+# Of values, absolute (dB for PSNR), and of gradients, relative L2. f16 and bf16 are computed in f32 from the rounded pixels, but
+# scores and gradients are rounded to the type: 11 and 8 bits.
+TOLERANCES = {"f32": (1e-6, 1e-5), "f16": (2**-11, 2**-10), "bf16": (2**-8, 2**-7)}
+TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+PSNR_SCALE = 64  # a PSNR below 64 dB has six bits more before the point
+
+METRICS = {
+    "psnr": lambda x, y: peak_signal_noise_ratio(x, y, data_range=1.0),
+    "ssim": lambda x, y: structural_similarity_index_measure(x, y, data_range=1.0),
+    "ms_ssim": lambda x, y: multiscale_structural_similarity_index_measure(x, y, data_range=1.0),
+}
+
+
+def pair(shape):
+    """A smooth pattern with noise, and the same under other noise, in 0..1."""
+    rows, columns = torch.arange(shape[2])[:, None], torch.arange(shape[3])[None, :]
+    wave = 0.5 + 0.25 * torch.sin(columns / 5) * torch.cos(rows / 7)
+    noise = torch.Generator().manual_seed(sum(shape))
+    target = wave + 0.2 * (torch.rand(shape, generator=noise) - 0.5)
+    return (target + 0.1 * (torch.rand(shape, generator=noise) - 0.5)).clamp(0, 1), target.clamp(0, 1)
+
+
+def theirs(metric, pred, target):
+    """The score of each image, and the gradient of the loss: the mean of 1 - score, or of -PSNR over the images."""
+    pred = pred.clone().requires_grad_()
+    scores = torch.stack([metric(x[None], y[None]) for x, y in zip(pred, target, strict=True)])
+    (-scores.mean()).backward()
+    return scores.detach(), pred.grad
+
+
+def seconds(call, device):
+    """The median time of a call."""
+
+    def once():
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    once()
+    return sorted(once() for _ in range(9))[4]
+
+
+def main():
+    program, kind = sys.argv[1:]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    failed = False
+    print("| image | dtype | metric | value off by | gradient off by (relative) | |\n|---|---|---|---:|---:|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pair")
+        for shape in SHAPES:
+            images = pair(shape)
+            file.write_bytes(torch.stack(images).numpy().astype("<f4").tobytes())
+            for dtype, (value_limit, gradient_limit) in TOLERANCES.items():
+                command = [program, kind, dtype, str(file), *map(str, shape)]
+                scores = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                wide = [image.to(device).to(TYPES[dtype]).double() for image in images]
+                for name, metric in METRICS.items():
+                    want, want_gradient = theirs(metric, *wide)
+                    off = (torch.tensor(scores[name], dtype=torch.float64) - want.cpu()).abs().max().item()
+                    raw = bytearray(Path(f"{file}.{name}").read_bytes())
+                    gradient = torch.frombuffer(raw, dtype=torch.float32).double().reshape(shape)
+                    want_gradient = want_gradient.cpu()
+                    relative = ((gradient - want_gradient).norm() / want_gradient.norm()).item()
+                    limit = value_limit * (PSNR_SCALE if name == "psnr" else 1)
+                    good = off <= limit and relative <= gradient_limit
+                    failed |= not good
+                    size = "×".join(map(str, shape))
+                    print(f"| {size} | {dtype} | {name} | {off:.1e} | {relative:.1e} | {'' if good else 'TOO FAR'} |")
+
+    print(f"\nTorchMetrics on {device}, f32:\n\n| image | SSIM | SSIM with gradient |\n|---|---:|---:|")
+    for shape in SHAPES[2:]:
+        pred, target = (image.to(device) for image in pair(shape))
+        tracked = pred.clone().requires_grad_()
+
+        def value():
+            with torch.no_grad():
+                return METRICS["ssim"](pred, target).item()
+
+        def gradient():
+            tracked.grad = None
+            METRICS["ssim"](tracked, target).backward()
+
+        times = " | ".join(f"{1e3 * seconds(call, device):.3f} ms" for call in (value, gradient))
+        print(f"| {'×'.join(map(str, shape))} | {times} |")
+    sys.exit("too far from TorchMetrics" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
