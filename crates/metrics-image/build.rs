@@ -20,17 +20,20 @@ fn main() {
         return;
     }
     let arch = env::var(ARCH).unwrap_or_else(|_| "compute_80".to_owned());
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("kernels.ptx");
     let nvcc = nvcc();
-    let mut command = Command::new(&nvcc);
-    command.args(["--ptx", "-O3", "--default-stream", "per-thread", "-arch", &arch, "-o"]).arg(&out).arg(KERNELS);
-    match command.status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => panic!("{command:?} failed: {status}"),
-        Err(error) => panic!(
-            "the feature `cuda` needs nvcc, and {} does not start: {error}; install CUDA, or name the compiler with NVCC",
-            nvcc.display()
-        ),
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    for pixels in ["u8", "f16", "bf16", "f32", "f64"] {
+        let mut command = Command::new(&nvcc);
+        command.args(["--ptx", "-O3", "--default-stream", "per-thread", "-arch", &arch]);
+        command.arg(format!("-DPIXELS={pixels}")).arg("-o").arg(out.join(format!("{pixels}.ptx"))).arg(KERNELS);
+        match command.status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => panic!("{command:?} failed: {status}"),
+            Err(error) => panic!(
+                "the feature `cuda` needs nvcc, and {} does not start: {error}; install CUDA, or name the compiler with NVCC",
+                nvcc.display()
+            ),
+        }
     }
 }
 

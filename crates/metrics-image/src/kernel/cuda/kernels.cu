@@ -1,4 +1,6 @@
 // The kernels in CUDA C++: what is CUDA's own, around the text that it shares with Metal.
+//
+// Those for one type of pixels, if PIXELS says which: a driver compiles all of a module before it runs the first kernel.
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -13,7 +15,7 @@ typedef double Number;
 #define LOCAL
 #define CONSTANT const
 #define PRIVATE
-#define FUNCTION static __device__ __forceinline__
+#define FUNCTION [[maybe_unused]] static __device__ __forceinline__
 #define FUNCTION_MEMBER __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define BARRIER() __syncthreads()
@@ -43,7 +45,8 @@ FUNCTION u16 to_half(float x) {
 #include "../gpu/kernels.h"
 
 #define REAL(P) RealOf<P>::Type
-#define ENTRY(NAME, THREADS) extern "C" __global__ void __launch_bounds__(THREADS) NAME
+// One block on a processor is enough: without saying so, registers are spilt for the sake of more.
+#define ENTRY(NAME, THREADS) extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME
 #define PARAMS(P) const __grid_constant__ Params<REAL(P)> p
 #define PLACE i32(blockIdx.x), i32(threadIdx.x)
 
@@ -79,5 +82,10 @@ FUNCTION u16 to_half(float x) {
         finish(partials, results, p, room, PLACE, WORKERS);                                                                 \
     }
 
-SINGLE_KERNELS
-DOUBLE_KERNELS
+#ifdef PIXELS
+#define KERNELS_OF(PIXELS) KERNELS_##PIXELS
+#define KERNELS(PIXELS) KERNELS_OF(PIXELS)
+KERNELS(PIXELS)
+#else
+KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 KERNELS_f64
+#endif

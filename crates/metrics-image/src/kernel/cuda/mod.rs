@@ -7,10 +7,29 @@ use half::{bf16, f16};
 
 use super::gpu::{Arg, Buffer, Grid, View};
 
-/// Made by the build script from `kernels.cu`.
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
-/// Candle keeps modules by this name, so a version's text needs a name of its own.
-const MODULE: &str = concat!("metrics-image/", env!("CARGO_PKG_VERSION"), "/kernels");
+/// The name of a module and its text, which the build script makes from `kernels.cu`. Candle keeps modules by their names, so the text of
+/// a version needs a name of its own.
+macro_rules! module {
+    ($pixels:literal) => {
+        (
+            concat!("metrics-image/", env!("CARGO_PKG_VERSION"), "/", $pixels),
+            include_str!(concat!(env!("OUT_DIR"), "/", $pixels, ".ptx")),
+        )
+    };
+}
+
+/// The kernels for pixels of one type.
+fn module(pixels: DType) -> Result<(&'static str, &'static str)> {
+    Ok(match pixels {
+        DType::U8 => module!("u8"),
+        DType::F16 => module!("f16"),
+        DType::BF16 => module!("bf16"),
+        DType::F32 => module!("f32"),
+        DType::F64 => module!("f64"),
+        dtype => bail!("there are no kernels for {dtype:?}"),
+    })
+}
+
 /// At least as much as the parameters of a launch take.
 const PARAMS: usize = 2048;
 
@@ -31,13 +50,14 @@ pub(super) fn alloc(device: &CudaDevice, dtype: DType, len: usize) -> Result<Cud
     })
 }
 
-/// Queues a kernel on the stream of the device.
-pub(super) fn launch(device: &CudaDevice, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
+/// Queues a kernel for pixels of one type on the stream of the device.
+pub(super) fn launch(device: &CudaDevice, pixels: DType, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
     let (Ok(blocks), Ok(workers)) = (u32::try_from(grid.blocks), u32::try_from(grid.workers)) else {
         bail!("{name}: {} blocks are more than a GPU takes", grid.blocks)
     };
     let operands = args.into_iter().map(Operand::new).collect::<Result<Vec<_>>>()?;
-    let function = device.get_or_load_custom_func(name, MODULE, PTX)?;
+    let (module, ptx) = module(pixels)?;
+    let function = device.get_or_load_custom_func(name, module, ptx)?;
     let mut builder = function.builder();
     for operand in &operands {
         match operand {

@@ -26,7 +26,7 @@ using emulation::to_half;
 #define ERROR_GRADIENT(NAME, P) ROW(NAME)
 #define FINISH(NAME, T) ROW(NAME)
 
-const emulation::Kernel KERNELS[] = {SINGLE_KERNELS DOUBLE_KERNELS};
+const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 KERNELS_f64};
 
 } // namespace
 

@@ -32,7 +32,7 @@ namespace {
 #define ERROR_GRADIENT(NAME, P) ROW(NAME, true)
 #define FINISH(NAME, T) ROW(NAME, false)
 
-const emulation::Kernel KERNELS[] = {SINGLE_KERNELS};
+const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32};
 
 } // namespace
 

@@ -1,6 +1,6 @@
 //! How images of one size are cut, and what that and the plan make of the parameters of a launch.
 
-use candle_core::{Layout, Result, bail};
+use candle_core::{DType, Layout, Result, bail};
 
 use super::params::{MAX_TAPS, MAX_VOLUME_TAPS, Params, QUANTITIES, Taps};
 use crate::OddSides;
@@ -8,7 +8,7 @@ use crate::kernel::{Padding, Plan};
 
 /// Threads of a block that works on a flat image; the columns of its tile. As in `kernels.h`.
 const LINE: usize = 128;
-/// Threads of a block that works on a volume; the rows and columns of its tile.
+/// Rows and columns of threads of a block that works on a volume; half the columns in f64.
 const DEEP: [usize; 2] = [16, 32];
 /// Threads of all other blocks.
 pub(super) const WORKERS: usize = 128;
@@ -168,32 +168,38 @@ impl Geometry {
             mirror: (plan.padding == Padding::Reflect).into(),
             ..self.params()
         };
-        let family = match window {
-            _ if !self.flat => "deep_",
-            [11, _, 11] => "",
-            _ => "wide_",
-        };
-        Ok(Windowed { params, family, large: self.plane_len() >= LARGE })
+        Ok(Windowed { params, large: self.plane_len() >= LARGE })
     }
 }
 
 /// A window over images of one size, not yet cut into tiles.
 pub(super) struct Windowed {
     params: Params<f64>,
-    /// The beginning of the names of its kernels.
-    pub(super) family: &'static str,
     large: bool,
 }
 
 impl Windowed {
+    /// How the names of its kernels begin, for pixels that are computed in `real`; see `kernels.h`.
+    pub(super) fn family(&self, real: DType) -> &'static str {
+        match self.params.window {
+            _ if self.params.flat == 0 => "deep_",
+            [11, _, 11] if real == DType::F32 => "",
+            _ => "wide_",
+        }
+    }
+
     /// The dimensions of the map.
     pub(super) fn map(&self) -> [usize; 3] {
         self.params.map.map(|side| side as usize)
     }
 
-    /// Cut for values or for a gradient, and the threads of a block.
-    pub(super) fn cut(&self, gradient: bool) -> (Params<f64>, usize) {
-        let [rows, columns] = if self.params.flat != 0 { [1, LINE] } else { DEEP };
+    /// Cut for values or for a gradient computed in `real`, and the threads of a block.
+    pub(super) fn cut(&self, gradient: bool, real: DType) -> (Params<f64>, usize) {
+        let [rows, columns] = match (self.params.flat, real) {
+            (0, DType::F64) => [DEEP[0], DEEP[1] / 2],
+            (0, _) => DEEP,
+            _ => [1, LINE],
+        };
         let band = if self.params.flat != 0 && self.large { BAND[1] } else { BAND[0] };
         let mut params = Params { owned: ints([band, rows, columns]), ..self.params };
         for axis in 0..3 {

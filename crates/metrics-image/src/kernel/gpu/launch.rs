@@ -145,7 +145,7 @@ impl Gpu {
     fn run(&self, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
         match (self.engine, &self.device) {
             #[cfg(feature = "cuda")]
-            (Engine::Device, Device::Cuda(device)) => crate::kernel::cuda::launch(device, name, grid, args),
+            (Engine::Device, Device::Cuda(device)) => crate::kernel::cuda::launch(device, self.dtype, name, grid, args),
             #[cfg(feature = "metal")]
             (Engine::Device, Device::Metal(device)) => crate::kernel::metal::launch(device, name, grid, args),
             #[cfg(test)]

@@ -45,6 +45,27 @@ FUNCTION T mirrored_weight(CONSTANT T* taps, i32 window, i32 lead, i32 last, i32
     return weight;
 }
 
+// Where the results of a block lie, and where its walk begins.
+struct Tile {
+    i32 plane;
+    i32 from[3], to[3]; // the results: places of the map, or pixels of a gradient
+    i32 pixels_to[3];   // up to where its pixels go
+    i32 first[3];       // the first place of the map that it needs; the same number is that of the first padded line
+
+    template <class T>
+    FUNCTION_MEMBER void set(CONSTANT Params<T>& p, i32 block, bool gradient) {
+        plane = block / (p.tiles[0] * p.tiles[1] * p.tiles[2]);
+        const i32 at[3] = {block / (p.tiles[1] * p.tiles[2]) % p.tiles[0], block / p.tiles[2] % p.tiles[1], block % p.tiles[2]};
+        for (i32 axis = 0; axis < 3; axis++) {
+            const bool last = at[axis] + 1 == p.tiles[axis];
+            from[axis] = at[axis] * p.owned[axis];
+            to[axis] = last ? (gradient ? p.input[axis] : p.map[axis]) : from[axis] + p.owned[axis];
+            pixels_to[axis] = last ? p.input[axis] : to[axis];
+            first[axis] = from[axis] - (gradient ? p.window[axis] - 1 - p.lead[axis] : 0);
+        }
+    }
+};
+
 // Reads slices of a tile ahead of their use.
 template <class P, class T, int TAPS, int ROWS, int COLS, bool GRADIENT>
 struct Reader {
@@ -59,23 +80,22 @@ struct Reader {
     i32 slices[2]; // whose errors count here
     T u[SHARE], v[SHARE];
 
-    // For the places from padded row and column `first` on; errors count of pixels from `owned_from` up to `owned_to`.
-    FUNCTION_MEMBER void start(CONSTANT Params<T>& p, PRIVATE const i32* first, PRIVATE const i32* owned_from,
-                               PRIVATE const i32* owned_to, i32 worker) {
+    // Errors count of the pixels that belong to the tile.
+    FUNCTION_MEMBER void start(CONSTANT Params<T>& p, PRIVATE const Tile& tile, i32 worker) {
         const i32 window = TAPS > 0 ? TAPS : p.window[2];
         const i32 columns = COLS + window - 1, rows = Sizes::DEEP ? ROWS + p.window[1] - 1 : 1;
-        slices[0] = owned_from[0];
-        slices[1] = owned_to[0];
+        slices[0] = tile.from[0];
+        slices[1] = tile.pixels_to[0];
         UNROLL
         for (i32 share = 0; share < SHARE; share++) {
             const i32 place = share * THREADS + worker;
-            const i32 row_at = first[1] + place / columns, column_at = first[2] + place % columns;
+            const i32 row_at = tile.first[1] + place / columns, column_at = tile.first[2] + place % columns;
             used[share] = place < rows * columns;
             const i32 row = line_at(row_at, p.lead[1], p.input[1], p.mirror);
             const i32 column = line_at(column_at, p.lead[2], p.input[2], p.mirror);
             present[share] = used[share] && row >= 0 && column >= 0;
-            owned[share] = present[share] && row_at - p.lead[1] == row && row >= owned_from[1] && row < owned_to[1] &&
-                           column_at - p.lead[2] == column && column >= owned_from[2] && column < owned_to[2];
+            owned[share] = present[share] && row_at - p.lead[1] == row && row >= tile.from[1] && row < tile.pixels_to[1] &&
+                           column_at - p.lead[2] == column && column >= tile.from[2] && column < tile.pixels_to[2];
             inner_x[share] = present[share] ? offset(p, 0, 0, row, column) : 0;
             inner_y[share] = present[share] ? offset(p, 1, 0, row, column) : 0;
         }
@@ -117,27 +137,28 @@ struct Reader {
 };
 
 // Adds a number to the results across slices that it takes part in; the first of them is complete then.
-template <class T, int TAPS, int MAX>
+template <class T, int TAPS>
 FUNCTION void push(PRIVATE T* pending, T value, CONSTANT T* taps, i32 window) {
-    const i32 last = (TAPS > 0 ? TAPS : window) - 1;
-    UNROLL
-    for (i32 k = 0; k < (TAPS > 0 ? TAPS : MAX) - 1; k++) {
-        if (TAPS == 0 && k >= last) break;
-        pending[k] = fma(taps[k], value, pending[k + 1]);
+    if (TAPS > 0) {
+        UNROLL
+        for (i32 k = 0; k < TAPS - 1; k++) pending[k] = fma(taps[k], value, pending[k + 1]);
+        pending[TAPS > 0 ? TAPS - 1 : 0] = taps[TAPS > 0 ? TAPS - 1 : 0] * value;
+    } else {
+        for (i32 k = 0; k < window - 1; k++) pending[k] = fma(taps[k], value, pending[k + 1]);
+        pending[window - 1] = taps[window - 1] * value;
     }
-    pending[last] = taps[last] * value;
 }
 
 // The same on the way back from map slice `from`, where padding lines mirror some of the results.
-template <class T, int TAPS, int MAX>
+template <class T, int TAPS>
 FUNCTION void push_back(PRIVATE T* pending, T value, CONSTANT Params<T>& p, i32 from) {
-    push<T, TAPS, MAX>(pending, value, p.taps[0], p.window[0]);
+    push<T, TAPS>(pending, value, p.taps[0], p.window[0]);
     const i32 lead = p.lead[0], last = p.input[0] - 1;
     if (!p.mirror || (from > lead && from < last - lead)) return;
     UNROLL
-    for (i32 k = 0; k < (TAPS > 0 ? TAPS : MAX); k++) {
+    for (i32 k = 0; k < (TAPS > 0 ? TAPS : p.window[0]); k++) {
         const i32 to = from - lead + k;
-        if (k < p.window[0] && to >= 0 && to <= last)
+        if (to >= 0 && to <= last)
             pending[k] = fma(mirrored_weight(p.taps[0], p.window[0], lead, last, to, from), value, pending[k]);
     }
 }
@@ -197,47 +218,104 @@ struct Terms {
     }
 };
 
+// The moments of this thread's place in one slice: `u`, `v` and their squares filtered along columns, and rows if there are any.
+template <class T, int TAPS, int ROWS, int COLS, bool GRADIENT>
+FUNCTION void filter_slice(LOCAL const T* u, LOCAL const T* v, LOCAL T* fields, CONSTANT Params<T>& p, i32 my_row, i32 my_column,
+                           PRIVATE T* moments) {
+    typedef Shape<TAPS, ROWS, COLS, GRADIENT> Sizes;
+    const i32 window = TAPS > 0 ? TAPS : p.window[2];
+    const i32 columns = COLS + window - 1, rows = Sizes::DEEP ? ROWS + p.window[1] - 1 : 1;
+    for (i32 row = my_row; row < rows; row += ROWS) {
+        moments[0] = moments[1] = moments[2] = moments[3] = T(0);
+        LOCAL const T* u_row = u + row * columns + my_column;
+        LOCAL const T* v_row = v + row * columns + my_column;
+        UNROLL
+        for (i32 k = 0; k < window; k++) {
+            const T weighted_u = p.taps[2][k] * u_row[k], weighted_v = p.taps[2][k] * v_row[k];
+            moments[0] += weighted_u;
+            moments[1] += weighted_v;
+            moments[2] = fma(weighted_u, u_row[k], moments[2]);
+            moments[3] = fma(weighted_v, v_row[k], moments[3]);
+        }
+        if (Sizes::DEEP) {
+            for (i32 field = 0; field < 4; field++) fields[(field * Sizes::HALO_ROWS + row) * COLS + my_column] = moments[field];
+        }
+    }
+    if (Sizes::DEEP) {
+        BARRIER();
+        for (i32 field = 0; field < 4; field++) {
+            LOCAL const T* column = fields + (field * Sizes::HALO_ROWS + my_row) * COLS + my_column;
+            moments[field] = T(0);
+            for (i32 k = 0; k < p.window[1]; k++) moments[field] = fma(p.taps[1][k], column[k * COLS], moments[field]);
+        }
+    }
+}
+
+// The derivatives of this thread's place in one slice, filtered back along rows and columns to its pixel, if it has one.
+template <class T, int TAPS, int ROWS, int COLS>
+FUNCTION bool filter_slice_back(LOCAL T* pixels, LOCAL T* fields, CONSTANT Params<T>& p, PRIVATE const Tile& tile, i32 worker,
+                                PRIVATE T* derivatives) {
+    enum { THREADS = ROWS * COLS };
+    // Where rows are filtered, the pixels have been used by now, and their room is free.
+    LOCAL T* back = ROWS > 1 ? pixels : fields;
+    UNROLL
+    for (i32 field = 0; field < 3; field++) back[field * THREADS + worker] = derivatives[field];
+    BARRIER();
+    const i32 row = tile.from[1] + worker / COLS, column = tile.from[2] + worker % COLS;
+    if (ROWS > 1) {
+        for (i32 field = 0; field < 3 && row < tile.to[1]; field++) {
+            LOCAL const T* newest = back + field * THREADS + (p.window[1] - 1) * COLS + worker;
+            fields[field * THREADS + worker] = filter_back<T, 0>(newest, COLS, p, 1, row);
+        }
+        BARRIER();
+        back = fields;
+    }
+    if (row >= tile.to[1] || column >= tile.to[2]) return false;
+    UNROLL
+    for (i32 field = 0; field < 3; field++) {
+        LOCAL const T* newest = back + field * THREADS + worker + (TAPS > 0 ? TAPS : p.window[2]) - 1;
+        derivatives[field] = filter_back<T, TAPS>(newest, 1, p, 2, column);
+    }
+    return true;
+}
+
+// The derivatives by the quantities of a plane, for each place or pixel.
+template <class T>
+struct Slopes {
+    T ssim, contrast, squared, absolute;
+
+    FUNCTION_MEMBER void set(CONSTANT Params<T>& p, DEVICE const Number* weights, i32 plane) {
+        const bool none = p.map_of >= 0;
+        ssim = none ? T(0) : slope(p, weights, SSIM, plane) / T(p.counts[0]);
+        contrast = none || p.counts[1] == 0 ? T(0) : slope(p, weights, CONTRAST, plane) / T(p.counts[1]);
+        squared = none ? T(0) : slope(p, weights, SQUARED, plane);
+        absolute = none ? T(0) : slope(p, weights, ABSOLUTE, plane);
+    }
+};
+
 template <class P, class T, int TAPS, int ROWS, int COLS, bool GRADIENT>
 FUNCTION void pass(DEVICE const P* x, DEVICE const P* y, DEVICE const T* pivots, DEVICE const T* ranges, DEVICE const Number* weights,
                    DEVICE const T* upstream, DEVICE const T* coarser, DEVICE T* partials, DEVICE T* map, DEVICE P* gradient,
                    CONSTANT Params<T>& p, LOCAL T* room, i32 block, i32 worker) {
     typedef Shape<TAPS, ROWS, COLS, GRADIENT> Sizes;
     enum { MAX = Sizes::MAX, HALO = Sizes::HALO };
-    const i32 window = TAPS > 0 ? TAPS : p.window[2];
-
-    // Which tile of which plane.
-    const i32 plane = block / (p.tiles[0] * p.tiles[1] * p.tiles[2]);
-    const i32 tile[3] = {block / (p.tiles[1] * p.tiles[2]) % p.tiles[0], block / p.tiles[2] % p.tiles[1], block % p.tiles[2]};
+    Tile tile = {};
+    tile.set(p, block, GRADIENT);
+    const i32 plane = tile.plane;
     if (GRADIENT && p.weights == CORRECTED && as_foreseen(p, weights, plane)) return;
-
-    // Results from `from` up to `to`; of a gradient's they are pixels, else places of the map. The walk begins `before` them.
-    i32 from[3], to[3], pixels_to[3], first[3];
-    for (i32 axis = 0; axis < 3; axis++) {
-        const i32 results = GRADIENT ? p.input[axis] : p.map[axis];
-        const bool last = tile[axis] + 1 == p.tiles[axis];
-        from[axis] = tile[axis] * p.owned[axis];
-        to[axis] = last ? results : from[axis] + p.owned[axis];
-        pixels_to[axis] = last ? p.input[axis] : to[axis];
-        first[axis] = from[axis] - (GRADIENT ? p.window[axis] - 1 - p.lead[axis] : 0);
-    }
 
     // The place of this thread.
     const i32 my_row = worker / COLS, my_column = worker % COLS;
-    const i32 row = first[1] + my_row, column = first[2] + my_column;
+    const i32 row = tile.first[1] + my_row, column = tile.first[2] + my_column;
     const bool in_map = row >= 0 && row < p.map[1] && column >= 0 && column < p.map[2];
-    const bool own = in_map && row >= from[1] && row < to[1] && column >= from[2] && column < to[2];
+    const bool own = in_map && row >= tile.from[1] && row < tile.to[1] && column >= tile.from[2] && column < tile.to[2];
     const bool inner = row >= p.crop[1] && row < p.map[1] - p.crop[1] && column >= p.crop[2] && column < p.map[2] - p.crop[2];
 
     const T pivot_x = pivots[plane], pivot_y = pivots[p.planes + plane];
     const T range = p.per_image ? ranges[plane / p.channels] : p.range;
     const T c1 = p.luminance * range * range, c2 = p.contrast * range * range;
-    T weight_ssim = T(0), weight_contrast = T(0), weight_squared = T(0), weight_absolute = T(0);
-    if (GRADIENT && p.map_of < 0) {
-        weight_ssim = slope(p, weights, SSIM, plane) / T(p.counts[0]);
-        weight_contrast = p.counts[1] > 0 ? slope(p, weights, CONTRAST, plane) / T(p.counts[1]) : T(0);
-        weight_squared = slope(p, weights, SQUARED, plane);
-        weight_absolute = slope(p, weights, ABSOLUTE, plane);
-    }
+    Slopes<T> slopes = {};
+    if (GRADIENT) slopes.set(p, weights, plane);
 
     Total<T> totals[QUANTITIES] = {};
     Reader<P, T, TAPS, ROWS, COLS, GRADIENT> reader;
@@ -245,64 +323,36 @@ FUNCTION void pass(DEVICE const P* x, DEVICE const P* y, DEVICE const T* pivots,
     reader.y = y + plane_start(p, 1, plane);
     reader.pivot_x = pivot_x;
     reader.pivot_y = pivot_y;
-    reader.start(p, first, from, pixels_to, worker);
-    reader.fetch(p, first[0], totals);
+    reader.start(p, tile, worker);
+    reader.fetch(p, tile.first[0], totals);
 
     T pending[4][MAX] = {};
     T pending_back[3][GRADIENT ? MAX : 1] = {};
     const i32 delay = p.window[0] - 1;
-    const i32 steps = to[0] - from[0] + (GRADIENT ? 2 : 1) * delay;
+    const i32 steps = tile.to[0] - tile.from[0] + (GRADIENT ? 2 : 1) * delay;
+    LOCAL T* fields = room + Sizes::PIXELS;
     for (i32 step = 0; step < steps; step++) {
         LOCAL T* u = room + (Sizes::BUFFERS > 1 ? (step & 1) * 2 * HALO : 0);
-        LOCAL T* v = u + HALO;
-        LOCAL T* fields = room + Sizes::PIXELS;
-        reader.stash(u, v, worker);
-        if (step + 1 < steps) reader.fetch(p, first[0] + step + 1, totals);
+        reader.stash(u, u + HALO, worker);
+        if (step + 1 < steps) reader.fetch(p, tile.first[0] + step + 1, totals);
         BARRIER();
 
-        // Along columns, and rows.
         T moments[4];
-        const i32 columns = COLS + window - 1, rows = Sizes::DEEP ? ROWS + p.window[1] - 1 : 1;
-        for (i32 line = my_row; line < rows; line += ROWS) {
-            moments[0] = moments[1] = moments[2] = moments[3] = T(0);
-            LOCAL const T* u_line = u + line * columns + my_column;
-            LOCAL const T* v_line = v + line * columns + my_column;
-            UNROLL
-            for (i32 k = 0; k < window; k++) {
-                const T weighted_u = p.taps[2][k] * u_line[k], weighted_v = p.taps[2][k] * v_line[k];
-                moments[0] += weighted_u;
-                moments[1] += weighted_v;
-                moments[2] = fma(weighted_u, u_line[k], moments[2]);
-                moments[3] = fma(weighted_v, v_line[k], moments[3]);
-            }
-            if (Sizes::DEEP) {
-                for (i32 field = 0; field < 4; field++) fields[(field * Sizes::HALO_ROWS + line) * COLS + my_column] = moments[field];
-            }
-        }
-        if (Sizes::DEEP) {
-            BARRIER();
-            for (i32 field = 0; field < 4; field++) {
-                LOCAL const T* lines = fields + (field * Sizes::HALO_ROWS + my_row) * COLS + my_column;
-                moments[field] = T(0);
-                for (i32 k = 0; k < p.window[1]; k++) moments[field] = fma(p.taps[1][k], lines[k * COLS], moments[field]);
-            }
-        }
-
-        // Across slices.
+        filter_slice<T, TAPS, ROWS, COLS, GRADIENT>(u, u + HALO, fields, p, my_row, my_column, moments);
         UNROLL
-        for (i32 field = 0; field < 4; field++) push<T, TAPS, MAX>(pending[field], moments[field], p.taps[0], p.window[0]);
+        for (i32 field = 0; field < 4; field++) push<T, TAPS>(pending[field], moments[field], p.taps[0], p.window[0]);
         if (step < delay) continue;
 
-        // The place of the map that is complete now.
-        const i32 slice = first[0] + step - delay;
-        T by[3] = {T(0), T(0), T(0)};
+        // The slice of the map that is complete now.
+        const i32 slice = tile.first[0] + step - delay;
+        T derivatives[3] = {T(0), T(0), T(0)};
         if (in_map && slice >= 0 && slice < p.map[0]) {
             const T complete[4] = {pending[0][0], pending[1][0], pending[2][0], pending[3][0]};
             Terms<T> terms;
             terms.set(complete, pivot_x + pivot_y, pivot_x - pivot_y, c1, c2);
             const bool counts = inner && slice >= p.crop[0] && slice < p.map[0] - p.crop[0];
             const i64 at = ((i64(plane) * p.map[0] + slice) * p.map[1] + row) * p.map[2] + column;
-            if (own && slice >= from[0] && slice < to[0]) {
+            if (own && slice >= tile.from[0] && slice < tile.to[0]) {
                 if (p.sums) {
                     add(totals[SSIM], terms.lack());
                     if (counts) add(totals[CONTRAST], terms.contrast);
@@ -310,48 +360,30 @@ FUNCTION void pass(DEVICE const P* x, DEVICE const P* y, DEVICE const T* pivots,
                 if (!GRADIENT && p.map_of >= 0) map[at] = T(1) - (p.map_of == SSIM ? terms.lack() : terms.contrast);
             }
             if (GRADIENT) {
-                T ssim = weight_ssim, contrast = counts ? weight_contrast : T(0);
-                if (p.map_of == SSIM) ssim = upstream[at];
-                if (p.map_of == CONTRAST) contrast = upstream[at];
-                terms.derive(ssim, contrast, p.spread, p.sign, by);
+                const T by_ssim = p.map_of == SSIM ? upstream[at] : slopes.ssim;
+                const T by_contrast = p.map_of == CONTRAST ? upstream[at] : counts ? slopes.contrast : T(0);
+                terms.derive(by_ssim, by_contrast, p.spread, p.sign, derivatives);
             }
         }
-        if (!GRADIENT) continue;
 
-        // And back.
-        UNROLL
-        for (i32 field = 0; field < 3; field++) push_back<T, TAPS, MAX>(pending_back[GRADIENT ? field : 0], by[field], p, slice);
-        const i32 pixel_slice = slice - p.lead[0];
-        if (step < 2 * delay) continue;
-        // Where rows are filtered, the pixels have been used by now, and their room is free.
-        LOCAL T* back = Sizes::DEEP ? room : fields;
-        UNROLL
-        for (i32 field = 0; field < 3; field++) back[field * Sizes::THREADS + worker] = pending_back[GRADIENT ? field : 0][0];
-        BARRIER();
-        const i32 pixel_row = from[1] + my_row, pixel_column = from[2] + my_column;
-        if (Sizes::DEEP) {
-            for (i32 field = 0; field < 3 && pixel_row < to[1]; field++) {
-                LOCAL const T* newest = back + field * Sizes::THREADS + (my_row + p.window[1] - 1) * COLS + my_column;
-                fields[field * Sizes::THREADS + worker] = filter_back<T, 0>(newest, COLS, p, 1, pixel_row);
+        if (GRADIENT) {
+            UNROLL
+            for (i32 field = 0; field < 3; field++) {
+                push_back<T, TAPS>(pending_back[field], derivatives[field], p, slice);
+                derivatives[field] = pending_back[field][0];
             }
-            BARRIER();
-            back = fields;
+            if (step < 2 * delay) continue;
+            if (!filter_slice_back<T, TAPS, ROWS, COLS>(room, fields, p, tile, worker, derivatives)) continue;
+            const i32 at[3] = {slice - p.lead[0], tile.from[1] + my_row, tile.from[2] + my_column};
+            const T pixel_x = load(reader.x, offset(p, 0, at[0], at[1], at[2]));
+            const T pixel_y = load(reader.y, offset(p, 1, at[0], at[1], at[2]));
+            const T a = pixel_x - pivot_x, b = pixel_y - pivot_y;
+            T value = fma(T(2) * (a + b), derivatives[1], derivatives[0]);
+            value = fma(p.sign * T(2) * (a - b), derivatives[2], value);
+            value += p.sign * error_slope(pixel_x - pixel_y, slopes.squared, slopes.absolute);
+            if (p.add_coarser) value += from_coarser(coarser, p, plane, at[0], at[1], at[2]);
+            store(gradient, ((i64(plane) * p.input[0] + at[0]) * p.input[1] + at[1]) * p.input[2] + at[2], value);
         }
-        if (pixel_row >= to[1] || pixel_column >= to[2]) continue;
-        T filtered[3];
-        UNROLL
-        for (i32 field = 0; field < 3; field++) {
-            LOCAL const T* newest = back + field * Sizes::THREADS + worker + window - 1;
-            filtered[field] = filter_back<T, TAPS>(newest, 1, p, 2, pixel_column);
-        }
-        const T pixel_x = load(reader.x, offset(p, 0, pixel_slice, pixel_row, pixel_column));
-        const T pixel_y = load(reader.y, offset(p, 1, pixel_slice, pixel_row, pixel_column));
-        const T a = pixel_x - pivot_x, b = pixel_y - pivot_y;
-        T value = fma(T(2) * (a + b), filtered[1], filtered[0]);
-        value = fma(p.sign * T(2) * (a - b), filtered[2], value);
-        value += p.sign * error_slope(pixel_x - pixel_y, weight_squared, weight_absolute);
-        if (p.add_coarser) value += from_coarser(coarser, p, plane, pixel_slice, pixel_row, pixel_column);
-        store(gradient, ((i64(plane) * p.input[0] + pixel_slice) * p.input[1] + pixel_row) * p.input[2] + pixel_column, value);
     }
     if (p.sums) write_partials(totals, partials, p, room, block, worker, Sizes::THREADS);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use candle_core::{Result, Shape, Storage};
+use candle_core::{DType, Result, Shape, Storage};
 
 use super::geometry::{Geometry, WORKERS, Windowed};
 use super::launch::{Arg, Gpu, Grid, View};
@@ -11,6 +11,9 @@ use super::params::{Params, QUANTITIES, Weights};
 use crate::kernel::rows::Rows;
 use crate::kernel::{Plan, Slopes, Wants};
 use crate::pair::{Pair, Range};
+
+/// Relative differences of slopes that come from a few roundings on their way, in f64 and in f32.
+const NEAR: [f64; 2] = [8.0 * f64::EPSILON, 4.0 * f32::EPSILON as f64];
 
 /// A gradient for each input that wants one.
 type Gradients = [Option<Storage>; 2];
@@ -123,8 +126,7 @@ impl Pass {
                     coarse_lead: halving.coarse_lead,
                     repeat: halving.repeat,
                     add_coarser: coarser.is_some().into(),
-                    // Two roundings of f32, or some of f64.
-                    near: if launch.in_f64() { 8.0 * f64::EPSILON } else { 4.0 * f64::from(f32::EPSILON) },
+                    near: if images.gpu.real() == DType::F64 { NEAR[0] } else { NEAR[1] },
                     ..self.at(scale, params)
                 };
                 let mut made = match early {
@@ -209,8 +211,9 @@ pub(super) struct Launch<'a, 'b> {
 }
 
 impl Launch<'_, '_> {
-    fn in_f64(&self) -> bool {
-        self.images.gpu.real() == candle_core::DType::F64
+    /// The images, cut for values or for a gradient, and the threads of a block.
+    fn cut(&self, gradient: bool) -> (Params<f64>, usize) {
+        self.windowed.cut(gradient, self.images.gpu.real())
     }
 
     /// Scores, to the partial sums of the tiles and to a map.
@@ -225,7 +228,7 @@ impl Launch<'_, '_> {
 
     /// Partial sums of the tiles, and how the images were cut for them.
     fn sums(&self, params: impl FnOnce(Params<f64>) -> Params<f64>) -> Result<(Storage, Params<f64>)> {
-        let cut = params(self.windowed.cut(false).0);
+        let cut = params(self.cut(false).0);
         let mut partials = partials(&self.images.gpu, self.blocks(&cut))?;
         self.values(|_| cut, Some(&mut partials), None)?;
         Ok((partials, cut))
@@ -251,7 +254,7 @@ impl Launch<'_, '_> {
         goal: Gradient,
         gradient: &mut Storage,
     ) -> Result<(Storage, Params<f64>)> {
-        let cut = params(self.windowed.cut(true).0);
+        let cut = params(self.cut(true).0);
         let mut partials = partials(&self.images.gpu, self.blocks(&cut))?;
         self.gradient(|_| cut, goal, Some(&mut partials), gradient)?;
         Ok((partials, cut))
@@ -269,14 +272,15 @@ impl Launch<'_, '_> {
         goal: Gradient,
         written: [Option<&mut Storage>; 3],
     ) -> Result<()> {
-        let (cut, workers) = self.windowed.cut(of_gradient);
+        let (cut, workers) = self.cut(of_gradient);
         let params = Params { range: self.range, per_image: self.ranges.is_some().into(), ..params(cut) };
         let mut args = self.images.args();
         args.push(Arg::Read(self.pivots.into()));
         args.extend([self.ranges, goal.weights, goal.map, goal.coarser].map(Arg::read));
         args.extend(written.map(Arg::write));
         let grid = Grid { blocks: self.blocks(&params), workers };
-        self.images.gpu.launch(&format!("{}{kernel}", self.windowed.family), grid, args, &params)
+        let gpu = &self.images.gpu;
+        gpu.launch(&format!("{}{kernel}", self.windowed.family(gpu.real())), grid, args, &params)
     }
 }
 

@@ -45,4 +45,4 @@
         finish(partials, results, p, room, i32(block), i32(worker), WORKERS);                                               \
     }
 
-SINGLE_KERNELS
+KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32
