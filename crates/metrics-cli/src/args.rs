@@ -87,6 +87,13 @@ pub(crate) struct PairArgs {
     pub(crate) by: Match,
 }
 
+impl PairArgs {
+    /// Whether two files were named, not folders or a manifest.
+    pub(crate) fn are_files(&self) -> bool {
+        self.test.as_ref().is_some_and(|test| !test.is_dir())
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricArgs {
@@ -148,7 +155,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write a map of each pair's SSIM into this folder, as `PAIR.png`.
+    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too.
     #[arg(long, value_name = "DIR")]
     pub(crate) maps: Option<PathBuf>,
 
