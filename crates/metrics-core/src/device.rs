@@ -80,7 +80,7 @@ impl DeviceChoice {
         let opened = catch_unwind(AssertUnwindSafe(open));
         let reason = match opened {
             Ok(Ok(device)) => return Ok(device),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => without_backtrace(&error),
             Err(panic) => reason(panic.as_ref()),
         };
         Err(Error::argument("device", format!("`{self}` cannot be opened: {reason}")))
@@ -112,6 +112,14 @@ fn first_of(choices: &[DeviceChoice], say: impl FnOnce(&str)) -> Device {
     }
     say(&line);
     Device::Cpu
+}
+
+/// Candle writes the backtrace into the message where `RUST_BACKTRACE` is set; who mistyped a device has no use for it.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
+        error => error.to_string(),
+    }
 }
 
 fn reason(panic: &(dyn std::any::Any + Send)) -> String {
