@@ -58,6 +58,7 @@ impl Work<'_> {
         mut each: impl FnMut(&Pair, Outcome) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let jobs = jobs.min(pairs.len()).max(1);
+        let busy = jobs > 1 && jobs >= rayon::current_num_threads();
         thread::scope(|scope| {
             let mut results = Vec::new();
             for job in 0..jobs {
@@ -65,7 +66,7 @@ impl Work<'_> {
                 let dealt = pairs.iter().skip(job).step_by(jobs);
                 let own = self.clone();
                 let work = move || {
-                    let _inline = (jobs > 1).then(score_inline);
+                    let _inline = busy.then(score_inline);
                     for pair in dealt.take_while(|_| !own.stop.load(Ordering::Relaxed)) {
                         // The other end is gone when no more is wanted.
                         if sender.send(own.outcome(pair)).is_err() {
