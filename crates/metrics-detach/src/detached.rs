@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::Deref;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var, bail};
 
+use crate::reads::read;
 use crate::storage;
 
 /// A tensor without a graph: [`Tensor::track_op`] is `false` for as long as the value lives.
@@ -105,8 +106,16 @@ impl Detached {
         if self.0.elem_count() != 1 {
             bail!("to_f64: the tensor is {:?}, but must have one element", self.0.dims());
         }
-        // To the host first: not every device has f64.
-        self.0.reshape(())?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()
+        Ok(self.to_vec_f64()?[0])
+    }
+
+    /// All values as plain numbers, in row-major order; exact for float types. On a GPU this waits for them.
+    ///
+    /// # Errors
+    ///
+    /// The device's own, when it cannot be read.
+    pub fn to_vec_f64(&self) -> Result<Vec<f64>> {
+        read(&self.0)
     }
 }
 

@@ -43,6 +43,7 @@
 //! | `container.rs` | [`Detach`], the same for collections of tensors and structs of your own |
 //! | `eval.rs` | [`EvalGuard`], [`eval_scope`], [`is_eval`]: a mark on the thread that metrics and losses respect |
 //! | `vars.rs` | [`eval_var_builder`], for a model that shares the weights in training but builds no graph |
+//! | `reads.rs` | [`host_reads`], how often a thread has waited for a device |
 //! | `stats.rs` | [`GraphStats`], what a tensor keeps alive |
 //! | `storage.rs`, `deep.rs` | private: sizes of storages, and a stack for deep graphs |
 
@@ -52,6 +53,7 @@ mod container;
 mod deep;
 mod detached;
 mod eval;
+mod reads;
 mod stats;
 mod storage;
 mod vars;
@@ -59,5 +61,6 @@ mod vars;
 pub use container::Detach;
 pub use detached::{DetachExt, Detached};
 pub use eval::{EvalGuard, eval_scope, is_eval};
+pub use reads::host_reads;
 pub use stats::GraphStats;
 pub use vars::eval_var_builder;

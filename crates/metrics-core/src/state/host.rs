@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use candle_core::{DType, Device, DeviceLocation, Tensor, TensorId};
+use candle_core::{DType, DeviceLocation, Tensor, TensorId};
 use metrics_detach::Detached;
 
 use crate::Result;
@@ -25,9 +25,7 @@ impl Host {
         }
         let mut host = Self::default();
         for (_, group) in groups {
-            // To the host before it becomes f64: not every device has f64.
-            let together = Tensor::cat(&group, 0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-            let mut numbers = together.to_vec1::<f64>()?.into_iter();
+            let mut numbers = Detached::from(Tensor::cat(&group, 0)?).to_vec_f64()?.into_iter();
             for tensor in group {
                 host.0.insert(tensor.id(), numbers.by_ref().take(tensor.elem_count()).collect());
             }
