@@ -3,13 +3,20 @@
 // One index into several arrays says more here than zipped iterators would.
 #[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
+mod gpu;
+#[cfg(feature = "metal")]
+mod metal;
 mod op;
 mod plan;
 mod reference;
+mod rows;
 #[cfg(test)]
 mod suite;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use metrics_core::{Error, Result};
 
 use self::op::Fused;
@@ -128,9 +135,17 @@ pub(crate) trait Kernel: Sync {
     fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome>;
 }
 
-/// The kernels for a pair: fused ones where there are any for its device, else ordinary tensor operations.
+/// The kernels for a pair: fused ones where this build has any for its device, else ordinary tensor operations.
 pub(crate) fn of(pair: &Pair) -> &'static dyn Kernel {
-    if pair.pred.device().is_cpu() { &Fused } else { &Reference }
+    match pair.pred.device() {
+        Device::Cpu => &Fused,
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => &gpu::Gpu::DEVICE,
+        #[cfg(feature = "metal")]
+        Device::Metal(_) => &gpu::Gpu::DEVICE,
+        #[cfg(not(all(feature = "cuda", feature = "metal")))]
+        _ => &Reference,
+    }
 }
 
 /// Both images averaged over blocks of `factor` pixels a side; what does not fill a block is left out.

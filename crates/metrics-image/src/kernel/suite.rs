@@ -6,6 +6,8 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 
+#[cfg(any(target_os = "linux", feature = "cuda", feature = "metal"))]
+use super::gpu::Gpu;
 use super::op::Fused;
 use super::reference::Reference;
 use super::{Kernel, OddSides, Outcome, Padding, Plan, Scales, Score, Slopes, Wants};
@@ -13,7 +15,6 @@ use crate::config::Input;
 use crate::pair::{Pair, Spread};
 use crate::{DataRange, SsimConfig};
 
-const KERNELS: [&dyn Kernel; 2] = [&Reference, &Fused];
 const DTYPES: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8];
 const SCORES: [Score; 2] = [Score::Ssim, Score::Contrast];
 
@@ -24,6 +25,60 @@ const F64_VALUE: f64 = 1e-11;
 /// The project's promise for gradients in f32, relative L2; half types also round what they store, to 2^-8 at worst.
 const GRADIENT: [(DType, f64); 4] =
     [(DType::F64, 1e-10), (DType::F32, 1e-5), (DType::F16, 1.0 / 1024.0), (DType::BF16, 1.0 / 128.0)];
+
+/// A family of kernels on a device.
+struct Subject {
+    kernel: &'static dyn Kernel,
+    device: Device,
+}
+
+impl Subject {
+    const FUSED: Self = Self { kernel: &Fused, device: Device::Cpu };
+
+    /// Metal has no f64.
+    fn has(&self, dtype: DType) -> bool {
+        dtype != DType::F64 || !(self.device.is_metal() || self.name() == "emulated metal")
+    }
+
+    fn name(&self) -> &'static str {
+        self.kernel.name()
+    }
+
+    /// The same pair of images on the device.
+    fn pair(&self, pred: &Tensor, target: &Tensor) -> Result<Pair> {
+        pair(&pred.to_device(&self.device)?, &target.to_device(&self.device)?, 255.0.into())
+    }
+
+    /// One or two roundings of a result that is kept in f32, where there is no f64.
+    fn rounding(&self) -> f64 {
+        if self.has(DType::F64) { 0.0 } else { f64::from(f32::EPSILON) }
+    }
+}
+
+/// The fused kernels: those of the CPU, those of GPUs in emulation, and those of the GPU that `METRICS_TEST_DEVICE` names, `cuda` or
+/// `metal`.
+fn fused() -> Vec<Subject> {
+    let mut subjects = vec![Subject::FUSED];
+    #[cfg(target_os = "linux")]
+    subjects.extend([
+        Subject { kernel: &Gpu::EMULATED_CUDA, device: Device::Cpu },
+        Subject { kernel: &Gpu::EMULATED_METAL, device: Device::Cpu },
+    ]);
+    #[cfg(any(feature = "cuda", feature = "metal"))]
+    if let Ok(name) = std::env::var("METRICS_TEST_DEVICE") {
+        let device = if name == "metal" { Device::new_metal(0) } else { Device::new_cuda(0) };
+        subjects.push(Subject { kernel: &Gpu::DEVICE, device: device.expect("METRICS_TEST_DEVICE") });
+    }
+    subjects
+}
+
+fn all() -> Vec<Subject> {
+    let mut subjects = fused();
+    let on_gpu = subjects.iter().map(|subject| &subject.device).find(|device| !device.is_cpu());
+    let devices = std::iter::once(Device::Cpu).chain(on_gpu.cloned());
+    subjects.extend(devices.map(|device| Subject { kernel: &Reference, device }).collect::<Vec<_>>());
+    subjects
+}
 
 fn image(shape: &[usize], seed: u64, dtype: DType) -> Result<Tensor> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -45,14 +100,14 @@ fn pair(pred: &Tensor, target: &Tensor, range: DataRange) -> Result<Pair> {
 }
 
 /// The pair itself, and the same pixels in f64 for the oracle.
-fn pairs(shape: &[usize], dtype: DType) -> Result<[Pair; 2]> {
+fn pairs(subject: &Subject, shape: &[usize], dtype: DType) -> Result<[Pair; 2]> {
     let (x, y) = (image(shape, 1, dtype)?, image(shape, 2, dtype)?);
     let wide = |image: &Tensor| image.to_dtype(DType::F64);
-    Ok([pair(&x, &y, 255.0.into())?, pair(&wide(&x)?, &wide(&y)?, 255.0.into())?])
+    Ok([subject.pair(&x, &y)?, pair(&wide(&x)?, &wide(&y)?, 255.0.into())?])
 }
 
 fn list(x: &Tensor) -> Result<Vec<f64>> {
-    x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
+    x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
 }
 
 #[track_caller]
@@ -92,9 +147,9 @@ fn scales(kernel: &dyn Kernel, pair: &Pair, plan: &Plan, count: usize, odd_sides
 }
 
 /// Everything a kernel computes, against the oracle.
-fn check(kernel: &dyn Kernel, shape: &[usize], dtype: DType, config: &SsimConfig) -> Result<()> {
-    let [pair, oracle] = pairs(shape, dtype)?;
-    let plan = config.plan("suite", shape.len() - 2)?;
+fn check(subject: &Subject, shape: &[usize], dtype: DType, config: &SsimConfig) -> Result<()> {
+    let [pair, oracle] = pairs(subject, shape, dtype)?;
+    let (kernel, plan) = (subject.kernel, config.plan("suite", shape.len() - 2)?);
     let fits = shape[2..].iter().zip(&plan.taps).all(|(&side, taps)| side >= taps.len());
     for score in SCORES.into_iter().filter(|score| fits || *score == Score::Ssim) {
         let what = format!("{} {score:?} of {shape:?} in {dtype:?} by {plan:?}", kernel.name());
@@ -118,13 +173,13 @@ fn plans(axes: usize) -> Vec<SsimConfig> {
 
 #[test]
 fn values_of_every_dtype_and_plan() -> Result<()> {
-    for kernel in KERNELS {
-        for dtype in DTYPES {
+    for subject in &all() {
+        for dtype in DTYPES.into_iter().filter(|&dtype| subject.has(dtype)) {
             for config in plans(2) {
-                check(kernel, &[2, 3, 25, 34], dtype, &config)?;
+                check(subject, &[2, 3, 25, 34], dtype, &config)?;
             }
             for config in plans(3).into_iter().filter(|config| config != &SsimConfig::new(255.0).window(23)) {
-                check(kernel, &[1, 2, 12, 13, 18], dtype, &config)?;
+                check(subject, &[1, 2, 12, 13, 18], dtype, &config)?;
             }
         }
     }
@@ -133,14 +188,14 @@ fn values_of_every_dtype_and_plan() -> Result<()> {
 
 #[test]
 fn values_of_every_size() -> Result<()> {
-    for kernel in KERNELS {
+    for subject in &all() {
         for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
             let config = SsimConfig::new(255.0).padding(padding);
             for side in 11..=70 {
-                check(kernel, &[1, 1, side, 81 - side], DType::F32, &config)?;
+                check(subject, &[1, 1, side, 81 - side], DType::F32, &config)?;
             }
         }
-        check(kernel, &[1, 1, 150, 420], DType::F32, &SsimConfig::new(255.0))?;
+        check(subject, &[1, 1, 150, 420], DType::F32, &SsimConfig::new(255.0))?;
     }
     Ok(())
 }
@@ -148,12 +203,14 @@ fn values_of_every_size() -> Result<()> {
 type Value<'a> = dyn Fn(&dyn Kernel, &Pair) -> metrics_core::Result<Tensor> + 'a;
 
 /// The gradients by both images, of the sum of `value` weighted unevenly.
-fn gradients(kernel: &dyn Kernel, oracle: &Tensor, other: &Tensor, dtype: DType, value: &Value) -> Result<[Tensor; 2]> {
-    let (x, y) = (Var::from_tensor(&oracle.to_dtype(dtype)?)?, Var::from_tensor(&other.to_dtype(dtype)?)?);
-    let value = value(kernel, &pair(&x, &y, 255.0.into())?)?;
+fn gradients(subject: &Subject, oracle: &Tensor, other: &Tensor, dtype: DType, value: &Value) -> Result<[Tensor; 2]> {
+    let var = |image: &Tensor| Var::from_tensor(&image.to_dtype(dtype)?.to_device(&subject.device)?);
+    let (x, y) = (var(oracle)?, var(other)?);
+    let value = value(subject.kernel, &pair(&x, &y, 255.0.into())?)?;
     // Scaled, as losses in half types are: the gradient of a mean over many pixels is below the smallest normal f16.
     let weights: Vec<f64> = (0..value.elem_count()).map(|i| 1024.0 * (1.0 + (i % 5) as f64)).collect();
     let weights = Tensor::from_vec(weights, value.shape(), &Device::Cpu)?.to_dtype(value.dtype())?;
+    let weights = weights.to_device(value.device())?;
     let store = (value * weights)?.sum_all()?.backward()?;
     let get = |var: &Var| store.get(var).cloned().ok_or_else(|| candle_core::Error::msg("no gradient"));
     Ok([get(&x)?, get(&y)?])
@@ -161,10 +218,10 @@ fn gradients(kernel: &dyn Kernel, oracle: &Tensor, other: &Tensor, dtype: DType,
 
 fn check_gradients(what: &str, shape: &[usize], value: &Value) -> Result<()> {
     let (x, y) = (image(shape, 1, DType::F64)?, image(shape, 2, DType::F64)?);
-    let want = gradients(&Reference, &x, &y, DType::F64, value)?;
-    for kernel in KERNELS {
-        for (dtype, tolerance) in GRADIENT {
-            for (got, want) in gradients(kernel, &x, &y, dtype, value)?.iter().zip(&want) {
+    let want = gradients(&Subject { kernel: &Reference, device: Device::Cpu }, &x, &y, DType::F64, value)?;
+    for subject in &all() {
+        for (dtype, tolerance) in GRADIENT.into_iter().filter(|&(dtype, _)| subject.has(dtype)) {
+            for (got, want) in gradients(subject, &x, &y, dtype, value)?.iter().zip(&want) {
                 assert_eq!((got.dims(), got.dtype()), (shape, dtype));
                 let (got, want) = (list(got)?, list(want)?);
                 let norm: f64 = want.iter().map(|g| g * g).sum();
@@ -172,7 +229,7 @@ fn check_gradients(what: &str, shape: &[usize], value: &Value) -> Result<()> {
                 assert!(
                     error <= tolerance.powi(2) * norm,
                     "{what} by {}: {dtype:?} is off by {:e}",
-                    kernel.name(),
+                    subject.name(),
                     (error / norm).sqrt()
                 );
             }
@@ -205,12 +262,12 @@ fn scales_and_their_gradients() -> Result<()> {
     for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
         for shape in [&[2, 2, 41, 43][..], &[1, 1, 40, 43], &[1, 2, 21, 22, 23]] {
             let plan = config.plan("suite", shape.len() - 2)?;
-            for dtype in DTYPES {
-                let [pair, oracle] = pairs(shape, dtype)?;
-                let want = scales(&Reference, &oracle, &plan, 3, odd_sides)?;
-                for kernel in KERNELS {
-                    let what = format!("{} {odd_sides:?} {shape:?} in {dtype:?}", kernel.name());
-                    assert_near(&scales(kernel, &pair, &plan, 3, odd_sides)?, &want, tolerance(dtype), &what);
+            for subject in &all() {
+                for dtype in DTYPES.into_iter().filter(|&dtype| subject.has(dtype)) {
+                    let [pair, oracle] = pairs(subject, shape, dtype)?;
+                    let want = scales(&Reference, &oracle, &plan, 3, odd_sides)?;
+                    let what = format!("{} {odd_sides:?} {shape:?} in {dtype:?}", subject.name());
+                    assert_near(&scales(subject.kernel, &pair, &plan, 3, odd_sides)?, &want, tolerance(dtype), &what);
                 }
             }
             let what = format!("{odd_sides:?} {shape:?}");
@@ -225,13 +282,14 @@ fn errors_and_their_gradients() -> Result<()> {
     let parts: [fn(&Outcome) -> metrics_core::Result<&Tensor>; 2] = [Outcome::squared, Outcome::absolute];
     for part in parts {
         for shape in [&[3, 2, 17, 19][..], &[2, 1, 5, 6, 7], &[1, 1, 1, 1]] {
-            for dtype in DTYPES {
-                let [pair, oracle] = pairs(shape, dtype)?;
-                let want = part(&Reference.errors(&oracle, ERRORS)?)?.clone();
-                for kernel in KERNELS {
+            for subject in &all() {
+                for dtype in DTYPES.into_iter().filter(|&dtype| subject.has(dtype)) {
+                    let [pair, oracle] = pairs(subject, shape, dtype)?;
+                    let want = part(&Reference.errors(&oracle, ERRORS)?)?.clone();
                     // Differences of 8-bit numbers and their squares are exact; only long f32 sums round.
-                    let tolerance = 1e-7 * list(&want)?.into_iter().fold(0.0, f64::max);
-                    assert_near(part(&kernel.errors(&pair, ERRORS)?)?, &want, tolerance, kernel.name());
+                    let rounding = 1e-7 + subject.rounding();
+                    let tolerance = rounding * list(&want)?.into_iter().fold(0.0, f64::max);
+                    assert_near(part(&subject.kernel.errors(&pair, ERRORS)?)?, &want, tolerance, subject.name());
                 }
             }
             check_gradients("errors", shape, &|kernel, pair| {
@@ -264,17 +322,21 @@ fn one_pass_computes_what_many_do() -> Result<()> {
                 scales: Some(Scales { count, odd_sides: OddSides::Drop }),
                 ..ERRORS
             };
-            for dtype in DTYPES {
-                let [pair, _] = pairs(shape, dtype)?;
-                let together = Fused.pass(&pair, &plan, wants, None)?;
-                let errors = Fused.errors(&pair, ERRORS)?;
-                let apart = Outcome {
-                    ssim: Some(means(&Fused, &pair, &plan, Score::Ssim)?),
-                    contrast: Some(means(&Fused, &pair, &plan, Score::Contrast)?),
-                    scales: Some(scales(&Fused, &pair, &plan, count, OddSides::Drop)?),
-                    ..errors
-                };
-                assert_eq!(list(&everything(&together)?)?, list(&everything(&apart)?)?, "{shape:?} {dtype:?}");
+            for Subject { kernel, device } in fused() {
+                let subject = &Subject { kernel, device };
+                for dtype in DTYPES.into_iter().filter(|&dtype| subject.has(dtype)) {
+                    let [pair, _] = pairs(subject, shape, dtype)?;
+                    let together = kernel.pass(&pair, &plan, wants, None)?;
+                    let errors = kernel.errors(&pair, ERRORS)?;
+                    let apart = Outcome {
+                        ssim: Some(means(kernel, &pair, &plan, Score::Ssim)?),
+                        contrast: Some(means(kernel, &pair, &plan, Score::Contrast)?),
+                        scales: Some(scales(kernel, &pair, &plan, count, OddSides::Drop)?),
+                        ..errors
+                    };
+                    let what = format!("{shape:?} in {dtype:?} by {}", kernel.name());
+                    assert_eq!(list(&everything(&together)?)?, list(&everything(&apart)?)?, "{what}");
+                }
             }
             let what = format!("everything of {shape:?} at {count} scales");
             check_gradients(&what, shape, &|kernel, pair| Ok(everything(&kernel.pass(pair, &plan, wants, None)?)?))?;
@@ -284,12 +346,13 @@ fn one_pass_computes_what_many_do() -> Result<()> {
 }
 
 /// Gradients of `0.3 ssim + 1e-4 absolute` by both images, for slopes that were foreseen or not, twice from one graph.
-fn foreseen(dtype: DType, slopes: Option<Slopes>, factor: f64) -> Result<[[Tensor; 2]; 2]> {
+fn foreseen(subject: &Subject, dtype: DType, slopes: Option<Slopes>, factor: f64) -> Result<[[Tensor; 2]; 2]> {
     let shape = [2, 2, 30, 41];
-    let (x, y) = (Var::from_tensor(&image(&shape, 1, dtype)?)?, Var::from_tensor(&image(&shape, 2, dtype)?)?);
+    let var = |seed| Var::from_tensor(&image(&shape, seed, dtype)?.to_device(&subject.device)?);
+    let (x, y) = (var(1)?, var(2)?);
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
     let wants = Wants { ssim: true, absolute: true, ..Wants::default() };
-    let outcome = Fused.pass(&pair(&x, &y, 255.0.into())?, &plan, wants, slopes)?;
+    let outcome = subject.kernel.pass(&pair(&x, &y, 255.0.into())?, &plan, wants, slopes)?;
     let sum = (outcome.ssim()?.affine(0.3, 0.0)?.sum_all()? + outcome.absolute()?.affine(1e-4, 0.0)?.sum_all()?)?;
     let value = sum.affine(factor, 0.0)?;
     let backward = || -> Result<[Tensor; 2]> {
@@ -304,18 +367,31 @@ fn foreseen(dtype: DType, slopes: Option<Slopes>, factor: f64) -> Result<[[Tenso
 fn early_gradients_are_those_that_are_made_later() -> Result<()> {
     let right = Slopes { ssim: 0.3, absolute: 1e-4, ..Slopes::default() };
     let wrong = Slopes { ssim: 0.5, ..right };
-    for (dtype, rounding) in [(DType::F64, 1e-14), (DType::F32, 3e-7), (DType::F16, 0.0), (DType::BF16, 0.0)] {
-        for slopes in [right, wrong, Slopes { ssim: 0.0, absolute: 0.0, ..right }, Slopes { ssim: f64::NAN, ..right }] {
-            for factor in [1.0, -3.0, 0.125] {
-                let [[want_x, want_y], _] = foreseen(dtype, None, factor)?;
-                for [dx, dy] in foreseen(dtype, Some(slopes), factor)? {
-                    for (got, want) in [(dx, &want_x), (dy, &want_y)] {
-                        let far = (list(&got)?.iter().zip(list(want)?)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                        let size = list(want)?.into_iter().map(f64::abs).fold(0.0, f64::max);
-                        assert!(far <= rounding * size, "{dtype:?} {slopes:?} {factor}: {far:e} of {size:e}");
-                    }
+    for subject in &fused() {
+        for (dtype, rounding) in [(DType::F64, 1e-14), (DType::F32, 3e-7), (DType::F16, 0.0), (DType::BF16, 0.0)] {
+            if !subject.has(dtype) {
+                continue;
+            }
+            for slopes in
+                [right, wrong, Slopes { ssim: 0.0, absolute: 0.0, ..right }, Slopes { ssim: f64::NAN, ..right }]
+            {
+                for factor in [1.0, -3.0, 0.125] {
+                    check_foreseen(subject, dtype, slopes, factor, rounding)?;
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+fn check_foreseen(subject: &Subject, dtype: DType, slopes: Slopes, factor: f64, rounding: f64) -> Result<()> {
+    let [want, _] = foreseen(subject, dtype, None, factor)?;
+    for got in foreseen(subject, dtype, Some(slopes), factor)? {
+        for (got, want) in got.iter().zip(&want) {
+            let far = (list(got)?.iter().zip(list(want)?)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let size = list(want)?.into_iter().map(f64::abs).fold(0.0, f64::max);
+            let what = format!("{} {dtype:?} {slopes:?} {factor}", subject.name());
+            assert!(far <= rounding * size, "{what}: {far:e} of {size:e}");
         }
     }
     Ok(())
@@ -336,9 +412,10 @@ fn views() -> Result<Vec<Tensor>> {
 #[test]
 fn views_score_as_their_copies() -> Result<()> {
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
-    for kernel in KERNELS {
+    for Subject { kernel, device } in all() {
         for x in views()? {
-            let y = image(x.dims(), 4, DType::F32)?;
+            let x = x.to_device(&device)?;
+            let y = image(x.dims(), 4, DType::F32)?.to_device(&device)?;
             let copy = x.force_contiguous()?;
             for (a, b) in [(&x, &y), (&y, &x)] {
                 let dense = |t: &Tensor| if t.id() == x.id() { copy.clone() } else { t.clone() };
@@ -386,11 +463,13 @@ fn same_bits_on_any_number_of_threads() -> Result<()> {
 fn same_bits_alone_and_in_a_batch() -> Result<()> {
     let (x, y) = (image(&[3, 2, 60, 47], 1, DType::F32)?, image(&[3, 2, 60, 47], 2, DType::F32)?);
     let plan = SsimConfig::new(255.0).plan("suite", 2)?;
-    let batch = means(&Fused, &pair(&x, &y, 255.0.into())?, &plan, Score::Ssim)?;
-    for i in 0..3 {
-        let alone =
-            pair(&x.narrow(0, i, 1)?.force_contiguous()?, &y.narrow(0, i, 1)?.force_contiguous()?, 255.0.into())?;
-        assert_eq!(list(&means(&Fused, &alone, &plan, Score::Ssim)?)?, list(&batch.narrow(0, i, 1)?)?);
+    for subject in &fused() {
+        let batch = means(subject.kernel, &subject.pair(&x, &y)?, &plan, Score::Ssim)?;
+        for i in 0..3 {
+            let [x, y] = [&x, &y].map(|images| images.narrow(0, i, 1)?.force_contiguous());
+            let alone = means(subject.kernel, &subject.pair(&x?, &y?)?, &plan, Score::Ssim)?;
+            assert_eq!(list(&alone)?, list(&batch.narrow(0, i, 1)?)?, "{}", subject.name());
+        }
     }
     Ok(())
 }
@@ -400,7 +479,7 @@ fn the_door() -> Result<()> {
     // On the CPU every dtype, border, window and rank has a fused kernel; other devices have the reference.
     for dtype in DTYPES {
         for shape in [&[1, 1, 16, 16][..], &[1, 1, 8, 8, 8]] {
-            assert_eq!(super::of(&pairs(shape, dtype)?[0]).name(), "fused");
+            assert_eq!(super::of(&pairs(&Subject::FUSED, shape, dtype)?[0]).name(), "fused");
         }
     }
     Ok(())
@@ -415,9 +494,9 @@ proptest! {
         let plan = SsimConfig::new(255.0).padding(padding).plan("suite", 2).unwrap();
         let shape = [2, 1, height, width];
         let (x, y) = (image(&shape, seed, DType::F32).unwrap(), image(&shape, seed + 1, DType::F32).unwrap());
-        for kernel in KERNELS {
+        for subject in &all() {
             let score = |x: &Tensor, y: &Tensor, score| {
-                list(&means(kernel, &pair(x, y, 255.0.into()).unwrap(), &plan, score).unwrap()).unwrap()
+                list(&means(subject.kernel, &subject.pair(x, y).unwrap(), &plan, score).unwrap()).unwrap()
             };
             let ssim = score(&x, &y, Score::Ssim);
             prop_assert!(ssim.iter().all(|s| (-1.0..=1.0).contains(s)), "{:?}", ssim);

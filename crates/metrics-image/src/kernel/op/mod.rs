@@ -6,13 +6,14 @@ mod map;
 mod pass;
 mod planes;
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use metrics_core::Result;
 
 use self::errors::Errors;
 use self::map::Map;
 use self::pass::Pass;
 use self::planes::ranges;
+use super::rows::image_sums;
 use super::{Kernel, Outcome, Plan, Score, Slopes, Wants};
 use crate::pair::Pair;
 
@@ -44,9 +45,4 @@ impl Kernel for Fused {
         let row = |wanted: bool, row| wanted.then(|| image_sums(&sums, row)).transpose();
         Ok(Outcome { squared: row(wants.squared, 0)?, absolute: row(wants.absolute, 1)?, ..Outcome::default() })
     }
-}
-
-/// Row `row` of `[rows, N, C]`, summed over channels.
-fn image_sums(rows: &Tensor, row: usize) -> Result<Tensor> {
-    Ok(rows.get(row)?.sum(D::Minus1)?)
 }

@@ -6,11 +6,10 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
 
 use super::early::{Early, Gradients};
-use super::image_sums;
 use super::planes::{Images, Stored, Wanted, dense, numbers, scale_dims, with_images, with_views};
-use crate::OddSides;
 use crate::kernel::cpu::{Fresh, Pair, Pixel, PlaneStats, PlaneWeights, Room, Walk};
-use crate::kernel::{Outcome, Plan, Scales, Slopes, Wants};
+use crate::kernel::rows::Rows;
+use crate::kernel::{Plan, Scales, Slopes, Wants};
 
 /// `[N, C, …]` twice to `[rows, N, C]` in f64; see [`Rows`].
 ///
@@ -23,49 +22,6 @@ pub(super) struct Pass {
     early: Early,
     /// A [`Pyramid`], from the second scale on.
     pyramid: OnceLock<Box<dyn Any + Send + Sync>>,
-}
-
-/// What the rows of a pass hold, one number for each plane: mean SSIM of the images; mean contrast of every scale but the last;
-/// mean SSIM of the last, unless that is the first; sums of squared and of absolute errors, if they are wanted. What nobody
-/// wants is NaN, and has cost nothing.
-#[derive(Clone, Copy)]
-pub(super) struct Rows {
-    scales: Scales,
-    /// Whether SSIM and contrast of the images themselves are among what is wanted.
-    first: [bool; 2],
-    errors: bool,
-}
-
-const SSIM: usize = 0;
-const CONTRAST: usize = 1;
-
-impl Rows {
-    /// The row of sums of squared errors; those of absolute ones follow.
-    fn squared(self) -> usize {
-        self.scales.count.max(1) + 1
-    }
-
-    fn count(self) -> usize {
-        self.squared() + if self.errors { 2 } else { 0 }
-    }
-
-    /// The row of a scale after the first.
-    fn scale(scale: usize) -> usize {
-        scale + 1
-    }
-
-    pub(super) fn outcome(self, rows: &Tensor, wants: Wants) -> metrics_core::Result<Outcome> {
-        let row = |wanted: bool, row| wanted.then(|| rows.get(row)).transpose();
-        let terms = |scales: Scales| rows.narrow(0, if scales.count > 1 { CONTRAST } else { SSIM }, scales.count);
-        let sums = |wanted: bool, row| wanted.then(|| image_sums(rows, row)).transpose();
-        Ok(Outcome {
-            ssim: row(wants.ssim, SSIM)?,
-            contrast: row(wants.contrast, CONTRAST)?,
-            scales: wants.scales.map(terms).transpose()?,
-            squared: sums(wants.squared, self.squared())?,
-            absolute: sums(wants.absolute, self.squared() + 1)?,
-        })
-    }
 }
 
 /// The coarser scales of images.
@@ -94,25 +50,15 @@ impl Pass {
         slopes: Option<Slopes>,
         tracked: [bool; 2],
     ) -> (Rows, Self) {
-        let scales = wants.scales.unwrap_or(Scales { count: 1, odd_sides: OddSides::Drop });
-        let only_scale = wants.scales.is_some_and(|scales| scales.count == 1);
-        let first = [wants.ssim || only_scale, wants.contrast || (wants.scales.is_some() && !only_scale)];
-        let rows = Rows { scales, first, errors: wants.errors() };
-        // The gradient of several scales needs what is known of the coarsest only at the end.
-        let slopes = slopes.filter(|_| scales.count == 1).map_or(Vec::new(), |slopes| {
-            let mut by_row = vec![slopes.ssim, slopes.contrast, 0.0, slopes.absolute];
-            by_row.truncate(rows.count());
-            by_row
-        });
-        let (early, tracked) = (Early::new(slopes, tracked), tracked.contains(&true));
+        let rows = Rows::new(wants);
+        let (early, tracked) = (Early::new(rows.foreseen(slopes), tracked), tracked.contains(&true));
         (rows, Self { plan: plan.clone(), ranges, rows, tracked, early, pyramid: OnceLock::new() })
     }
 
     /// A walk over one of the scales.
     fn walk(&self, scale: usize) -> Walk<'_> {
-        let last = scale + 1 == self.rows.scales.count;
-        let scored = if scale == 0 { self.rows.first } else { [last, !last] };
-        Walk { plan: &self.plan, ranges: &self.ranges, scored, errors: self.rows.errors && scale == 0 }
+        let (scored, errors) = (self.rows.scored(scale), self.rows.errors && scale == 0);
+        Walk { plan: &self.plan, ranges: &self.ranges, scored, errors }
     }
 
     fn forward<P: Stored>(&self, images: &Images<P>) -> Result<Vec<f64>> {
@@ -124,14 +70,14 @@ impl Pass {
                 *place = number(stats);
             }
         };
-        put(SSIM, &stats[0], &|stats| stats.ssim);
-        put(CONTRAST, &stats[0], &|stats| stats.contrast);
+        put(Rows::SSIM, &stats[0], &|stats| stats.ssim);
+        put(Rows::CONTRAST, &stats[0], &|stats| stats.contrast);
         if self.rows.errors {
             put(self.rows.squared(), &stats[0], &|stats| stats.errors.unwrap_or_default().squared);
             put(self.rows.squared() + 1, &stats[0], &|stats| stats.errors.unwrap_or_default().absolute);
         }
         for (scale, stats) in stats.iter().enumerate().skip(1) {
-            let last = scale + 1 == self.rows.scales.count;
+            let last = self.rows.is_last(scale);
             put(Rows::scale(scale), stats, &|stats| if last { stats.ssim } else { stats.contrast });
         }
         if self.tracked && !pyramid.is_empty() {
@@ -192,7 +138,7 @@ impl Pass {
         }
         let mut coarser: [Option<Vec<P::Real>>; 2] = [None, None];
         for (scale, coarse) in pyramid.iter().enumerate().rev().map(|(index, coarse)| (index + 1, coarse)) {
-            let last = scale + 1 == self.rows.scales.count;
+            let last = self.rows.is_last(scale);
             let weight = |&weight: &f64| match last {
                 true => PlaneWeights { ssim: weight, ..PlaneWeights::default() },
                 false => PlaneWeights { contrast: weight, ..PlaneWeights::default() },
@@ -212,7 +158,7 @@ impl Pass {
     fn weights(&self, rows: &[f64]) -> PlaneWeights {
         let squared = self.rows.squared();
         let errors = if self.rows.errors { [rows[squared], rows[squared + 1]] } else { [0.0; 2] };
-        PlaneWeights { ssim: rows[SSIM], contrast: rows[CONTRAST], errors }
+        PlaneWeights { ssim: rows[Rows::SSIM], contrast: rows[Rows::CONTRAST], errors }
     }
 
     fn gradient<P: Stored>(

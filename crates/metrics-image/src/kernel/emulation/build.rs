@@ -1,0 +1,19 @@
+//! Compiles the CUDA and the Metal text of the kernels as C++, each behind a small stand-in for its compiler.
+
+use std::env;
+
+fn main() {
+    println!("cargo:rerun-if-changed=..");
+    println!("cargo:rerun-if-env-changed=EMULATION_SANITIZE");
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(2).warnings(false).include("shim");
+    build.flag("-Wno-attributes").flag("-ffp-contract=off").flag("-fno-omit-frame-pointer");
+    build.file("emulate_cuda.cpp").file("emulate_metal.cpp");
+    if env::var_os("EMULATION_SANITIZE").is_some() {
+        build.debug(true).opt_level(1);
+        build.flag("-fsanitize=address,undefined").flag("-fno-sanitize-recover=all");
+        println!("cargo:rustc-link-lib=dylib=asan");
+        println!("cargo:rustc-link-lib=dylib=ubsan");
+    }
+    build.compile("kernel_emulation");
+}

@@ -1,0 +1,41 @@
+// The Metal text of the kernels, and a table of them.
+
+#include "launch.h"
+
+#include "half.h"
+
+#include <metal_stdlib>
+
+#define threadgroup static thread_local
+#define LOCAL
+
+namespace {
+
+#include "../metal/dialect.metal"
+#include "../gpu/base.h"
+#include "../gpu/plane.h"
+#include "../gpu/pass.h"
+#include "../gpu/kernels.h"
+#include "../metal/kernels.metal"
+
+#undef PIVOT
+#undef PASS
+#undef HALVE
+#undef ERRORS
+#undef ERROR_GRADIENT
+#undef FINISH
+#define ROW(NAME, EACH) {#NAME, emulation::Call<NAME>::with, EACH},
+#define PIVOT(NAME, P) ROW(NAME, false)
+#define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT) ROW(NAME, false)
+#define HALVE(NAME, P) ROW(NAME, true)
+#define ERRORS(NAME, P) ROW(NAME, false)
+#define ERROR_GRADIENT(NAME, P) ROW(NAME, true)
+#define FINISH(NAME, T) ROW(NAME, false)
+
+const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32};
+
+} // namespace
+
+extern "C" int emulate_metal(const char* name, void* const* args, size_t count, unsigned blocks, unsigned workers) {
+    return emulation::launch(KERNELS, true, name, args, count, blocks, workers);
+}

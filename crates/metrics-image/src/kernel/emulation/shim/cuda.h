@@ -1,0 +1,38 @@
+// As much of CUDA as the kernels use, in C++.
+#pragma once
+#include <cmath>
+#include <cstring>
+
+#include "fibers.h"
+
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __launch_bounds__(threads)
+#define __grid_constant__
+#define __shared__ static thread_local
+
+struct EmulatedIndex {
+    bool of_block;
+    struct X {
+        bool of_block;
+        operator unsigned() const { return of_block ? emulation::block().index : emulation::block().worker; }
+    } x{of_block};
+};
+static const EmulatedIndex blockIdx{true}, threadIdx{false};
+
+inline void __syncthreads() { emulation::barrier(); }
+
+inline float __frcp_rn(float x) { return 1.0f / x; }
+inline double __drcp_rn(double x) { return 1.0 / x; }
+inline float __uint_as_float(unsigned bits) {
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    std::memcpy(&bits, &x, sizeof x);
+    return bits;
+}
+using std::fma;

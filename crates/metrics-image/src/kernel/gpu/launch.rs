@@ -1,0 +1,204 @@
+//! Memory and launches, on whichever device.
+
+use candle_core::{CpuStorage, CudaStorage, DType, Device, MetalStorage, Result, Storage, bail};
+
+use super::params::Params;
+
+/// Where kernels run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Engine {
+    /// On the GPU that holds the images.
+    Device,
+    /// On the CPU, for tests.
+    #[cfg(test)]
+    Emulated(kernel_emulation::Dialect),
+}
+
+/// A buffer from some element on.
+#[derive(Clone, Copy)]
+pub(in crate::kernel) struct View<'a> {
+    pub(in crate::kernel) buffer: Buffer<'a>,
+    pub(in crate::kernel) start: usize,
+}
+
+/// Memory of a device.
+#[derive(Clone, Copy)]
+pub(in crate::kernel) enum Buffer<'a> {
+    Cpu(&'a CpuStorage),
+    Cuda(&'a CudaStorage),
+    Metal(&'a MetalStorage),
+}
+
+impl<'a> From<&'a Storage> for Buffer<'a> {
+    fn from(storage: &'a Storage) -> Self {
+        match storage {
+            Storage::Cpu(storage) => Self::Cpu(storage),
+            Storage::Cuda(storage) => Self::Cuda(storage),
+            Storage::Metal(storage) => Self::Metal(storage),
+        }
+    }
+}
+
+impl<'a> From<&'a Storage> for View<'a> {
+    fn from(storage: &'a Storage) -> Self {
+        Self { buffer: storage.into(), start: 0 }
+    }
+}
+
+/// An argument of a kernel.
+pub(in crate::kernel) enum Arg<'a> {
+    Read(View<'a>),
+    Write(&'a mut Storage),
+    /// A buffer that this launch does not touch.
+    Absent,
+    /// The parameters, as they lie in memory.
+    Params(&'a [u8]),
+}
+
+impl<'a> Arg<'a> {
+    pub(super) fn read(view: Option<View<'a>>) -> Self {
+        view.map_or(Self::Absent, Self::Read)
+    }
+
+    pub(super) fn write(storage: Option<&'a mut Storage>) -> Self {
+        storage.map_or(Self::Absent, Self::Write)
+    }
+}
+
+/// How many blocks of how many threads.
+#[derive(Clone, Copy)]
+pub(in crate::kernel) struct Grid {
+    pub(in crate::kernel) blocks: usize,
+    pub(in crate::kernel) workers: usize,
+}
+
+/// A device with the kernels for pixels of one type.
+#[derive(Clone)]
+pub(super) struct Gpu {
+    engine: Engine,
+    device: Device,
+    /// Of the pixels.
+    dtype: DType,
+}
+
+impl Gpu {
+    pub(super) fn new(engine: Engine, device: Device, dtype: DType) -> Result<Self> {
+        match dtype {
+            DType::U8 | DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(Self { engine, device, dtype }),
+            dtype => bail!("expected images among u8, f16, bf16, f32 and f64, got {dtype:?}"),
+        }
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The dtype that pixels are computed in.
+    pub(super) fn real(&self) -> DType {
+        if self.dtype == DType::F64 { DType::F64 } else { DType::F32 }
+    }
+
+    /// The dtype of results.
+    pub(super) fn number(&self) -> DType {
+        match self.engine {
+            Engine::Device => crate::pair::sum_dtype(&self.device),
+            #[cfg(test)]
+            Engine::Emulated(kernel_emulation::Dialect::Cuda) => DType::F64,
+            #[cfg(test)]
+            Engine::Emulated(kernel_emulation::Dialect::Metal) => DType::F32,
+        }
+    }
+
+    /// The kernels for pixels of the type that these are computed in.
+    pub(super) fn for_reals(&self) -> Self {
+        Self { dtype: self.real(), ..self.clone() }
+    }
+
+    /// Memory for `len` numbers, to be written before it is read.
+    pub(super) fn alloc(&self, dtype: DType, len: usize) -> Result<Storage> {
+        match &self.device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Ok(Storage::Cuda(crate::kernel::cuda::alloc(device, dtype, len)?)),
+            #[cfg(feature = "metal")]
+            Device::Metal(device) => Ok(Storage::Metal(crate::kernel::metal::alloc(device, dtype, len)?)),
+            #[cfg(test)]
+            Device::Cpu => Ok(Storage::Cpu(emulated::alloc(dtype, len)?)),
+            device => bail!("there is no memory for GPU kernels on {device:?}, {dtype:?}, {len}"),
+        }
+    }
+
+    /// Runs the kernel of this name for the type of the pixels; parameters come last.
+    pub(super) fn launch(&self, kernel: &str, grid: Grid, args: Vec<Arg>, params: &Params<f64>) -> Result<()> {
+        if grid.blocks == 0 {
+            return Ok(());
+        }
+        let narrow = params.narrow();
+        let params = Arg::Params(if self.real() == DType::F64 { params.bytes() } else { narrow.bytes() });
+        let args = args.into_iter().chain([params]).collect();
+        self.run(&format!("{kernel}_{}", self.dtype.as_str()), grid, args)
+    }
+
+    fn run(&self, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
+        match (self.engine, &self.device) {
+            #[cfg(feature = "cuda")]
+            (Engine::Device, Device::Cuda(device)) => crate::kernel::cuda::launch(device, self.dtype, name, grid, args),
+            #[cfg(feature = "metal")]
+            (Engine::Device, Device::Metal(device)) => crate::kernel::metal::launch(device, name, grid, args),
+            #[cfg(test)]
+            (Engine::Emulated(dialect), Device::Cpu) => emulated::launch(dialect, name, grid, args),
+            (engine, device) => bail!("{name}: there are no kernels for {device:?} ({engine:?})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod emulated {
+    use candle_core::{CpuStorage, DType, Result, Storage, WithDType, bail};
+    use half::{bf16, f16};
+    use kernel_emulation::Dialect;
+    use pulp::bytemuck::{cast_slice, cast_slice_mut};
+
+    use super::{Arg, Buffer, Grid};
+
+    /// Filled with what no kernel writes.
+    pub(super) fn alloc(dtype: DType, len: usize) -> Result<CpuStorage> {
+        Ok(match dtype {
+            DType::F32 => f32::to_cpu_storage_owned(vec![f32::NAN; len]),
+            DType::F64 => f64::to_cpu_storage_owned(vec![f64::NAN; len]),
+            DType::F16 => f16::to_cpu_storage_owned(vec![f16::NAN; len]),
+            DType::BF16 => bf16::to_cpu_storage_owned(vec![bf16::NAN; len]),
+            dtype => bail!("no results in {dtype:?}"),
+        })
+    }
+
+    pub(super) fn launch(dialect: Dialect, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
+        let mut args = args.into_iter().map(convert).collect::<Result<Vec<_>>>()?;
+        // SAFETY: the kernels of this family take these arguments, as they do on a GPU.
+        unsafe { kernel_emulation::launch(dialect, name, grid.blocks as u32, grid.workers as u32, &mut args) }
+            .map_err(candle_core::Error::msg)
+    }
+
+    fn convert(arg: Arg) -> Result<kernel_emulation::Arg> {
+        Ok(match arg {
+            Arg::Read(view) => match view.buffer {
+                Buffer::Cpu(CpuStorage::U8(all)) => kernel_emulation::Arg::Read(&all[view.start..]),
+                Buffer::Cpu(CpuStorage::F16(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
+                Buffer::Cpu(CpuStorage::BF16(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
+                Buffer::Cpu(CpuStorage::F32(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
+                Buffer::Cpu(CpuStorage::F64(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
+                _ => bail!("expected a float buffer on the CPU"),
+            },
+            Arg::Write(Storage::Cpu(CpuStorage::F16(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
+            Arg::Write(Storage::Cpu(CpuStorage::BF16(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
+            Arg::Write(Storage::Cpu(CpuStorage::F32(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
+            Arg::Write(Storage::Cpu(CpuStorage::F64(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
+            Arg::Write(_) => bail!("expected a float buffer on the CPU"),
+            Arg::Absent => kernel_emulation::Arg::Read(&[]),
+            Arg::Params(bytes) => kernel_emulation::Arg::Value(bytes),
+        })
+    }
+}

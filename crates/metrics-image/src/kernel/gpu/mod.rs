@@ -1,0 +1,82 @@
+//! Fused kernels for GPUs: one text for CUDA and Metal, and one order of launches.
+//!
+//! A block of threads walks along the slices of a tile, which it filters in its own memory and in registers; nothing of the size of
+//! an image is kept but the gradient. Planes are cut into tiles by their size alone and the sums of tiles are added in order, so that an
+//! image scores the same alone and in a batch. Nothing is read back to the host.
+
+mod errors;
+mod geometry;
+mod launch;
+mod map;
+mod op;
+mod params;
+mod pass;
+
+use candle_core::Tensor;
+use metrics_core::Result;
+
+use self::errors::Errors;
+use self::geometry::fits;
+use self::launch::Engine;
+#[cfg(feature = "cuda")]
+pub(super) use self::launch::View;
+#[cfg(any(feature = "cuda", feature = "metal"))]
+pub(super) use self::launch::{Arg, Buffer, Grid};
+use self::map::Map;
+use self::op::apply;
+use self::pass::Pass;
+use super::reference::Reference;
+use super::rows::image_sums;
+use super::{Kernel, Outcome, Plan, Score, Slopes, Wants};
+use crate::pair::Pair;
+
+/// The kernels of the device that the images are on; windows that are too long for them are left to the reference.
+pub(super) struct Gpu {
+    engine: Engine,
+}
+
+impl Gpu {
+    /// On the device itself.
+    #[cfg_attr(not(any(feature = "cuda", feature = "metal")), expect(dead_code))]
+    pub(super) const DEVICE: Self = Self { engine: Engine::Device };
+    /// The CUDA text on the CPU.
+    #[cfg(test)]
+    pub(super) const EMULATED_CUDA: Self = Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda) };
+    /// The Metal text on the CPU.
+    #[cfg(test)]
+    pub(super) const EMULATED_METAL: Self = Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal) };
+}
+
+impl Kernel for Gpu {
+    #[cfg(test)]
+    fn name(&self) -> &'static str {
+        match self.engine {
+            Engine::Device => "gpu",
+            Engine::Emulated(kernel_emulation::Dialect::Cuda) => "emulated cuda",
+            Engine::Emulated(kernel_emulation::Dialect::Metal) => "emulated metal",
+        }
+    }
+
+    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+        if !fits(plan) {
+            return Reference.map(pair, plan, score);
+        }
+        // A map has the precision it is computed in, which half types and integers lack.
+        let pair = pair.to_float()?;
+        Ok(apply(self.engine, &pair, Map { plan: plan.clone(), range: pair.range.clone(), score })?)
+    }
+
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, slopes: Option<Slopes>) -> Result<Outcome> {
+        if !fits(plan) {
+            return Reference.pass(pair, plan, wants, slopes);
+        }
+        let (rows, pass) = Pass::new(pair, plan, wants, slopes);
+        rows.outcome(&apply(self.engine, pair, pass)?, wants)
+    }
+
+    fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome> {
+        let sums = apply(self.engine, pair, Errors)?;
+        let row = |wanted: bool, row| wanted.then(|| image_sums(&sums, row)).transpose();
+        Ok(Outcome { squared: row(wants.squared, 0)?, absolute: row(wants.absolute, 1)?, ..Outcome::default() })
+    }
+}

@@ -1,0 +1,129 @@
+//! Kernels as Candle operations: from storages and layouts to views, and back.
+
+use candle_core::backend::BackendStorage;
+use candle_core::op::BackpropOp;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp2, DType, Device, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
+};
+
+use super::geometry::Geometry;
+use super::launch::{Arg, Buffer, Engine, Gpu, View};
+use crate::pair::{Pair, Range};
+
+/// What is computed of a pair of images.
+pub(super) trait Operation: Send + Sync + 'static {
+    const NAME: &'static str;
+
+    fn forward(&self, images: &Images) -> Result<(Storage, Shape)>;
+
+    /// The gradients by both images, of those that want one, from that by the result.
+    fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<[Option<Storage>; 2]>;
+}
+
+/// Applies an operation to a pair.
+pub(super) fn apply<O: Operation>(engine: Engine, pair: &Pair, operation: O) -> Result<Tensor> {
+    pair.pred.apply_op2(&pair.target, Op { engine, operation })
+}
+
+/// Two batches of images on one device.
+pub(super) struct Images<'a> {
+    pub(super) gpu: Gpu,
+    pub(super) geometry: Geometry,
+    /// Dimensions of the tensors.
+    pub(super) dims: &'a [usize],
+    views: [View<'a>; 2],
+}
+
+impl<'a> Images<'a> {
+    fn new(
+        engine: Engine,
+        (device, dtype): (Device, DType),
+        buffers: [Buffer<'a>; 2],
+        layouts: [&'a Layout; 2],
+    ) -> Result<Self> {
+        let view = |at: usize| View { buffer: buffers[at], start: layouts[at].start_offset() };
+        let gpu = Gpu::new(engine, device, dtype)?;
+        Ok(Self { gpu, geometry: Geometry::of(layouts)?, dims: layouts[0].dims(), views: [view(0), view(1)] })
+    }
+
+    /// Dense planes that lie one after another, of the type that these are computed in.
+    pub(super) fn coarser(&'a self, geometry: Geometry, images: &'a [Storage; 2]) -> Self {
+        let views = images.each_ref().map(View::from);
+        Self { gpu: self.gpu.for_reals(), geometry, dims: self.dims, views }
+    }
+
+    /// Both images as the first arguments of a kernel.
+    pub(super) fn args(&self) -> Vec<Arg<'a>> {
+        self.views.map(Arg::Read).into()
+    }
+}
+
+/// The data range of a pair, as a kernel gets it: a number, or one for each image.
+pub(super) fn with_range<R>(range: &Range, f: impl FnOnce(f64, Option<View>) -> Result<R>) -> Result<R> {
+    match range {
+        Range::Fixed(range) => f(*range, None),
+        Range::PerImage(ranges) => {
+            let (storage, layout) = ranges.storage_and_layout();
+            f(0.0, Some(View { buffer: (&*storage).into(), start: layout.start_offset() }))
+        }
+    }
+}
+
+struct Op<O> {
+    engine: Engine,
+    operation: O,
+}
+
+impl<O: Operation> Op<O> {
+    fn backward(&self, x: &Tensor, y: &Tensor, upstream: &Tensor) -> Result<[Option<Storage>; 2]> {
+        let wanted = [x.track_op(), y.track_op()];
+        let (x_storage, x_layout) = x.storage_and_layout();
+        let (y_storage, y_layout) = y.storage_and_layout();
+        let images = Images::new(
+            self.engine,
+            (x.device().clone(), x.dtype()),
+            [(&*x_storage).into(), (&*y_storage).into()],
+            [x_layout, y_layout],
+        )?;
+        let upstream = upstream.contiguous()?;
+        let (storage, layout) = upstream.storage_and_layout();
+        self.operation.backward(&images, View { buffer: (&*storage).into(), start: layout.start_offset() }, wanted)
+    }
+}
+
+/// Runs the operation on storages of one kind of device.
+macro_rules! forward {
+    ($self:ident, $kind:ident, $device:expr, $x:ident, $x_layout:ident, $y:ident, $y_layout:ident) => {{
+        let buffers = [Buffer::$kind($x), Buffer::$kind($y)];
+        let images = Images::new($self.engine, ($device, $x.dtype()), buffers, [$x_layout, $y_layout])?;
+        match $self.operation.forward(&images)? {
+            (Storage::$kind(storage), shape) => Ok((storage, shape)),
+            _ => bail!("{}: the result is on another device", O::NAME),
+        }
+    }};
+}
+
+impl<O: Operation> CustomOp2 for Op<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    /// For tests: a GPU's kernels run here in emulation only.
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, y: &CpuStorage, yl: &Layout) -> Result<(CpuStorage, Shape)> {
+        forward!(self, Cpu, Device::Cpu, x, xl, y, yl)
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, y: &CudaStorage, yl: &Layout) -> Result<(CudaStorage, Shape)> {
+        forward!(self, Cuda, Device::Cuda(x.device().clone()), x, xl, y, yl)
+    }
+
+    fn metal_fwd(&self, x: &MetalStorage, xl: &Layout, y: &MetalStorage, yl: &Layout) -> Result<(MetalStorage, Shape)> {
+        forward!(self, Metal, Device::Metal(x.device().clone()), x, xl, y, yl)
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, _: &Tensor, upstream: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let tensor = |storage| Tensor::from_storage(storage, x.shape().clone(), BackpropOp::none(), false);
+        let [dx, dy] = self.backward(x, y, upstream)?.map(|gradient| gradient.map(tensor));
+        Ok((dx, dy))
+    }
+}
