@@ -1,8 +1,8 @@
 //! Memory and launches on CUDA devices.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, DeviceSlice, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
-use candle_core::{CudaDevice, CudaStorage, DType, Result, Storage, bail};
+use candle_core::{CudaDevice, CudaStorage, DType, Result, bail};
 use half::{bf16, f16};
 
 use super::gpu::{Arg, Buffer, Grid, View};
