@@ -18,10 +18,8 @@ use metrics_core::Result;
 use self::errors::Errors;
 use self::geometry::fits;
 use self::launch::Engine;
-#[cfg(feature = "cuda")]
-pub(super) use self::launch::View;
 #[cfg(any(feature = "cuda", feature = "metal"))]
-pub(super) use self::launch::{Arg, Buffer, Grid};
+pub(super) use self::launch::{Arg, Buffer, Grid, View};
 use self::map::Map;
 use self::op::apply;
 use self::pass::Pass;

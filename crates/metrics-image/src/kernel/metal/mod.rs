@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::metal_backend::DeviceId;
-use candle_core::{DType, MetalDevice, MetalError, MetalStorage, Result, Storage, bail};
+use candle_core::{DType, MetalDevice, MetalError, MetalStorage, Result, bail};
 use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Library};
 use objc2_metal::{MTLCompileOptions, MTLMathMode, MTLSize};
 
