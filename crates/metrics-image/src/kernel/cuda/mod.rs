@@ -90,7 +90,7 @@ impl<'a> Operand<'a> {
     fn new(arg: Arg<'a>) -> Result<Self> {
         Ok(match arg {
             Arg::Read(view) => Self::Memory(memory(view)?),
-            Arg::Write(storage) => Self::Memory(memory(View::from(&*storage))?),
+            Arg::Write(storage) => Self::Memory(memory(View::of(storage)?)?),
             Arg::Absent => Self::Null(0),
             Arg::Params(bytes) => {
                 let mut params = Box::new(Params([0; PARAMS]));
@@ -103,6 +103,7 @@ impl<'a> Operand<'a> {
 
 /// The bytes of a view.
 fn memory(view: View) -> Result<CudaView<u8>> {
+    #[allow(irrefutable_let_patterns, reason = "a build may have one kind of device or several")]
     let Buffer::Cuda(storage) = view.buffer else { bail!("expected a buffer on a CUDA device") };
     macro_rules! bytes {
         ($slice:expr) => {{

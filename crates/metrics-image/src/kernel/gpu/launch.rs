@@ -1,6 +1,12 @@
 //! Memory and launches, on whichever device.
 
-use candle_core::{CpuStorage, CudaStorage, DType, Device, MetalStorage, Result, Storage, bail};
+#[cfg(test)]
+use candle_core::CpuStorage;
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
+#[cfg(feature = "metal")]
+use candle_core::MetalStorage;
+use candle_core::{DType, Device, Layout, Result, Storage, bail};
 
 use super::params::Params;
 
@@ -21,28 +27,42 @@ pub(in crate::kernel) struct View<'a> {
     pub(in crate::kernel) start: usize,
 }
 
-/// Memory of a device.
+/// Memory of a device that this build has kernels for.
 #[derive(Clone, Copy)]
 #[allow(dead_code)] // a build reads the memory of the devices that it knows
 pub(in crate::kernel) enum Buffer<'a> {
+    #[cfg(test)]
     Cpu(&'a CpuStorage),
+    #[cfg(feature = "cuda")]
     Cuda(&'a CudaStorage),
+    #[cfg(feature = "metal")]
     Metal(&'a MetalStorage),
 }
 
-impl<'a> From<&'a Storage> for Buffer<'a> {
-    fn from(storage: &'a Storage) -> Self {
+impl<'a> Buffer<'a> {
+    pub(super) fn of(storage: &'a Storage) -> Result<Self> {
         match storage {
-            Storage::Cpu(storage) => Self::Cpu(storage),
-            Storage::Cuda(storage) => Self::Cuda(storage),
-            Storage::Metal(storage) => Self::Metal(storage),
+            #[cfg(test)]
+            Storage::Cpu(storage) => Ok(Self::Cpu(storage)),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(storage) => Ok(Self::Cuda(storage)),
+            #[cfg(feature = "metal")]
+            Storage::Metal(storage) => Ok(Self::Metal(storage)),
+            #[allow(unreachable_patterns, reason = "a test build with both features has them all")]
+            storage => bail!("there are no GPU kernels for {:?} in this build", storage.device()),
         }
     }
 }
 
-impl<'a> From<&'a Storage> for View<'a> {
-    fn from(storage: &'a Storage) -> Self {
-        Self { buffer: storage.into(), start: 0 }
+impl<'a> View<'a> {
+    /// All of a storage.
+    pub(in crate::kernel) fn of(storage: &'a Storage) -> Result<Self> {
+        Ok(Self { buffer: Buffer::of(storage)?, start: 0 })
+    }
+
+    /// The elements of a contiguous tensor, or the first ones of another.
+    pub(super) fn from_layout(storage: &'a Storage, layout: &Layout) -> Result<Self> {
+        Ok(Self { buffer: Buffer::of(storage)?, start: layout.start_offset() })
     }
 }
 
@@ -187,7 +207,7 @@ mod emulated {
                 Buffer::Cpu(CpuStorage::BF16(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
                 Buffer::Cpu(CpuStorage::F32(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
                 Buffer::Cpu(CpuStorage::F64(all)) => kernel_emulation::Arg::Read(cast_slice(&all[view.start..])),
-                _ => bail!("expected a float buffer on the CPU"),
+                _ => bail!("expected a buffer on the CPU of u8, f16, bf16, f32 or f64"),
             },
             Arg::Write(Storage::Cpu(CpuStorage::F16(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
             Arg::Write(Storage::Cpu(CpuStorage::BF16(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),

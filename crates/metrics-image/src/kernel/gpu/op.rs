@@ -1,10 +1,9 @@
 //! Kernels as Candle operations: from storages and layouts to views, and back.
 
+#[cfg(any(test, feature = "cuda", feature = "metal"))]
 use candle_core::backend::BackendStorage;
 use candle_core::op::BackpropOp;
-use candle_core::{
-    CpuStorage, CudaStorage, CustomOp2, DType, Device, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
-};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::geometry::Geometry;
 use super::launch::{Arg, Buffer, Engine, Gpu, View};
@@ -47,9 +46,9 @@ impl<'a> Images<'a> {
     }
 
     /// Dense planes that lie one after another, of the type that these are computed in.
-    pub(super) fn coarser(&'a self, geometry: Geometry, images: &'a [Storage; 2]) -> Self {
-        let views = images.each_ref().map(View::from);
-        Self { gpu: self.gpu.for_reals(), geometry, dims: self.dims, views }
+    pub(super) fn coarser(&'a self, geometry: Geometry, images: &'a [Storage; 2]) -> Result<Self> {
+        let views = [View::of(&images[0])?, View::of(&images[1])?];
+        Ok(Self { gpu: self.gpu.for_reals(), geometry, dims: self.dims, views })
     }
 
     /// Both images as the first arguments of a kernel.
@@ -64,7 +63,7 @@ pub(super) fn with_range<R>(range: &Range, f: impl FnOnce(f64, Option<View>) -> 
         Range::Fixed(range) => f(*range, None),
         Range::PerImage(ranges) => {
             let (storage, layout) = ranges.storage_and_layout();
-            f(0.0, Some(View { buffer: (&*storage).into(), start: layout.start_offset() }))
+            f(0.0, Some(View::from_layout(&storage, layout)?))
         }
     }
 }
@@ -82,22 +81,24 @@ impl<O: Operation> Op<O> {
         let images = Images::new(
             self.engine,
             (x.device().clone(), x.dtype()),
-            [(&*x_storage).into(), (&*y_storage).into()],
+            [Buffer::of(&x_storage)?, Buffer::of(&y_storage)?],
             [x_layout, y_layout],
         )?;
         let upstream = upstream.contiguous()?;
         let (storage, layout) = upstream.storage_and_layout();
-        self.operation.backward(&images, View { buffer: (&*storage).into(), start: layout.start_offset() }, wanted)
+        self.operation.backward(&images, View::from_layout(&storage, layout)?, wanted)
     }
 }
 
 /// Runs the operation on storages of one kind of device.
+#[cfg(any(test, feature = "cuda", feature = "metal"))]
 macro_rules! forward {
     ($self:ident, $kind:ident, $device:expr, $x:ident, $x_layout:ident, $y:ident, $y_layout:ident) => {{
         let buffers = [Buffer::$kind($x), Buffer::$kind($y)];
         let images = Images::new($self.engine, ($device, $x.dtype()), buffers, [$x_layout, $y_layout])?;
         match $self.operation.forward(&images)? {
             (Storage::$kind(storage), shape) => Ok((storage, shape)),
+            #[allow(unreachable_patterns)]
             _ => bail!("{}: the result is on another device", O::NAME),
         }
     }};
@@ -108,16 +109,35 @@ impl<O: Operation> CustomOp2 for Op<O> {
         O::NAME
     }
 
-    /// For tests: a GPU's kernels run here in emulation only.
+    #[cfg(test)]
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, y: &CpuStorage, yl: &Layout) -> Result<(CpuStorage, Shape)> {
         forward!(self, Cpu, Device::Cpu, x, xl, y, yl)
     }
 
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, y: &CudaStorage, yl: &Layout) -> Result<(CudaStorage, Shape)> {
+    #[cfg(not(test))]
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("{}: the kernels of GPUs run on the CPU in tests only", O::NAME)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        xl: &Layout,
+        y: &candle_core::CudaStorage,
+        yl: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
         forward!(self, Cuda, Device::Cuda(x.device().clone()), x, xl, y, yl)
     }
 
-    fn metal_fwd(&self, x: &MetalStorage, xl: &Layout, y: &MetalStorage, yl: &Layout) -> Result<(MetalStorage, Shape)> {
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        x: &candle_core::MetalStorage,
+        xl: &Layout,
+        y: &candle_core::MetalStorage,
+        yl: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
         forward!(self, Metal, Device::Metal(x.device().clone()), x, xl, y, yl)
     }
 

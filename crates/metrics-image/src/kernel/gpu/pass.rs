@@ -77,7 +77,8 @@ impl Pass {
         with_range(&self.range, |range, ranges| {
             let launch = Launch { images, windowed: &windowed, pivots: &pivots, range, ranges };
             let errors = (self.rows.errors && scale == 0).into();
-            let params = |params| Params { errors, sums: 1, ..self.at(scale, params) };
+            let weights = Weights::Foreseen as i32;
+            let params = |params| Params { errors, sums: 1, weights, ..self.at(scale, params) };
             let early = if scale == 0 && self.slopes.is_some() { self.tracked } else { [false; 2] };
             let mut partials = None;
             let mut gradients = [None, None];
@@ -119,7 +120,7 @@ impl Pass {
             let mut gradients = [None, None];
             for (side, early) in early.into_iter().enumerate().filter(|(side, _)| wanted[*side]) {
                 let weights = if early.is_some() { Weights::Corrected } else { Weights::Upstream };
-                let coarser = coarser[side].as_ref().map(View::from);
+                let coarser = coarser[side].as_ref().map(View::of).transpose()?;
                 let params = |params| Params {
                     weights: weights as i32,
                     coarse: halving.coarse,
@@ -165,9 +166,9 @@ impl Operation for Pass {
         for scale in 1..self.rows.scales.count {
             let coarse = match pyramid.last() {
                 None => self.halve(images)?,
-                Some(finer) => self.halve(&images.coarser(finer.geometry, &finer.images))?,
+                Some(finer) => self.halve(&images.coarser(finer.geometry, &finer.images)?)?,
             };
-            self.measure(&images.coarser(coarse.geometry, &coarse.images), scale, &mut results)?;
+            self.measure(&images.coarser(coarse.geometry, &coarse.images)?, scale, &mut results)?;
             pyramid.push(coarse);
         }
         if self.tracked.contains(&true) {
@@ -181,7 +182,7 @@ impl Operation for Pass {
         let mut coarser = [None, None];
         let pyramid = self.pyramid.get().map_or(&[][..], Vec::as_slice);
         for (scale, coarse) in pyramid.iter().enumerate().rev().map(|(at, coarse)| (at + 1, coarse)) {
-            let images = images.coarser(coarse.geometry, &coarse.images);
+            let images = images.coarser(coarse.geometry, &coarse.images)?;
             coarser = self.descend(&images, scale, upstream, wanted, &coarser, [None, None])?;
         }
         self.descend(images, 0, upstream, wanted, &coarser, early)
@@ -275,7 +276,7 @@ impl Launch<'_, '_> {
         let (cut, workers) = self.cut(of_gradient);
         let params = Params { range: self.range, per_image: self.ranges.is_some().into(), ..params(cut) };
         let mut args = self.images.args();
-        args.push(Arg::Read(self.pivots.into()));
+        args.push(Arg::Read(View::of(self.pivots)?));
         args.extend([self.ranges, goal.weights, goal.map, goal.coarser].map(Arg::read));
         args.extend(written.map(Arg::write));
         let grid = Grid { blocks: self.blocks(&params), workers };
@@ -303,5 +304,5 @@ pub(super) fn partials(gpu: &Gpu, blocks: usize) -> Result<Storage> {
 /// From partial sums to the rows of the results.
 pub(super) fn finish(gpu: &Gpu, partials: &Storage, results: &mut Storage, params: &Params<f64>) -> Result<()> {
     let grid = Grid { blocks: params.planes as usize, workers: WORKERS };
-    gpu.for_reals().launch("finish", grid, vec![Arg::Read(partials.into()), Arg::Write(results)], params)
+    gpu.for_reals().launch("finish", grid, vec![Arg::Read(View::of(partials)?), Arg::Write(results)], params)
 }

@@ -39,7 +39,7 @@ pub(super) fn launch(device: &MetalDevice, name: &str, grid: Grid, args: Vec<Arg
             Arg::Read(view) => {
                 bind(view, |storage, offset| encoder.set_input_buffer(index, Some(storage.buffer()), offset))?
             }
-            Arg::Write(storage) => bind(View::from(&*storage), |storage, offset| {
+            Arg::Write(storage) => bind(View::of(storage)?, |storage, offset| {
                 encoder.set_output_buffer(index, Some(storage.buffer()), offset);
             })?,
             Arg::Absent => encoder.set_input_buffer(index, None, 0),
@@ -52,6 +52,7 @@ pub(super) fn launch(device: &MetalDevice, name: &str, grid: Grid, args: Vec<Arg
 }
 
 fn bind(view: View, set: impl FnOnce(&MetalStorage, usize)) -> Result<()> {
+    #[allow(irrefutable_let_patterns, reason = "a build may have one kind of device or several")]
     let Buffer::Metal(storage) = view.buffer else { bail!("expected a buffer on a Metal device") };
     set(storage, view.start * storage.dtype().size_in_bytes());
     Ok(())
