@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Conv2dConfig, Module, Optimizer, Sequential, VarBuilder, VarMap, conv2d, seq};
 use clap::Parser;
-use metrics_core::{EvalOnly, MetricCollection, Named, Report, RetentionMonitor, Tracker};
+use metrics_core::{DeviceChoice, EvalOnly, MetricCollection, Named, Report, RetentionMonitor, Tracker};
 use metrics_detach::eval_var_builder;
 use metrics_image::{
     ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig,
@@ -22,7 +22,6 @@ use metrics_image::{
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-const DEVICE: Device = Device::Cpu;
 /// Height and width of crops.
 const CROP: usize = 64;
 const BATCH: usize = 4;
@@ -39,6 +38,9 @@ struct Args {
     /// Batches of an evaluation.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..))]
     batches: u64,
+    /// Where it runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
     /// Where the evaluation's checkpoint goes; in the folder for temporary files unless given.
     #[arg(long)]
     checkpoint: Option<PathBuf>,
@@ -46,10 +48,11 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let (training, held_out) = (photo("astronaut.png")?, photo("chelsea.png")?);
+    let device = args.device.open(|line| eprintln!("{line}"))?;
+    let (training, held_out) = (photo("astronaut.png", &device)?, photo("chelsea.png", &device)?);
     let vars = VarMap::new();
-    let model = denoiser(VarBuilder::from_varmap(&vars, DType::F32, &DEVICE))?;
-    let twin = denoiser(eval_var_builder(&vars, DType::F32, &DEVICE)?)?; // the same weights, never a graph
+    let model = denoiser(VarBuilder::from_varmap(&vars, DType::F32, &device))?;
+    let twin = denoiser(eval_var_builder(&vars, DType::F32, &device)?)?; // the same weights, never a graph
     let loss = L1SsimLoss::new(SsimConfig::new(1.0))?;
     let mut optimiser = AdamW::new_lr(vars.all_vars(), 2e-3)?;
 
@@ -157,11 +160,11 @@ fn denoiser(vb: VarBuilder) -> Result<Sequential> {
 }
 
 /// A photograph of this folder, `[3, H, W]` with values in 0..=1.
-fn photo(name: &str) -> Result<Tensor> {
+fn photo(name: &str, device: &Device) -> Result<Tensor> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("images").join(name);
     let image = image::open(&path).with_context(|| format!("cannot read {}", path.display()))?.to_rgb32f();
     let (height, width) = (image.height() as usize, image.width() as usize);
-    Ok(Tensor::from_vec(image.into_raw(), (height, width, 3), &DEVICE)?.permute((2, 0, 1))?)
+    Ok(Tensor::from_vec(image.into_raw(), (height, width, 3), device)?.permute((2, 0, 1))?)
 }
 
 /// Random crops, with and without noise, `[BATCH, 3, CROP, CROP]`.
@@ -176,6 +179,6 @@ fn crops(photo: &Tensor, random: &mut StdRng) -> Result<(Tensor, Tensor)> {
     // The sum of three uniform numbers is close to a normal one; this has a standard deviation of 0.1.
     let noise = |random: &mut StdRng| (0..3).map(|_| random.random_range(-0.1..0.1f32)).sum::<f32>();
     let noise: Vec<f32> = (0..clean.elem_count()).map(|_| noise(random)).collect();
-    let noisy = (&clean + Tensor::from_vec(noise, clean.shape(), &DEVICE)?)?;
+    let noisy = (&clean + Tensor::from_vec(noise, clean.shape(), photo.device())?)?;
     Ok((noisy, clean))
 }

@@ -13,13 +13,11 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Conv2dConfig, Module, Optimizer, Sequential, VarBuilder, VarMap, conv2d, loss, seq};
 use clap::Parser;
-use metrics_core::{Finding, MemoryReport, MetricCollection, RetentionMonitor, resident_bytes};
+use metrics_core::{DeviceChoice, Finding, MemoryReport, MetricCollection, RetentionMonitor, resident_bytes};
 use metrics_detach::{Detached, GraphStats};
 use metrics_image::{Ssim, SsimConfig, ssim};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-
-const DEVICE: Device = Device::Cpu;
 
 /// Shows what a list of metric values keeps alive, written naively and with the guards.
 #[derive(Parser)]
@@ -30,6 +28,9 @@ struct Args {
     /// Height and width of the images; at least the 11 pixels of the SSIM window.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(11..=4096))]
     size: u32,
+    /// Where it runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
 }
 
 /// A loop that was run.
@@ -50,10 +51,10 @@ struct Row {
 }
 
 /// The loop as many write it: the list is of tensors, and each comes with its graph.
-fn naive(args: &Args) -> Result<Run> {
+fn naive(args: &Args, device: &Device) -> Result<Run> {
     let config = SsimConfig::new(1.0);
     let mut history: Vec<Tensor> = Vec::new();
-    train(args, |pred, target, monitor| {
+    train(args, device, |pred, target, monitor| {
         history.push(ssim(pred, target, &config)?);
         let findings = monitor.check_with(MemoryReport::default(), &history); // there are no metrics, but the list
         Ok((GraphStats::of_all(&history), findings))
@@ -61,10 +62,10 @@ fn naive(args: &Args) -> Result<Run> {
 }
 
 /// The same loop with the guards: the metrics are for evaluation only, and the list is of values that cannot hold a graph.
-fn guarded(args: &Args) -> Result<Run> {
+fn guarded(args: &Args, device: &Device) -> Result<Run> {
     let mut metrics = MetricCollection::new().with("ssim", Ssim::new(SsimConfig::new(1.0))?)?.eval_only();
     let mut history: Vec<Detached> = Vec::new();
-    train(args, |pred, target, monitor| {
+    train(args, device, |pred, target, monitor| {
         let values = metrics.forward(pred, target)?;
         history.push(values.get("ssim").cloned().context("the collection has a metric `ssim`")?);
         Ok((GraphStats::of_all(&history), monitor.check_with(&metrics, &history)))
@@ -76,14 +77,18 @@ type Logged = Result<(GraphStats, Vec<Finding>)>;
 
 /// Trains a denoiser and calls `log` with each step's prediction and target, and with the monitor, to which it shows what it
 /// keeps.
-fn train(args: &Args, mut log: impl FnMut(&Tensor, &Tensor, &mut RetentionMonitor) -> Logged) -> Result<Run> {
+fn train(
+    args: &Args,
+    device: &Device,
+    mut log: impl FnMut(&Tensor, &Tensor, &mut RetentionMonitor) -> Logged,
+) -> Result<Run> {
     let mut random = StdRng::seed_from_u64(1);
-    let (vars, model) = denoiser(&mut random)?;
+    let (vars, model) = denoiser(&mut random, device)?;
     let mut optimiser = AdamW::new_lr(vars.all_vars(), 1e-3)?;
     let mut monitor = RetentionMonitor::new();
     let (mut rows, mut findings, mut last_loss) = (Vec::new(), Vec::new(), f32::NAN);
     for step in 1..=args.steps {
-        let (noisy, target) = image_pair(args.size as usize, &mut random)?;
+        let (noisy, target) = image_pair(args.size as usize, &mut random, device)?;
         let pred = model.forward(&noisy)?;
         let error = loss::mse(&pred, &target)?;
         optimiser.backward_step(&error)?;
@@ -97,9 +102,9 @@ fn train(args: &Args, mut log: impl FnMut(&Tensor, &Tensor, &mut RetentionMonito
 }
 
 /// Three convolutions, with weights that depend on `random` only.
-fn denoiser(random: &mut StdRng) -> Result<(VarMap, Sequential)> {
+fn denoiser(random: &mut StdRng, device: &Device) -> Result<(VarMap, Sequential)> {
     let vars = VarMap::new();
-    let vb = VarBuilder::from_varmap(&vars, DType::F32, &DEVICE);
+    let vb = VarBuilder::from_varmap(&vars, DType::F32, device);
     let same_size = Conv2dConfig { padding: 1, ..Default::default() };
     let model = seq()
         .add(conv2d(3, 16, 3, same_size, vb.pp("1"))?)
@@ -112,20 +117,20 @@ fn denoiser(random: &mut StdRng) -> Result<(VarMap, Sequential)> {
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (_, var) in named {
         let weights: Vec<f32> = (0..var.elem_count()).map(|_| random.random_range(-0.1..0.1)).collect();
-        var.set(&Tensor::from_vec(weights, var.shape(), &DEVICE)?)?;
+        var.set(&Tensor::from_vec(weights, var.shape(), device)?)?;
     }
     Ok((vars, model))
 }
 
 /// An image of soft waves with values in 0..=1, `[1, 3, size, size]`, and the same with noise.
-fn image_pair(size: usize, random: &mut StdRng) -> Result<(Tensor, Tensor)> {
+fn image_pair(size: usize, random: &mut StdRng, device: &Device) -> Result<(Tensor, Tensor)> {
     let phase: f32 = random.random_range(0.0..6.0);
     let wave = |c: usize, y: usize, x: usize| 0.5 + 0.4 * (0.1 * (x + 2 * y) as f32 + phase + c as f32).sin();
     let pixels = (0..3).flat_map(|c| (0..size).flat_map(move |y| (0..size).map(move |x| (c, y, x))));
     let target: Vec<f32> = pixels.map(|(c, y, x)| wave(c, y, x)).collect();
     let noisy: Vec<f32> = target.iter().map(|v| v + random.random_range(-0.2..0.2)).collect();
     let shape = (1, 3, size, size);
-    Ok((Tensor::from_vec(noisy, shape, &DEVICE)?, Tensor::from_vec(target, shape, &DEVICE)?))
+    Ok((Tensor::from_vec(noisy, shape, device)?, Tensor::from_vec(target, shape, device)?))
 }
 
 fn size(bytes: usize) -> String {
@@ -177,9 +182,10 @@ fn print_findings(variant: &str, run: &Run) {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    let device = args.device.open(|line| eprintln!("{line}"))?;
     // The guarded loop goes first: the allocator may keep what the naive one has freed, and it would count against the other.
-    let guarded = guarded(&args)?;
-    let naive = naive(&args)?;
+    let guarded = guarded(&args, &device)?;
+    let naive = naive(&args, &device)?;
 
     print_table(&naive.rows, &guarded.rows);
     let (naive_loss, guarded_loss) = (naive.last_loss, guarded.last_loss);

@@ -41,7 +41,7 @@ use crate::results::Results;
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let device = options.device.open()?;
+    let device = options.device.open(|line| eprintln!("{line}"))?;
     let photos = Photos::load(&options.images, options.crop, &device)?;
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("`--out {}`: cannot create the folder", options.out.display()))?;

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use candle_core::Device;
 use clap::{Parser, ValueEnum};
+use metrics_core::DeviceChoice;
 use serde::Serialize;
 
 /// Train a small convolutional denoiser on a photograph, with an image-quality metric as the loss, and measure it on photographs
@@ -43,9 +42,9 @@ pub(crate) struct Options {
     #[arg(long, default_value = "0")]
     pub(crate) seed: u64,
 
-    /// Where training runs.
-    #[arg(long, value_enum, default_value = "cpu")]
-    pub(crate) device: DeviceKind,
+    /// Where training runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
+    #[arg(long, default_value_t)]
+    pub(crate) device: DeviceChoice,
 
     /// Folder of two or more photographs, PNG or JPEG; the last two by name are held out, of two the last [default: those that
     /// come with the example].
@@ -83,35 +82,6 @@ impl LossKind {
             Self::Mse => "mean squared error",
         }
     }
-}
-
-/// The devices to choose from.
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum DeviceKind {
-    /// The processor
-    Cpu,
-    /// The first NVIDIA GPU (build with `--features cuda`)
-    Cuda,
-    /// The first Apple GPU (build with `--features metal`)
-    Metal,
-}
-
-impl DeviceKind {
-    /// The device itself, or an error that says what is missing.
-    pub(crate) fn open(self) -> Result<Device> {
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda if !cfg!(feature = "cuda") => Err(not_in_this_build("cuda")),
-            Self::Cuda => Device::new_cuda(0).context("`--device cuda`: cannot open the first CUDA device"),
-            Self::Metal if !cfg!(feature = "metal") => Err(not_in_this_build("metal")),
-            Self::Metal => Device::new_metal(0).context("`--device metal`: cannot open the first Metal device"),
-        }
-    }
-}
-
-fn not_in_this_build(device: &str) -> anyhow::Error {
-    anyhow::anyhow!("`--device {device}`: this build knows only the CPU; build it with `--features {device}`")
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
+use metrics_core::DeviceChoice;
 use serde::Serialize;
 
 use crate::fail_under::Threshold;
@@ -86,6 +87,13 @@ pub(crate) struct PairArgs {
     pub(crate) by: Match,
 }
 
+impl PairArgs {
+    /// Whether two files were named, not folders or a manifest.
+    pub(crate) fn are_files(&self) -> bool {
+        self.test.as_ref().is_some_and(|test| !test.is_dir())
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricArgs {
@@ -147,7 +155,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write a map of each pair's SSIM into this folder, as `PAIR.png`.
+    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too.
     #[arg(long, value_name = "DIR")]
     pub(crate) maps: Option<PathBuf>,
 
@@ -171,9 +179,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 
+    /// Where pairs are scored: auto, cpu, cuda, cuda:N or metal, of which a build has those of its features; auto takes a GPU if there
+    /// is one, and says what it took. Metal has no f64 arrays.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub(crate) device: DeviceChoice,
+
     /// How many pairs to work on at a time; one for each processor unless given.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
+
+    /// No progress bar and no notes on standard error, only errors.
+    #[arg(long, short, conflicts_with = "timing")]
+    pub(crate) quiet: bool,
 
     /// Say on standard error how much time the threads spent on loading and on scoring.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! `image-metrics compare`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use candle_core::Device;
+use indicatif::ProgressBar;
 
-use crate::args::{Color, CompareArgs};
+use crate::args::{Color, CompareArgs, RunArgs, Usage};
 use crate::draw::{Gathered, Maps};
 use crate::fail_under;
 use crate::load::Reading;
 use crate::metrics::Scorer;
 use crate::output::{Format, Line, Output};
 use crate::pairs::{self, Pair};
+use crate::progress;
 use crate::resume::{Identity, Resume};
 use crate::score::{self, Outcome, Time, Work};
 use crate::tally::{Tally, Total};
@@ -25,7 +27,7 @@ use crate::tally::{Tally, Total};
 const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let scorer = Scorer::new(&args.metrics)?;
+    let scorer = Scorer::new(&args.metrics, open_device(&args.run)?)?;
     fail_under::check(&args.output.fail_under, scorer.columns())?;
     let pairs = pairs::list(&args.pairs)?;
     if pairs.is_empty() {
@@ -36,6 +38,16 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     run.refuse_lost_pairs();
     let compared = run.compare(&stop);
     run.end(compared, stop.load(Ordering::Relaxed))
+}
+
+fn open_device(args: &RunArgs) -> Result<Device> {
+    let say = |line: &str| {
+        if !args.quiet {
+            let _ = writeln!(io::stderr(), "note: {line}");
+        }
+    };
+    // A device that this build or this machine does not have is an argument that is wrong here.
+    args.device.open(say).map_err(|error| Usage(error.to_string()).into())
 }
 
 /// A comparison under way.
@@ -66,7 +78,7 @@ impl<'a> Run<'a> {
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
         let gathered = args.output.report.as_ref().map(|_| Gathered::new(scorer.columns()));
         let output = Output::open(&args.output, scorer.columns(), kept)?;
-        let progress = progress(pairs.len() as u64, tally.counts.done);
+        let progress = progress::bar(pairs.len() as u64, tally.counts.done, args.run.quiet);
         let (time, failure) = (Time::default(), None);
         Ok(Self { args, scorer, pairs, tally, output, resume, progress, time, maps, gathered, failure })
     }
@@ -212,8 +224,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A line on standard error, above the bar.
+    /// A line on standard error, above the bar; `--quiet` leaves errors.
     fn say(&self, kind: &str, line: &str) {
+        if kind == "note" && self.args.run.quiet {
+            return;
+        }
         self.progress.suspend(|| {
             // There is nowhere left to say that standard error is gone.
             let _ = writeln!(io::stderr(), "{kind}: {}", line.replace('\n', " "));
@@ -239,17 +254,6 @@ fn identity(args: &CompareArgs, scorer: &Scorer, pairs: &[Pair]) -> Identity {
     let (reading, mismatch) = (reading(args), args.reading.resize_mismatch);
     let options = format!("{} {reading:?} {mismatch:?} {format:?}", scorer.fingerprint());
     Identity { pairs: pairs.len() as u64, list: pairs::fingerprint(pairs), options }
-}
-
-/// A bar with rate and time left, if standard error is a terminal and there is more than a moment's work.
-fn progress(pairs: u64, done: u64) -> ProgressBar {
-    if pairs < 2 || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let template = "{bar:30} {pos}/{len} pairs, {per_sec}, {eta} left";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(pairs), ProgressDrawTarget::stderr()).with_style(style);
-    bar.with_position(done)
 }
 
 /// Becomes true at Ctrl-C. A second one ends the program at once.

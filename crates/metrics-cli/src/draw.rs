@@ -19,29 +19,65 @@ use crate::tally::{Counts, Total, is_worse};
 /// `--maps`: a picture for each pair.
 pub(crate) struct Maps {
     folder: PathBuf,
+    names: MapNames,
     config: SsimConfig,
     range: f64,
 }
 
 impl Maps {
     pub(crate) fn new(folder: &Path, args: &CompareArgs, pairs: &[Pair]) -> Result<Self> {
-        let mut names = HashSet::new();
-        if let Some(pair) = pairs.iter().find(|pair| !names.insert(within(&pair.name))) {
-            return Err(Usage(format!("`--maps` needs names, but two pairs are called {}", pair.name)).into());
-        }
+        let names = MapNames::new(args.pairs.are_files(), pairs)?;
         let range = args.metrics.data_range.unwrap_or(1.0);
-        Ok(Self { folder: folder.into(), config: map_config(&args.metrics), range })
+        Ok(Self { folder: folder.into(), names, config: map_config(&args.metrics), range })
     }
 
     pub(crate) fn draw(&self, name: &str, images: &Loaded) -> Result<()> {
-        let mut path = self.folder.join(within(name)).into_os_string();
-        path.push(".png");
-        let path = PathBuf::from(path);
+        let path = self.folder.join(self.names.of(name));
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
         let [reference, test] = unit(images, self.range)?;
         write_heat_map(&path, name, &reference, &test, &self.config)
+    }
+}
+
+/// How maps are called after their pairs: `deep/a.ssim.png` for `deep/a.png`, never as an image that is compared.
+struct MapNames {
+    /// Two files were named, whose folders say nothing.
+    flat: bool,
+    /// Two pairs differ only in their extension, so all keep theirs: `a.png.ssim.png` and `a.jpg.ssim.png`.
+    extensions: bool,
+}
+
+impl MapNames {
+    fn new(flat: bool, pairs: &[Pair]) -> Result<Self> {
+        let twin = |names: &Self| {
+            let mut paths = HashSet::new();
+            pairs.iter().find(|pair| !paths.insert(names.of(&pair.name)))
+        };
+        let short = Self { flat, extensions: false };
+        if twin(&short).is_none() {
+            return Ok(short);
+        }
+        let long = Self { flat, extensions: true };
+        match twin(&long) {
+            None => Ok(long),
+            Some(pair) => Err(Usage(format!("`--maps` needs names, but two pairs are called {}", pair.name)).into()),
+        }
+    }
+
+    /// Below the folder of the maps.
+    fn of(&self, name: &str) -> PathBuf {
+        let mut path = within(name);
+        if let (true, Some(file)) = (self.flat, path.file_name()) {
+            path = file.into();
+        }
+        if !self.extensions && load::is_image_name(&path) {
+            path.set_extension("");
+        }
+        let mut path = path.into_os_string();
+        path.push(".ssim.png");
+        path.into()
     }
 }
 
@@ -165,4 +201,27 @@ fn command() -> String {
     };
     let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
     ["image-metrics".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(flat: bool, pairs: &[&str]) -> Result<Vec<String>> {
+        let list: Vec<_> = pairs.iter().map(|&name| Pair { name: name.into(), files: Err(String::new()) }).collect();
+        let names = MapNames::new(flat, &list)?;
+        Ok(pairs.iter().map(|name| names.of(name).display().to_string().replace('\\', "/")).collect())
+    }
+
+    #[test]
+    fn maps_are_called_after_pairs() -> Result<()> {
+        assert_eq!(names(false, &["a.png", "deep/b.JPG"])?, ["a.ssim.png", "deep/b.ssim.png"]);
+        assert_eq!(names(false, &["a.png", "a.jpg"])?, ["a.png.ssim.png", "a.jpg.ssim.png"]);
+        assert_eq!(names(false, &["a.png", "a.jpg", "a.png.tif"])?[2], "a.png.tif.ssim.png");
+        assert_eq!(names(false, &["model v1.2", "../a.png"])?, ["model v1.2.ssim.png", "a.ssim.png"]);
+        assert_eq!(names(true, &["/some/where/a.png"])?, ["a.ssim.png"]);
+        let error = names(false, &["a.png", "b.png", "a.png"]).unwrap_err();
+        assert!(error.is::<Usage>() && error.to_string().contains("two pairs are called a.png"), "{error}");
+        Ok(())
+    }
 }

@@ -18,6 +18,7 @@
 //! | `score.rs` | threads that load and score pairs, and give the scores back in order |
 //! | `tally.rs` | what all pairs so far add up to |
 //! | `output.rs` | table, JSON, CSV |
+//! | `progress.rs` | a bar on a terminal |
 //! | `resume.rs` | a tally as a file |
 //! | `fail_under.rs` | thresholds |
 //! | `pictures/` | heat maps, and a report as one page of HTML |
@@ -35,6 +36,7 @@ mod metrics;
 mod output;
 mod pairs;
 mod pictures;
+mod progress;
 mod resume;
 mod score;
 mod table;

@@ -1,7 +1,7 @@
 //! From options to metrics, and the scores of one pair.
 
 use anyhow::{Result, ensure};
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use metrics_core::{Metric, MetricCollection, Reduction, Value};
 use metrics_detach::eval_scope;
@@ -134,6 +134,7 @@ pub(crate) struct Scorer {
     columns: Vec<Column>,
     /// One that has seen nothing, for each channel that is scored by itself.
     parts: Vec<Part>,
+    device: Device,
     crop_border: usize,
     ms_ssim_side: usize,
 }
@@ -160,7 +161,7 @@ pub(crate) struct Scores {
 }
 
 impl Scorer {
-    pub(crate) fn new(args: &MetricArgs) -> Result<Self> {
+    pub(crate) fn new(args: &MetricArgs, device: Device) -> Result<Self> {
         let kinds = kinds(args)?;
         let preset = args.preset.unwrap_or(Preset::Torchmetrics);
         let channels: &[Option<usize>] = match args.color {
@@ -179,7 +180,7 @@ impl Scorer {
             Ok(Part { channel, all, small: collection(&rest, preset, args)? })
         };
         let parts = channels.iter().map(part).collect::<Result<_>>()?;
-        Ok(Self { columns, parts, crop_border: args.crop_border, ms_ssim_side: preset.ms_ssim_side() })
+        Ok(Self { columns, parts, device, crop_border: args.crop_border, ms_ssim_side: preset.ms_ssim_side() })
     }
 
     pub(crate) fn columns(&self) -> &[Column] {
@@ -191,10 +192,10 @@ impl Scorer {
         Accumulated { parts: self.parts.clone() }
     }
 
-    /// Text that is equal for equal metrics.
+    /// Text that is equal for equal metrics on equal devices, which round alike.
     pub(crate) fn fingerprint(&self) -> String {
         let parts = self.parts.iter().map(|part| format!("{:?} {}", part.channel, part.all.fingerprint()));
-        parts.collect::<Vec<_>>().join("; ")
+        format!("{} on {}", parts.collect::<Vec<_>>().join("; "), kind_of(&self.device))
     }
 
     /// Scores a pair; MS-SSIM has no value where the images are too small for it and other metrics are not.
@@ -204,6 +205,9 @@ impl Scorer {
             self.parts.len() == 1 || channels == self.parts.len(),
             "`--color per-channel` takes 1 or 3 channels, but the images have {channels}"
         );
+        check_dtype(images.reference.dtype(), kind_of(&self.device))?;
+        let on_device = |image: &Tensor| image.to_device(&self.device);
+        let (reference, test) = (on_device(&images.reference)?, on_device(&images.test)?);
         let side = height.min(width).saturating_sub(2 * self.crop_border);
         let mut accumulated = self.accumulated();
         for part in &mut accumulated.parts {
@@ -214,7 +218,7 @@ impl Scorer {
                 self.ms_ssim_side,
                 self.cropped()
             );
-            let (reference, test) = (part.pick(&images.reference)?, part.pick(&images.test)?);
+            let (reference, test) = (part.pick(&reference)?, part.pick(&test)?);
             let metrics = if small { &mut part.small } else { &mut part.all };
             eval_scope(|| metrics.update(&test, &reference))?;
         }
@@ -230,6 +234,21 @@ impl Scorer {
     fn cropped(&self) -> String {
         if self.crop_border == 0 { String::new() } else { format!(" after cropping {}", self.crop_border) }
     }
+}
+
+fn kind_of(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
+}
+
+/// Arrays of f64 are scored as such, which Metal cannot do.
+fn check_dtype(dtype: DType, device: &str) -> Result<()> {
+    let fine = dtype != DType::F64 || device != "metal";
+    ensure!(fine, "the images are f64, which there is not on `--device metal`: use `--device cpu`, or arrays of f32");
+    Ok(())
 }
 
 impl Part {
@@ -320,7 +339,6 @@ fn collection(kinds: &[Kind], preset: Preset, args: &MetricArgs) -> Result<Metri
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
     use metrics_image::ms_ssim;
 
     use super::*;
@@ -335,5 +353,14 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    #[test]
+    fn metal_has_no_f64() {
+        let error = check_dtype(DType::F64, "metal").unwrap_err().to_string();
+        assert!(error.contains("f64") && error.contains("use `--device cpu`"), "{error}");
+        for (dtype, device) in [(DType::F64, "cpu"), (DType::F64, "cuda"), (DType::F32, "metal")] {
+            assert!(check_dtype(dtype, device).is_ok(), "{dtype:?} {device}");
+        }
     }
 }

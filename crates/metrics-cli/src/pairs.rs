@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use metrics_core::Fingerprint;
 
 use crate::args::{PairArgs, Usage};
+use crate::load;
 
 /// Two files to compare, or why there are not two.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ pub(crate) fn list(args: &PairArgs) -> Result<Vec<Pair>> {
         }
         (folder, _) => {
             let (folder, other) = if folder { (reference, test) } else { (test, reference) };
-            let message = format!("{} is a folder, but {} is not", folder.display(), other.display());
+            let is = if other.exists() { "is not" } else { "does not exist" };
+            let message = format!("{} is a folder, but {} {is}", folder.display(), other.display());
             Err(Usage(message).into())
         }
     }
@@ -50,6 +52,9 @@ fn from_manifest(path: &Path) -> Result<Vec<Pair>> {
     }
     if path.is_dir() {
         return Err(Usage(format!("{} is a folder; name the folder of test images too", path.display())).into());
+    }
+    if load::is_image_name(path) {
+        return Err(Usage(format!("{} is an image; name the image to judge too", path.display())).into());
     }
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new(""));

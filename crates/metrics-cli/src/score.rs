@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::args::Mismatch;
 use crate::draw::Maps;
@@ -57,6 +58,7 @@ impl Work<'_> {
         mut each: impl FnMut(&Pair, Outcome) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let jobs = jobs.min(pairs.len()).max(1);
+        let busy = jobs > 1 && jobs >= rayon::current_num_threads();
         thread::scope(|scope| {
             let mut results = Vec::new();
             for job in 0..jobs {
@@ -64,6 +66,7 @@ impl Work<'_> {
                 let dealt = pairs.iter().skip(job).step_by(jobs);
                 let own = self.clone();
                 let work = move || {
+                    let _inline = busy.then(score_inline);
                     for pair in dealt.take_while(|_| !own.stop.load(Ordering::Relaxed)) {
                         // The other end is gone when no more is wanted.
                         if sender.send(own.outcome(pair)).is_err() {
@@ -118,6 +121,12 @@ impl Work<'_> {
         }
         Ok(scores)
     }
+}
+
+/// Lets this thread's kernels run on this thread alone, as long as what is returned is kept. When every processor has a pair of its
+/// own, handing parts of one to other threads only makes them wait for each other.
+fn score_inline() -> std::result::Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()
 }
 
 /// Keeps panics of the scoring threads off standard error: they become the pair's line.

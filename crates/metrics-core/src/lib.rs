@@ -119,6 +119,7 @@
 //! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
 //! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `collective.rs` | [`Collective`], a group of processes |
+//! | `device.rs` | [`DeviceChoice`], a device as a user names it |
 //! | `error.rs` | [`Error`] |
 //! | `number.rs`, `table.rs`, `fnv.rs` | private: how numbers and tables are written, and a hash |
 
@@ -127,6 +128,7 @@
 mod checkpoint;
 mod collection;
 mod collective;
+mod device;
 mod distribution;
 mod error;
 mod eval_only;
@@ -152,6 +154,7 @@ mod wrap;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::MetricCollection;
 pub use collective::{Collective, Solo};
+pub use device::DeviceChoice;
 pub use distribution::Distribution;
 pub use error::{Error, Result};
 pub use eval_only::EvalOnly;

@@ -1,7 +1,7 @@
 //! The pairs of two folders.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
@@ -16,14 +16,15 @@ type Found = BTreeMap<PathBuf, Result<PathBuf, String>>;
 /// Files of both folders, matched, sorted by path; those without partner are pairs too, with an error.
 pub(super) fn pairs(reference: &Path, test: &Path, by: Match) -> Vec<Pair> {
     let (references, mut tests) = (images(reference, by), images(test, by));
+    let stems = [stems(&references, by), stems(&tests, by)];
     let mut pairs: Vec<_> = references
         .into_iter()
         .map(|(key, found)| {
             let partner = tests.remove(&key);
-            pair(&key, Some(found), partner, [reference, test])
+            pair(&key, Some(found), partner, [reference, test], &stems)
         })
         .collect();
-    pairs.extend(tests.into_iter().map(|(key, found)| pair(&key, None, Some(found), [reference, test])));
+    pairs.extend(tests.into_iter().map(|(key, found)| pair(&key, None, Some(found), [reference, test], &stems)));
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     pairs
 }
@@ -33,13 +34,17 @@ fn pair(
     reference: Option<Result<PathBuf, String>>,
     test: Option<Result<PathBuf, String>>,
     folders: [&Path; 2],
+    stems: &[BTreeSet<PathBuf>; 2],
 ) -> Pair {
-    let lonely = |file: &Path, folder: &Path| format!("{} has no partner in {}", file.display(), folder.display());
+    let lonely = |file: &Path, other: usize| {
+        let hint = if stems[other].contains(&key.with_extension("")) { "; `--match stem` finds one" } else { "" };
+        format!("{} has no partner in {}{hint}", file.display(), folders[other].display())
+    };
     let files = match (reference, test) {
         (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
         (Some(Ok(reference)), Some(Ok(test))) => Ok(Files { reference, test }),
-        (Some(Ok(file)), None) => Err(lonely(&file, folders[1])),
-        (None, Some(Ok(file))) => Err(lonely(&file, folders[0])),
+        (Some(Ok(file)), None) => Err(lonely(&file, 1)),
+        (None, Some(Ok(file))) => Err(lonely(&file, 0)),
         (None, None) => Err(format!("{} is in neither folder", key.display())),
     };
     let name = match &files {
@@ -47,6 +52,12 @@ fn pair(
         Err(_) => key,
     };
     Pair { name: name.display().to_string(), files }
+}
+
+/// What the images are called without their extensions, where that is not what they are matched by.
+fn stems(found: &Found, by: Match) -> BTreeSet<PathBuf> {
+    let keys = found.keys().filter(|_| by == Match::Path);
+    keys.map(|key| key.with_extension("")).collect()
 }
 
 /// The images in a folder and those below it. Links are followed; one that leads back to a folder above it is an error.

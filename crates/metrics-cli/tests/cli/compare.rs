@@ -4,7 +4,7 @@ use anyhow::Result;
 use metrics_image::{MsSsimConfig, PsnrConfig, SsimConfig, ms_ssim, psnr, ssim};
 use tempfile::TempDir;
 
-use crate::common::{compare, degraded, photograph, stderr, stdout, tensor, value};
+use crate::common::{compare, degraded, manifest, photograph, stderr, stdout, tensor, value};
 
 #[test]
 fn image_equals_itself() {
@@ -130,5 +130,10 @@ fn wrong_command_line_is_told_apart() {
         assert_eq!(stdout(&assert), "", "{options:?}");
     }
     let folder = chelsea.parent().unwrap_or(&chelsea);
-    assert!(stderr(&compare(folder, &chelsea, &[]).code(2)).contains("is a folder, but"));
+    for (other, message) in [(&chelsea, "chelsea.png is not"), (&photograph("nowhere"), "nowhere does not exist")] {
+        let refused = stderr(&compare(folder, other, &[]).code(2));
+        assert!(refused.contains("is a folder, but") && refused.contains(message), "{refused}");
+    }
+    let alone = stderr(&manifest(&chelsea, &[]).code(2));
+    assert!(alone.contains("chelsea.png is an image; name the image to judge too"), "{alone}");
 }

@@ -121,24 +121,38 @@ fn images_too_small_for_ms_ssim_have_none() -> Result<()> {
     Ok(())
 }
 
+/// Root may read everything, so root has somebody else run the program, from a folder that everybody can reach.
 #[cfg(unix)]
 #[test]
 fn files_that_may_not_be_read_are_named() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
 
+    use crate::common::PROGRAM;
+
+    const NOBODY: u32 = 65534;
     let folder = TempDir::new()?;
-    let path = folder.path().join("secret.png");
-    corner(32, 32)?.save(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o000))?;
-    let chelsea = photograph("chelsea.png");
-    if fs::read(&path).is_ok() {
-        // Root may read everything: a file of /proc that even root may not read takes its place.
-        let proc = Path::new("/proc/self/mem");
-        if fs::read(proc).is_err() {
-            assert_lines(&compare(&chelsea, proc, &[]).code(1), 1, &["cannot read /proc/self/mem"]);
-        }
-        return Ok(());
+    let [program, open, secret] = ["program", "open.png", "secret.png"].map(|name| folder.path().join(name));
+    fs::copy(PROGRAM, &program)?;
+    corner(32, 32)?.save(&open)?;
+    corner(32, 32)?.save(&secret)?;
+    for (path, mode) in [(folder.path(), 0o755), (&program, 0o755), (&open, 0o644), (&secret, 0o000)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
-    assert_lines(&compare(&chelsea, &path, &[]).code(1), 1, &["secret.png: Permission denied"]);
+    let compare = |test: &Path| {
+        let mut command = Command::new(&program);
+        command.arg("compare").args([&open, test]).args(["--metrics", "ssim"]).current_dir(folder.path());
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.output()
+    };
+    let allowed = compare(&open)?;
+    assert!(allowed.status.success(), "{}", String::from_utf8_lossy(&allowed.stderr));
+    let refused = compare(&secret)?;
+    let message = String::from_utf8(refused.stderr)?;
+    assert_eq!((refused.status.code(), message.lines().count()), (Some(1), 1), "{message}");
+    assert!(message.contains("secret.png: Permission denied"), "{message}");
     Ok(())
 }

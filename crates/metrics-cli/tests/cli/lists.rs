@@ -58,7 +58,7 @@ fn folders_are_matched_by_stem() -> Result<()> {
     fs::remove_file(b.join("1.png"))?;
     corner(200, 180)?.save(b.join("1.bmp"))?;
     let lonely = compare(&a, &b, &[]).code(1);
-    assert_lines(&lonely, 2, &["1.png has no partner in", "1.bmp has no partner in"]);
+    assert_lines(&lonely, 2, &["1.png has no partner in", "1.bmp has no partner in", "; `--match stem` finds one"]);
     assert_eq!(stdout(&lonely), "");
     let table = stdout(&compare(&a, &b, &["--match", "stem", "--metrics", "ssim"]).success());
     assert_eq!(row(&table, "ssim")[5], "3", "{table}");
@@ -75,6 +75,7 @@ fn missing_partners_do_not_stop_the_rest() -> Result<()> {
     fs::remove_file(b.join("3.png"))?;
     let assert = compare(&a, &b, &["--keep-going", "--json"]).code(1);
     assert_lines(&assert, 2, &["3.png has no partner in", "1 of 3 pairs could not be compared"]);
+    assert!(!stderr(&assert).contains("--match"), "{}", stderr(&assert));
     let summary = json(&assert)?;
     assert_eq!((&summary["scored"], &summary["failed"]), (&2.into(), &1.into()), "{summary}");
     assert_eq!(summary["failures"][0]["pair"], "3.png", "{summary}");

@@ -2,6 +2,7 @@
 
 mod common;
 mod compare;
+mod device;
 mod faults;
 mod formats;
 mod golden;
@@ -9,3 +10,5 @@ mod lists;
 mod output;
 mod resume;
 mod scale;
+#[cfg(unix)]
+mod terminal;

@@ -156,8 +156,12 @@ fn maps_and_a_report_are_drawn() -> Result<()> {
 
     // Where images are equal a map is one colour: it takes fewer bytes than that of quantised ones.
     let size = |name: &str| Ok::<_, anyhow::Error>(fs::metadata(path("maps").join(name))?.len());
-    image::open(path("maps/deep/2.png.png"))?;
-    assert!(size("1.png.png")? < size("deep/2.png.png")?);
+    image::open(path("maps/deep/2.ssim.png"))?;
+    assert!(size("1.ssim.png")? < size("deep/2.ssim.png")?);
+
+    // Of two files, what the folders are called is not in the name.
+    compare(&path("a/deep/2.png"), &path("b/deep/2.png"), &["--maps", &maps]).success();
+    assert!(path("maps/2.ssim.png").is_file());
 
     let page = fs::read_to_string(path("report.html"))?;
     let (worst, other) = (page.find("<h3><bdi>deep/2.png"), page.find("<h3><bdi>1.png"));
