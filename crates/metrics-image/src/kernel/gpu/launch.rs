@@ -29,7 +29,6 @@ pub(in crate::kernel) struct View<'a> {
 
 /// Memory of a device that this build has kernels for.
 #[derive(Clone, Copy)]
-#[allow(dead_code)] // a build reads the memory of the devices that it knows
 pub(in crate::kernel) enum Buffer<'a> {
     #[cfg(test)]
     Cpu(&'a CpuStorage),
