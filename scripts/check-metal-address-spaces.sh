@@ -2,7 +2,7 @@
 # Checks the address spaces of the Metal kernels with clang's front end for OpenCL C++, whose rules they share.
 #
 # `check-metal-address-spaces.sh [FILE...]`: the pieces of one Metal source in their order; without any, those of metrics-image.
-# It knows no vector constructors, templated kernels or copies of structs between address spaces: the kernels do without them.
+# It knows no vector constructors, templated kernels or copies of structs between address spaces: the kernels do without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,14 +18,19 @@ if [ -z "$clang" ]; then
     exit 0
 fi
 
-# An unqualified pointer is an error in Metal. OpenCL would let it point anywhere, unless what that needs is off; then it points to
-# private memory only. Metal has no f64 either.
-off=(-__opencl_c_generic_address_space -__opencl_c_device_enqueue -__opencl_c_pipes -__opencl_c_program_scope_global_variables
-    -cl_khr_fp64 -__opencl_c_fp64)
+# Metal has no f64.
 language=(-x clcpp -cl-std=clc++2021 -cl-no-stdinc -cl-single-precision-constant -target spir64
-    -Xclang "-cl-ext=$(IFS=,; echo "${off[*]}")")
+    -Xclang "-cl-ext=-cl_khr_fp64,-__opencl_c_fp64")
 warnings=(-Wall -Werror -Wno-unknown-attributes -Wno-unused-function)
-check() { "$clang" "${language[@]}" "${warnings[@]}" -fsyntax-only -Iscripts/metal-shim -; }
+# An unqualified pointer or reference is an error in Metal; in OpenCL it may point anywhere, and clang's tree says so.
+check() {
+    local tree
+    tree="$("$clang" "${language[@]}" "${warnings[@]}" -fsyntax-only -Xclang -ast-dump -Iscripts/metal-shim -)" || return 1
+    # Only what has a name: the rest are operators that nobody wrote.
+    grep -E "(ParmVar|Var|Field)Decl .*:[0-9]+( used| referenced)? [A-Za-z_][A-Za-z0-9_]* '[^']*__generic" <<<"$tree" |
+        grep -vE ":[0-9]+ (used|referenced) '" >&2 && return 1
+    return 0
+}
 
 prelude='#include <metal_stdlib>
 using namespace metal;
@@ -51,17 +56,12 @@ echo "$prelude float f(device float* p) { threadgroup_barrier(mem_flags::mem_dev
 sources=("$@")
 if ((!${#sources[@]})); then
     kernel="crates/metrics-image/src/kernel"
-    for source in "$kernel"/metal/dialect.metal "$kernel"/gpu/*.h "$kernel"/metal/kernels.metal; do
-        [ ! -e "$source" ] || sources+=("$source")
-    done
-fi
-if ((!${#sources[@]})); then
-    echo "skipped: metrics-image has no Metal kernels"
-    exit 0
+    # As the library puts them together.
+    mapfile -t sources < <(sed -n 's/^ *include_str!("\(.*\)"),$/\1/p' "$kernel/metal/mod.rs" | sed "s|^|$kernel/metal/|")
+    ((${#sources[@]})) || { echo "no source was found in $kernel/metal/mod.rs" >&2; exit 1; }
 fi
 for source in "${sources[@]}"; do
     printf '#line 1 "%s"\n' "$source"
-    # Lines that only a single file needs.
-    sed -e 's/^#pragma once$//' -e 's/\[\[host_name([^]]*)\]\]//' "$source"
+    cat "$source"
 done | check
 echo "$clang: the address spaces of ${#sources[@]} files agree"

@@ -10,16 +10,18 @@ root="$PWD"
 # Shared with the check of CUDA: most dependencies are the same.
 export CARGO_TARGET_DIR="${GPU_CHECK_DIR:-$PWD/target/gpu-check}"
 place="$CARGO_TARGET_DIR/metal"
-rm -rf "$place/workspace" "$place/objc2-metal"
+rm -rf "$place/workspace" "$place/new"
 mkdir -p "$place/workspace"
 
 found="$(cargo metadata --format-version 1 --features metal --filter-platform aarch64-apple-darwin | python3 -c '
 import json, os, sys
 print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "objc2-metal"))')"
-cp -r "$found" "$place/objc2-metal"
-chmod -R u+w "$place/objc2-metal"
-
-python3 - "$place/objc2-metal" <<'PYTHON'
+copy="$place/$(basename "$found")"
+# Made once: a new copy would be compiled anew.
+if [ ! -e "$copy" ]; then
+    cp -r "$found" "$place/new"
+    chmod -R u+w "$place/new"
+    python3 - "$place/new" <<'PYTHON'
 import re, sys
 from pathlib import Path
 
@@ -42,6 +44,8 @@ for name in ("objc2", "block2"):
     else:
         change(crate / "Cargo.toml", rf"(^\[dependencies\.{name}\]\n)", r'\1features = ["gnustep-2-1"]' + "\n")
 PYTHON
+    mv "$place/new" "$copy"
+fi
 
 for entry in "$root"/*; do
     case "$(basename "$entry")" in
@@ -52,7 +56,7 @@ done
 cp Cargo.lock "$place/workspace/"
 {
     cat Cargo.toml
-    printf '\n[patch.crates-io]\nobjc2-metal = { path = "../objc2-metal" }\n'
+    printf '\n[patch.crates-io]\nobjc2-metal = { path = "%s" }\n' "$copy"
 } >"$place/workspace/Cargo.toml"
 
 step() { printf '\n-- %s\n' "$*"; "$@"; }

@@ -25,15 +25,17 @@ out="${CUDA_KERNELS_OUT:-$PWD/target/cuda-kernels}"
 mkdir -p "$out"
 reports=()
 for source in "${sources[@]}"; do
-    name="$(basename "$source" .cu)"
-    # What the build script of metrics-image makes; warnings are errors here.
-    "$NVCC" --ptx -arch=compute_80 --Werror all-warnings -o "$out/$name.ptx" "$source"
-    # A driver compiles that text for the card it finds: so does this, for an H100 or H200 and for what came before and after.
-    for arch in sm_80 sm_90 sm_100 sm_120; do
-        "$ptxas" -v -O3 -arch="$arch" -o "$out/$name.$arch.cubin" "$out/$name.ptx" 2>"$out/$name.$arch.txt" ||
-            { cat "$out/$name.$arch.txt" >&2; exit 1; }
+    # What the build script of metrics-image makes, a module for each type of pixels; warnings are errors here.
+    for pixels in u8 f16 bf16 f32 f64; do
+        module="$out/$(basename "$source" .cu)-$pixels"
+        "$NVCC" --ptx -O3 --default-stream per-thread -arch compute_80 -DPIXELS="$pixels" --Werror all-warnings -o "$module.ptx" "$source"
+        # A driver compiles that text for the card it finds: so does this, for an H100 or H200 and for what came before and after.
+        for arch in sm_80 sm_90 sm_100 sm_120; do
+            "$ptxas" -v -O3 -arch="$arch" -o "$module.$arch.cubin" "$module.ptx" 2>"$module.$arch.txt" ||
+                { cat "$module.$arch.txt" >&2; exit 1; }
+        done
+        reports+=("$module")
     done
-    reports+=("$out/$name")
 done
-printf '%d files: PTX for compute_80, compiled on for sm_80, sm_90, sm_100 and sm_120.\n\n' "${#sources[@]}"
+printf '%d modules: PTX for compute_80, compiled on for sm_80, sm_90, sm_100 and sm_120.\n\n' "${#reports[@]}"
 python3 scripts/occupancy.py "${reports[@]}"

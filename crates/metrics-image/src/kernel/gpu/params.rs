@@ -9,6 +9,7 @@ pub(super) const QUANTITIES: usize = 4;
 /// Where the weights of a gradient come from.
 #[derive(Clone, Copy, PartialEq)]
 #[repr(i32)]
+#[allow(dead_code)] // the first is what parameters of 0 say
 pub(super) enum Weights {
     /// The slopes, before they are known.
     Foreseen,
