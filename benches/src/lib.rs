@@ -6,8 +6,9 @@ pub mod composition;
 pub mod pass;
 pub mod scene;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::{Device, Tensor};
+use metrics_core::DeviceChoice;
 use rayon::prelude::*;
 
 /// One small image, a training batch and one photograph, `[N, C, H, W]`.
@@ -16,6 +17,9 @@ pub const SMALL: [usize; 4] = [1, 3, 64, 64];
 pub const BATCH: [usize; 4] = [16, 3, 256, 256];
 /// See [`SMALL`].
 pub const FULL_HD: [usize; 4] = [1, 3, 1080, 1920];
+
+/// A photograph of four times the pixels, for GPUs.
+pub const ULTRA_HD: [usize; 4] = [1, 3, 2160, 3840];
 
 /// A prediction and a target of values in 0..1: noise, and the same noise under other noise.
 pub fn images(dims: [usize; 4]) -> Result<(Tensor, Tensor)> {
@@ -32,14 +36,9 @@ fn noise(i: u64) -> f32 {
     (i >> 40) as f32 / (1u64 << 24) as f32
 }
 
-/// The first device of a kind: `cpu`, `cuda` or `metal`.
-pub fn device(kind: &str) -> Result<Device> {
-    Ok(match kind {
-        "cpu" => Device::Cpu,
-        "cuda" => Device::new_cuda(0)?,
-        "metal" => Device::new_metal(0)?,
-        _ => bail!("unknown device {kind}, expected cpu, cuda or metal"),
-    })
+/// The device of a name, as `--device` of the programs takes it.
+pub fn device(name: &str) -> Result<Device> {
+    Ok(name.parse::<DeviceChoice>()?.open(|line| eprintln!("{line}"))?)
 }
 
 /// `dims` as in `1×3×64×64`.

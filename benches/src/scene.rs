@@ -96,6 +96,12 @@ impl Scene {
         self.pass(pass::squared_difference)
     }
 
+    /// Both images copied on their device: what its memory can do.
+    pub fn copy(&self) -> Result<()> {
+        take(&self.pred.copy()?.narrow(3, 0, 1)?.sum_all()?)?;
+        take(&self.target.copy()?.narrow(3, 0, 1)?.sum_all()?)
+    }
+
     /// The plain pass that reads both images.
     pub fn read(&self) -> Result<()> {
         self.pass(pass::read)

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the text of the GPU kernels on the CPU with AddressSanitizer and UndefinedBehaviorSanitizer, through their shared suite.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export EMULATION_SANITIZE=1
+suite="$(cargo test -p metrics-image --lib --no-run --message-format json-render-diagnostics | python3 -c '
+import json, sys
+print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "metrics_image"))')"
+
+# The program is Rust's, so the sanitizer has to be there before it. Fibers leave their stacks without telling it, hence no fake ones.
+export LD_PRELOAD="$(g++ -print-file-name=libasan.so)"
+export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1
+# All values and gradients; laws and sizes repeat them.
+"$suite" kernel::suite --skip laws --skip every_size "$@"
