@@ -175,6 +175,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
 
+    /// Share the work with the other processes that mpirun has started. Rank 0 writes the results when all are done; with --resume
+    /// each rank has a file of its own, FILE.rank-0 and so on.
+    #[arg(long)]
+    pub(crate) mpi: bool,
+
     /// Say on standard error how much time the threads spent on loading and on scoring.
     #[arg(long)]
     pub(crate) timing: bool,

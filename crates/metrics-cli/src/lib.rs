@@ -23,6 +23,7 @@
 //! | `pictures/` | heat maps, and a report as one page of HTML |
 //! | `draw.rs` | what of a comparison becomes such pictures |
 //! | `compare.rs` | `image-metrics compare`, made of all these |
+//! | `ranks.rs`, `rows.rs` | the same by many processes, and what they tell rank 0 of each pair |
 //! | `catalog.rs` | `image-metrics metrics` |
 
 mod args;
@@ -35,7 +36,9 @@ mod metrics;
 mod output;
 mod pairs;
 mod pictures;
+mod ranks;
 mod resume;
+mod rows;
 mod score;
 mod table;
 mod tally;

@@ -13,7 +13,7 @@ use metrics_core::Fingerprint;
 use crate::args::{PairArgs, Usage};
 
 /// Two files to compare, or why there are not two.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pair {
     /// What the pair is called in the output.
     pub(crate) name: String,
