@@ -48,6 +48,9 @@ fn exchange(mut mpi: Mpi) -> Result<()> {
         let gathered = mpi.gather(&own)?;
         ensure!(gathered == if mpi.rank() == 0 { expected } else { Vec::new() }, "round {round}");
     }
+    let long: Vec<u8> = (0..=255).collect();
+    ensure!(mpi.broadcast(if mpi.rank() == 0 { &long } else { &[] })? == long, "what rank 0 gave is not what came");
+    ensure!(mpi.broadcast(&[])?.is_empty());
     println!("rank {} of {} has what all gave", mpi.rank(), mpi.world_size());
     Ok(())
 }

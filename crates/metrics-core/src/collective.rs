@@ -11,10 +11,10 @@ mod threads;
 pub use self::mpi::Mpi;
 #[cfg(feature = "nccl")]
 pub use nccl::Nccl;
-pub(crate) use payload::{Payload, Shown, decode, encode};
+pub(crate) use payload::{Answer, Payload, Shown, decode, encode};
 pub use threads::Threads;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A group of processes that can exchange bytes.
 ///
@@ -46,6 +46,15 @@ pub trait Collective {
     fn gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         let all = self.all_gather(bytes)?;
         Ok(if self.rank() == 0 { all } else { Vec::new() })
+    }
+
+    /// What rank 0 gave; what the others give is ignored.
+    ///
+    /// # Errors
+    /// When the exchange fails.
+    fn broadcast(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let all = self.all_gather(if self.rank() == 0 { bytes } else { &[] })?;
+        all.into_iter().next().ok_or_else(|| Error::collective("rank 0 gave nothing"))
     }
 }
 

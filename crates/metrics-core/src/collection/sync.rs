@@ -1,6 +1,6 @@
 //! Collections of several processes, put together.
 
-use crate::collective::{Payload, Shown, decode, encode};
+use crate::collective::{Answer, Payload, Shown, decode, encode};
 use crate::{Checkpoint, Collective, Error, EvalOnly, Fingerprint, Metric, MetricCollection, Result, State};
 
 /// Putting together what several processes have accumulated, each of a part of the data.
@@ -68,13 +68,26 @@ impl MetricCollection {
         self.exchanged(collective, Some(keys))
     }
 
+    /// Rank 0 puts together what all give, and tells them what came of it.
     fn exchanged(&self, collective: &mut dyn Collective, keys: Option<&[u64]>) -> Result<Self> {
-        let payloads = collective.all_gather(&encode(self.payload(keys)))?;
-        if payloads.len() != collective.world_size() {
-            let (found, expected) = (payloads.len(), collective.world_size());
-            return Err(Error::collective(format!("{found} of {expected} processes gave something")));
+        let payloads = collective.gather(&encode(self.payload(keys)))?;
+        if collective.rank() == 0 {
+            let united = self.united(&payloads, collective.world_size()).and_then(|united| {
+                let state = united.state_to_sync().map_err(|error| Error::sync(0, error.to_string()))?;
+                Ok((united, state))
+            });
+            collective.broadcast(&Answer::encode(united.as_ref().map(|(_, state)| &state[..])))?;
+            return united.map(|(united, _)| united);
         }
-        self.united(&decode(&payloads)?)
+        let answer = collective.broadcast(&[])?;
+        let mut united = self.clone();
+        let states = united.states(Answer::decode(&answer)?)?;
+        united.replace_states(states);
+        Ok(united)
+    }
+
+    fn state_to_sync(&self) -> Result<Vec<u8>> {
+        Checkpoint::new(of_sync(), self.iter().map(|(name, metric)| (Some(name), metric.state())))?.to_bytes()
     }
 
     fn payload(&self, keys: Option<&[u64]>) -> Result<Payload> {
@@ -83,29 +96,29 @@ impl MetricCollection {
             fingerprint: metric.fingerprint().to_string(),
             layout: metric.state().layout(),
         };
-        let states = self.iter().map(|(name, metric)| (Some(name), metric.state()));
-        let state = Checkpoint::new(of_sync(), states)?.to_bytes()?;
-        Ok(Payload { members: self.iter().map(member).collect(), keys: keys.map(<[u64]>::to_vec), state })
+        let (members, keys) = (self.iter().map(member).collect(), keys.map(<[u64]>::to_vec));
+        Ok(Payload { members, keys, state: self.state_to_sync()? })
     }
 
     /// A collection of these members that has what all gave.
-    fn united(&self, payloads: &[Payload]) -> Result<Self> {
-        check_same(payloads)?;
+    fn united(&self, payloads: &[Vec<u8>], world_size: usize) -> Result<Self> {
+        if payloads.len() != world_size {
+            return Err(Error::collective(format!("{} of {world_size} processes gave something", payloads.len())));
+        }
+        let payloads = decode(payloads)?;
+        check_same(&payloads)?;
         let mut united = self.clone();
         united.reset();
         for (rank, payload) in payloads.iter().enumerate() {
             let in_rank = |error: Error| Error::sync(rank, error.to_string());
-            let states = self.states(payload).map_err(in_rank)?;
+            let states = self.states(&payload.state).map_err(in_rank)?;
             for ((name, metric), state) in united.members.iter_mut().zip(&states) {
+                check_keys(name, state, payload.keys.as_deref()).map_err(in_rank)?;
                 metric.state_mut().merge(state).map_err(|error| in_rank(error.in_member(name)))?;
             }
         }
-        let keys: Option<Vec<u64>> = payloads
-            .iter()
-            .map(|payload| payload.keys.as_deref())
-            .collect::<Option<Vec<_>>>()
-            .map(|keys| keys.concat());
-        if let Some(keys) = keys {
+        if let Some(keys) = payloads.iter().map(|payload| payload.keys.as_deref()).collect::<Option<Vec<_>>>() {
+            let keys = keys.concat();
             let mut order: Vec<_> = (0..keys.len()).collect();
             order.sort_by_key(|&index| keys[index]); // stable
             united.members.iter_mut().for_each(|(_, metric)| metric.state_mut().reorder(&order));
@@ -113,18 +126,16 @@ impl MetricCollection {
         Ok(united)
     }
 
-    /// The states that a process gave, in the order of these members.
-    fn states(&self, payload: &Payload) -> Result<Vec<State>> {
+    /// The states that somebody gave, in the order of these members.
+    fn states(&self, state: &[u8]) -> Result<Vec<State>> {
         let declared = self.iter().map(|(name, metric)| (Some(name), metric.state()));
-        let states = Checkpoint::from_bytes(&payload.state)?.states(&of_sync(), declared)?;
-        let Some(keys) = &payload.keys else { return Ok(states) };
-        for ((name, _), state) in self.iter().zip(&states) {
-            state
-                .check_keys(keys.len())
-                .map_err(|message| Error::argument("keys", format!("member `{name}` {message}")))?;
-        }
-        Ok(states)
+        Ok(Checkpoint::from_bytes(state)?.states(&of_sync(), declared)?)
     }
+}
+
+fn check_keys(name: &str, state: &State, keys: Option<&[u64]>) -> Result<()> {
+    let checked = keys.map_or(Ok(()), |keys| state.check_keys(keys.len()));
+    checked.map_err(|message| Error::argument("keys", format!("member `{name}` {message}")))
 }
 
 /// The same for all, because members are compared one by one, so that an error can name the one that differs.

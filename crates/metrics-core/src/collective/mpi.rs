@@ -140,6 +140,15 @@ impl Collective for Mpi {
         }
         Ok(Vec::new())
     }
+
+    fn broadcast(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let root = self.world.process_at_rank(0);
+        let mut length = bytes.len() as u64;
+        root.broadcast_into(&mut length);
+        let mut all = if self.rank() == 0 { bytes.to_vec() } else { vec![0; length as usize] };
+        all.chunks_mut(self.most).for_each(|piece| root.broadcast_into(piece));
+        Ok(all)
+    }
 }
 
 /// A panic unwinds into the end of MPI, which waits for all processes, while they wait for what this one was to give.

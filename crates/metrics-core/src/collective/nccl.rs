@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use candle_core::Device;
-use candle_core::cuda_backend::cudarc::driver::CudaStream;
-use candle_core::cuda_backend::cudarc::nccl::{Comm, Id};
+use candle_core::cuda_backend::cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
+use candle_core::cuda_backend::cudarc::nccl::{Comm, Id, safe::NcclType};
 
 use super::Collective;
 use crate::{Error, Result};
@@ -63,6 +63,18 @@ impl Nccl {
         let comm = Comm::from_rank(stream.clone(), others.rank(), others.world_size(), id).map_err(failed("start"))?;
         Ok(Self { comm, stream })
     }
+
+    /// The `count` values that rank 0 gives.
+    fn from_first<T: NcclType + DeviceRepr + ValidAsZeroBits + Default + Clone>(
+        &self,
+        values: &[T],
+        count: usize,
+    ) -> Result<Vec<T>> {
+        let given = (self.rank() == 0).then(|| self.stream.clone_htod(values)).transpose().map_err(failed("copy"))?;
+        let mut taken = self.stream.alloc_zeros::<T>(count).map_err(failed("allocate"))?;
+        self.comm.broadcast(given.as_ref(), &mut taken, 0).map_err(failed("broadcast"))?;
+        self.stream.clone_dtoh(&taken).map_err(failed("copy"))
+    }
 }
 
 impl Collective for Nccl {
@@ -93,6 +105,11 @@ impl Collective for Nccl {
         self.comm.all_gather(&padded, &mut all).map_err(failed("gather"))?;
         let all = stream.clone_dtoh(&all).map_err(failed("copy"))?;
         Ok(all.chunks(longest).zip(&lengths).map(|(bytes, &length)| bytes[..length as usize].to_vec()).collect())
+    }
+
+    fn broadcast(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let length = self.from_first(&[bytes.len() as u64], 1)?[0] as usize;
+        if length == 0 { Ok(Vec::new()) } else { self.from_first(bytes, length) }
     }
 }
 

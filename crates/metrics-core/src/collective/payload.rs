@@ -48,9 +48,43 @@ pub(crate) fn encode(payload: Result<Payload>) -> Vec<u8> {
     format!("{FORMAT}{VERSION}\n{header}\n").into_bytes().into_iter().chain(keys).chain(state).collect()
 }
 
+/// What rank 0 answers: the state of all, or why there is none. Every version of the library must understand the latter.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Answer {
+    State,
+    /// An error of this rank, or of no particular one.
+    Error {
+        rank: Option<usize>,
+        message: String,
+    },
+}
+
+impl Answer {
+    pub(crate) fn encode(united: Result<&[u8], &Error>) -> Vec<u8> {
+        let error = |rank, message: &str| Self::Error { rank, message: message.into() };
+        let (answer, state) = match united {
+            Ok(state) => (Self::State, state),
+            Err(Error::Sync { rank, message }) => (error(Some(*rank), message), &[][..]),
+            Err(Error::Collective { message }) => (error(None, message), &[][..]),
+            Err(other) => (error(Some(0), &other.to_string()), &[][..]),
+        };
+        let answer = serde_json::to_string(&answer).unwrap_or_default();
+        [answer.as_bytes(), b"\n", state].concat()
+    }
+
+    /// The state of all.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<&[u8]> {
+        let damaged = || Error::sync(0, "what it answered is damaged");
+        let (answer, state) = line(bytes).ok_or_else(damaged)?;
+        match serde_json::from_slice(answer).map_err(|_| damaged())? {
+            Self::State => Ok(state),
+            Self::Error { rank: Some(rank), message } => Err(Error::sync(rank, message)),
+            Self::Error { rank: None, message } => Err(Error::collective(message)),
+        }
+    }
+}
+
 /// What all processes gave, if it can be put together.
-///
-/// A function of the payloads alone, so that all processes come to the same verdict.
 pub(crate) fn decode(payloads: &[Vec<u8>]) -> Result<Vec<Payload>> {
     let mut lines = Vec::with_capacity(payloads.len());
     for (rank, payload) in payloads.iter().enumerate() {

@@ -59,18 +59,8 @@ impl Threads {
     fn round(&self) -> MutexGuard<'_, Round> {
         self.group.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Collective for Threads {
-    fn rank(&self) -> usize {
-        self.rank
-    }
-
-    fn world_size(&self) -> usize {
-        self.group.world_size
-    }
-
-    fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+    fn exchange(&self, bytes: &[u8]) -> Result<Arc<Vec<Vec<u8>>>> {
         let mut round = self.round();
         let number = round.number;
         round.given[self.rank] = Some(bytes.to_vec());
@@ -87,12 +77,32 @@ impl Collective for Threads {
             Some(rank) if round.number == number => {
                 Err(Error::collective(format!("rank {rank} has left the group, so there is nothing to wait for")))
             }
-            _ => {
-                let gathered = Arc::clone(&round.gathered);
-                drop(round);
-                Ok(gathered.to_vec())
-            }
+            _ => Ok(Arc::clone(&round.gathered)),
         }
+    }
+}
+
+impl Collective for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn world_size(&self) -> usize {
+        self.group.world_size
+    }
+
+    fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.exchange(bytes).map(|gathered| gathered.to_vec())
+    }
+
+    fn gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let gathered = self.exchange(bytes)?;
+        Ok(if self.rank == 0 { gathered.to_vec() } else { Vec::new() })
+    }
+
+    fn broadcast(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let gathered = self.exchange(if self.rank == 0 { bytes } else { &[] })?;
+        Ok(gathered[0].clone()) // a group has at least one member
     }
 }
 
