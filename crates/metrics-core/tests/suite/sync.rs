@@ -355,20 +355,15 @@ fn eval_only_collections_sync_too() -> Result<()> {
 #[test]
 fn a_rank_that_leaves_keeps_nobody_waiting() {
     for panics in [false, true] {
-        let members = Threads::group(3);
-        let joined: Vec<_> = members
-            .into_iter()
-            .map(|mut member| {
-                thread::spawn(move || {
-                    if member.rank() == 1 {
-                        assert!(!panics, "this is to be");
-                        return Ok(());
-                    }
-                    with(&[1.0])?.sync(&mut member)
-                })
-            })
-            .map(|thread| thread.join())
-            .collect::<Vec<_>>();
+        let work = move |mut member: Threads| {
+            if member.rank() == 1 {
+                assert!(!panics, "this is to be");
+                return Ok(());
+            }
+            with(&[1.0])?.sync(&mut member)
+        };
+        let threads: Vec<_> = Threads::group(3).into_iter().map(|member| thread::spawn(move || work(member))).collect();
+        let joined: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
         assert_eq!(joined[1].is_err(), panics);
         for rank in [0, 2] {
             let error = joined[rank].as_ref().expect("no panic").as_ref().expect_err("nothing to wait for").to_string();
