@@ -88,6 +88,14 @@ impl Mpi {
         lengths.into_iter().map(|length| length as usize).collect()
     }
 
+    /// What is exchanged at a time, or nothing. The address of an empty slice may be 1, which for Open MPI is `MPI_IN_PLACE`, so
+    /// nothing is at an address of its own.
+    fn piece<'a>(&self, bytes: &'a [u8], start: usize) -> &'a [u8] {
+        static NOTHING: [u8; 1] = [0];
+        let end = start.saturating_add(self.most).min(bytes.len());
+        bytes.get(start..end).filter(|piece| !piece.is_empty()).unwrap_or(&NOTHING[..0])
+    }
+
     /// Lets `exchange` fill what all give, piece by piece; it gets the piece of this process, and a buffer with counts and offsets.
     fn in_pieces(
         &self,
@@ -103,8 +111,7 @@ impl Mpi {
             let offsets: Vec<i32> =
                 counts.iter().scan(0, |end, count| Some(std::mem::replace(end, *end + count))).collect();
             let mut buffer = vec![0u8; counts.iter().map(|&count| count as usize).sum()];
-            let piece = bytes.get(start..start + count(&bytes.len())).unwrap_or_default();
-            exchange(piece, &mut PartitionMut::new(&mut buffer[..], &counts[..], &offsets[..]));
+            exchange(self.piece(bytes, start), &mut PartitionMut::new(&mut buffer[..], &counts[..], &offsets[..]));
             for ((all, &offset), &count) in all.iter_mut().zip(&offsets).zip(&counts) {
                 all.extend_from_slice(&buffer[offset as usize..(offset + count) as usize]);
             }
@@ -135,8 +142,7 @@ impl Collective for Mpi {
         }
         let longest = lengths.iter().copied().max().unwrap_or(0);
         for start in (0..longest).step_by(self.most) {
-            let end = (start + self.most).min(bytes.len());
-            root.gather_varcount_into(bytes.get(start..end).unwrap_or_default());
+            root.gather_varcount_into(self.piece(bytes, start));
         }
         Ok(Vec::new())
     }
