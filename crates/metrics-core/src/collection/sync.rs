@@ -87,17 +87,17 @@ impl MetricCollection {
     }
 
     fn state_to_sync(&self) -> Result<Vec<u8>> {
-        Checkpoint::new(of_sync(), self.iter().map(|(name, metric)| (Some(name), metric.state())))?.to_bytes()
+        Checkpoint::new(of_sync(), self.iter().map(|(name, metric)| (Some(name), metric.state())))?.to_message()
     }
 
-    fn payload(&self, keys: Option<&[u64]>) -> Result<Payload> {
+    fn payload(&self, keys: Option<&[u64]>) -> Result<Payload<'static>> {
         let member = |(name, metric): (&str, &dyn Metric)| Shown {
             name: name.into(),
             fingerprint: metric.fingerprint().to_string(),
             layout: metric.state().layout(),
         };
         let (members, keys) = (self.iter().map(member).collect(), keys.map(<[u64]>::to_vec));
-        Ok(Payload { members, keys, state: self.state_to_sync()? })
+        Ok(Payload { members, keys, state: self.state_to_sync()?.into() })
     }
 
     /// A collection of these members that has what all gave.
@@ -129,7 +129,7 @@ impl MetricCollection {
     /// The states that somebody gave, in the order of these members.
     fn states(&self, state: &[u8]) -> Result<Vec<State>> {
         let declared = self.iter().map(|(name, metric)| (Some(name), metric.state()));
-        Ok(Checkpoint::from_bytes(state)?.states(&of_sync(), declared)?)
+        Ok(Checkpoint::from_message(state)?.states(&of_sync(), declared)?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a process gives to a sync: its state and what it is of, or why it has none to give.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -10,12 +12,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What one process gives.
 #[derive(Debug)]
-pub(crate) struct Payload {
+pub(crate) struct Payload<'a> {
     pub(crate) members: Vec<Shown>,
     /// The images' keys, if the user gives any.
     pub(crate) keys: Option<Vec<u64>>,
-    /// A checkpoint.
-    pub(crate) state: Vec<u8>,
+    /// A checkpoint, as a message.
+    pub(crate) state: Cow<'a, [u8]>,
 }
 
 /// What one member of a collection is, as text.
@@ -36,16 +38,16 @@ struct Header {
 }
 
 /// A process takes part even if it has only an error to give, so that no other waits for it in vain.
-pub(crate) fn encode(payload: Result<Payload>) -> Vec<u8> {
+pub(crate) fn encode(payload: Result<Payload<'_>>) -> Vec<u8> {
     let (error, Payload { members, keys, state }) = match payload {
         Ok(payload) => (None, payload),
-        Err(error) => (Some(error.to_string()), Payload { members: Vec::new(), keys: None, state: Vec::new() }),
+        Err(error) => (Some(error.to_string()), Payload { members: Vec::new(), keys: None, state: Cow::default() }),
     };
     let header = Header { error, members, keys: keys.as_ref().map(Vec::len) };
     // Maps with keys that are not text could fail, but there are none.
     let header = serde_json::to_string(&header).unwrap_or_default();
-    let keys = keys.iter().flatten().flat_map(|key| key.to_le_bytes());
-    format!("{FORMAT}{VERSION}\n{header}\n").into_bytes().into_iter().chain(keys).chain(state).collect()
+    let keys = keys.iter().flatten().map(|key| key.to_le_bytes()).collect::<Vec<_>>().into_flattened();
+    [format!("{FORMAT}{VERSION}\n{header}\n").as_bytes(), &keys, &state].concat()
 }
 
 /// What rank 0 answers: the state of all, or why there is none. Every version of the library must understand the latter.
@@ -85,7 +87,7 @@ impl Answer {
 }
 
 /// What all processes gave, if it can be put together.
-pub(crate) fn decode(payloads: &[Vec<u8>]) -> Result<Vec<Payload>> {
+pub(crate) fn decode(payloads: &[Vec<u8>]) -> Result<Vec<Payload<'_>>> {
     let mut lines = Vec::with_capacity(payloads.len());
     for (rank, payload) in payloads.iter().enumerate() {
         let foreign =
@@ -110,7 +112,7 @@ fn split(payload: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(version).ok()?, rest))
 }
 
-fn parse(rank: usize, bytes: &[u8]) -> Result<Payload> {
+fn parse(rank: usize, bytes: &[u8]) -> Result<Payload<'_>> {
     let damaged = || Error::sync(rank, "what it gave is damaged");
     let (header, rest) = line(bytes).ok_or_else(damaged)?;
     let Header { error, members, keys } = serde_json::from_slice(header).map_err(|_| damaged())?;
@@ -120,7 +122,7 @@ fn parse(rank: usize, bytes: &[u8]) -> Result<Payload> {
     let (words, state) = rest.split_at_checked(keys.unwrap_or(0).saturating_mul(8)).ok_or_else(damaged)?;
     let (words, _) = words.as_chunks();
     let keys = keys.map(|_| words.iter().copied().map(u64::from_le_bytes).collect());
-    Ok(Payload { members, keys, state: state.to_vec() })
+    Ok(Payload { members, keys, state: Cow::Borrowed(state) })
 }
 
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
