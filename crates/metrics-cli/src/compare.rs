@@ -72,7 +72,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
+    pub(crate) fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
         let resume = args.run.resume.as_deref().map(|path| Resume::new(path, identity(args, scorer, pairs)));
         let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
         let (tally, kept) = match earlier {

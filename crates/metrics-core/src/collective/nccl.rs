@@ -65,7 +65,7 @@ impl Nccl {
     }
 
     /// The `count` values that rank 0 gives.
-    fn from_first<T: NcclType + DeviceRepr + ValidAsZeroBits + Default + Clone>(
+    fn given_by_first<T: NcclType + DeviceRepr + ValidAsZeroBits + Default + Clone>(
         &self,
         values: &[T],
         count: usize,
@@ -108,8 +108,8 @@ impl Collective for Nccl {
     }
 
     fn broadcast(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
-        let length = self.from_first(&[bytes.len() as u64], 1)?[0] as usize;
-        if length == 0 { Ok(Vec::new()) } else { self.from_first(bytes, length) }
+        let length = self.given_by_first(&[bytes.len() as u64], 1)?[0] as usize;
+        if length == 0 { Ok(Vec::new()) } else { self.given_by_first(bytes, length) }
     }
 }
 
