@@ -38,7 +38,7 @@ fn evaluate(args: &Args, ranks: &mut dyn Collective) -> Result<()> {
         ["astronaut.png", "chelsea.png", "coffee.png"].iter().map(|name| photo(name)).collect::<Result<Vec<_>>>()?;
     let summary = Reduction::Summary;
     let mut metrics = MetricCollection::new()
-        .with("psnr", Psnr::new(PsnrConfig::new(1.0).reduction(summary))?)?
+        .with("psnr", Psnr::new(PsnrConfig::skimage(1.0).reduction(summary))?)?
         .with("ssim", Ssim::new(SsimConfig::new(1.0).reduction(summary))?)?
         .with("ms_ssim", MsSsim::new(MsSsimConfig::new(1.0).reduction(summary))?)?
         .with("mae", Mae::new(ErrorConfig::new().reduction(summary))?)?

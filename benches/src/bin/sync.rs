@@ -80,7 +80,7 @@ fn main() -> Result<()> {
 fn scored() -> Result<MetricCollection> {
     let summary = Reduction::Summary;
     let mut metrics = MetricCollection::new()
-        .with("psnr", Psnr::new(PsnrConfig::new(1.0).reduction(summary))?)?
+        .with("psnr", Psnr::new(PsnrConfig::skimage(1.0).reduction(summary))?)?
         .with("ssim", Ssim::new(SsimConfig::new(1.0).reduction(summary))?)?
         .with("mae", Mae::new(ErrorConfig::new().reduction(summary))?)?
         .with("mse", Mse::new(ErrorConfig::new().reduction(summary))?)?;
