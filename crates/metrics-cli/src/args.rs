@@ -192,6 +192,11 @@ pub(crate) struct RunArgs {
     #[arg(long, short, conflicts_with = "timing")]
     pub(crate) quiet: bool,
 
+    /// Share the work with the other processes that mpirun has started. Rank 0 writes the results when all are done; with --resume
+    /// each rank has a file of its own, FILE.rank-0 and so on.
+    #[arg(long)]
+    pub(crate) mpi: bool,
+
     /// Say on standard error how much time the threads spent on loading and on scoring.
     #[arg(long)]
     pub(crate) timing: bool,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -19,20 +20,22 @@ use crate::metrics::Scorer;
 use crate::output::{Format, Line, Output};
 use crate::pairs::{self, Pair};
 use crate::progress;
+use crate::ranks;
 use crate::resume::{Identity, Resume};
 use crate::score::{self, Outcome, Time, Work};
 use crate::tally::{Tally, Total};
 
 /// The shell's code for a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// A rank has no bar; it says this often how far it is.
+const SAID: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let scorer = Scorer::new(&args.metrics, open_device(&args.run)?)?;
-    fail_under::check(&args.output.fail_under, scorer.columns())?;
-    let pairs = pairs::list(&args.pairs)?;
-    if pairs.is_empty() {
-        anyhow::bail!("there are no images in {}", args.pairs.reference.display());
+    if args.run.mpi {
+        return ranks::run(args);
     }
+    let (scorer, pairs) = prepare(args)?;
     let mut run = Run::new(args, &scorer, &pairs)?;
     let stop = interruption()?;
     run.refuse_lost_pairs();
@@ -50,16 +53,29 @@ fn open_device(args: &RunArgs) -> Result<Device> {
     args.device.open(say).map_err(|error| Usage(error.to_string()).into())
 }
 
+/// What is to be measured, and of which pairs.
+pub(crate) fn prepare(args: &CompareArgs) -> Result<(Scorer, Vec<Pair>)> {
+    let scorer = Scorer::new(&args.metrics, open_device(&args.run)?)?;
+    fail_under::check(&args.output.fail_under, scorer.columns())?;
+    let pairs = pairs::list(&args.pairs)?;
+    if pairs.is_empty() {
+        anyhow::bail!("there are no images in {}", args.pairs.reference.display());
+    }
+    Ok((scorer, pairs))
+}
+
 /// A comparison under way.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     args: &'a CompareArgs,
     scorer: &'a Scorer,
-    pairs: &'a [Pair],
-    tally: Tally,
+    pub(crate) pairs: &'a [Pair],
+    pub(crate) tally: Tally,
     output: Output<'a>,
     resume: Option<Resume>,
     progress: ProgressBar,
-    time: Time,
+    /// Which rank's part this is, and when it last said how far it is.
+    rank: Option<(usize, Instant)>,
+    pub(crate) time: Time,
     maps: Option<Maps>,
     /// What `--report` needs.
     gathered: Option<Gathered>,
@@ -68,7 +84,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
+    pub(crate) fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
         let resume = args.run.resume.as_deref().map(|path| Resume::new(path, identity(args, scorer, pairs)));
         let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
         let (tally, kept) = match earlier {
@@ -76,15 +92,41 @@ impl<'a> Run<'a> {
             None => (Tally::new(scorer), None),
         };
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
-        let gathered = args.output.report.as_ref().map(|_| Gathered::new(scorer.columns()));
         let output = Output::open(&args.output, scorer.columns(), kept)?;
         let progress = progress::bar(pairs.len() as u64, tally.counts.done, args.run.quiet);
-        let (time, failure) = (Time::default(), None);
-        Ok(Self { args, scorer, pairs, tally, output, resume, progress, time, maps, gathered, failure })
+        Ok(Self { maps, resume, progress, ..Self::bare(args, scorer, pairs, tally, output) })
+    }
+
+    /// What rank 0 makes of the parts of all.
+    pub(crate) fn whole(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
+        let output = Output::open(&args.output, scorer.columns(), None)?;
+        Ok(Self::bare(args, scorer, pairs, Tally::new(scorer), output))
+    }
+
+    /// One rank's part: of all pairs its own, and what it had done earlier. It says nothing of pairs, which rank 0 does.
+    pub(crate) fn part(
+        args: &'a CompareArgs,
+        scorer: &'a Scorer,
+        (pairs, own): (&[Pair], &'a [Pair]),
+        output: Output<'a>,
+        (resume, earlier): (Option<Resume>, Option<Tally>),
+        rank: usize,
+    ) -> Result<Self> {
+        let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
+        let tally = earlier.unwrap_or_else(|| Tally::new(scorer));
+        let rank = Some((rank, Instant::now()));
+        Ok(Self { maps, resume, rank, gathered: None, ..Self::bare(args, scorer, own, tally, output) })
+    }
+
+    fn bare(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair], tally: Tally, output: Output<'a>) -> Self {
+        let gathered = args.output.report.as_ref().map(|_| Gathered::new(scorer.columns()));
+        let (time, progress) = (Time::default(), ProgressBar::hidden());
+        let (resume, rank, maps, failure) = (None, None, None, None);
+        Self { args, scorer, pairs, tally, output, resume, progress, rank, time, maps, gathered, failure }
     }
 
     /// Says at once which pairs cannot be, instead of after hours of work.
-    fn refuse_lost_pairs(&mut self) {
+    pub(crate) fn refuse_lost_pairs(&mut self) {
         if self.args.run.keep_going {
             return;
         }
@@ -103,7 +145,7 @@ impl<'a> Run<'a> {
         self.pairs.get(done..).unwrap_or_default()
     }
 
-    fn compare(&mut self, stop: &AtomicBool) -> Result<()> {
+    pub(crate) fn compare(&mut self, stop: &AtomicBool) -> Result<()> {
         if self.failure.is_some() {
             return Ok(());
         }
@@ -122,39 +164,51 @@ impl<'a> Run<'a> {
 
     /// Adds what became of the next pair.
     fn take(&mut self, pair: &Pair, outcome: Outcome) -> Result<ControlFlow<()>> {
-        if let Some(gathered) = &mut self.gathered {
-            let values = if let Outcome::Scored(scores) = &outcome { &scores.values[..] } else { &[] };
-            gathered.add(values, self.scorer.columns());
+        if self.note(pair, outcome.line())?.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        match outcome {
-            Outcome::Scored(scores) => {
-                self.output.pair(&pair.name, Line::Scores(&scores.values))?;
-                self.tally.add(&pair.name, &scores, self.scorer.columns())?;
-            }
-            Outcome::Skipped(reason) => {
-                self.say("note", &format!("left out: {reason}"));
-                self.output.pair(&pair.name, Line::Error(&reason))?;
-                self.tally.skip();
-            }
-            Outcome::Failed(error) if self.args.run.keep_going => {
-                self.say("error", &error);
-                self.output.pair(&pair.name, Line::Error(&error))?;
-                self.tally.fail(&pair.name, error);
-            }
-            // It is not done: who repairs the file can resume with it.
-            Outcome::Failed(error) => {
-                self.failure = Some((pair.name.clone(), error));
-                return Ok(ControlFlow::Break(()));
-            }
+        if let Outcome::Scored(scores) = &outcome {
+            self.tally.accumulated.merge(&scores.accumulated)?;
         }
         self.progress.inc(1);
+        self.say_how_far();
         if self.resume.as_ref().is_some_and(Resume::is_due) {
             self.save()?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn save(&mut self) -> Result<()> {
+    /// Writes and counts what became of the next pair.
+    pub(crate) fn note(&mut self, pair: &Pair, line: Line) -> Result<ControlFlow<()>> {
+        if let Some(gathered) = &mut self.gathered {
+            let values = if let Line::Scores(values) = line { values } else { &[] };
+            gathered.add(values, self.scorer.columns());
+        }
+        match line {
+            Line::Scores(values) => {
+                self.output.pair(&pair.name, line)?;
+                self.tally.score(&pair.name, values, self.scorer.columns());
+            }
+            Line::Skipped(reason) => {
+                self.say_of_pair("note", &format!("left out: {reason}"));
+                self.output.pair(&pair.name, line)?;
+                self.tally.skip();
+            }
+            Line::Failed(error) if self.args.run.keep_going => {
+                self.say_of_pair("error", error);
+                self.output.pair(&pair.name, line)?;
+                self.tally.fail(&pair.name, error.into());
+            }
+            // It is not done: who repairs the file can resume with it.
+            Line::Failed(error) => {
+                self.failure = Some((pair.name.clone(), error.into()));
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    pub(crate) fn save(&mut self) -> Result<()> {
         let Some(resume) = &mut self.resume else { return Ok(()) };
         // Pairs whose lines are lost are not done.
         if self.output.is_broken() {
@@ -164,13 +218,27 @@ impl<'a> Run<'a> {
         resume.save(&self.tally, self.output.written())
     }
 
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.output.flush()
+    }
+
+    /// Why a pair could not be compared, without `--keep-going`.
+    pub(crate) fn take_failure(&mut self) -> Option<String> {
+        self.failure.take().map(|(_, error)| error)
+    }
+
+    /// How many pairs are done, and of how many.
+    pub(crate) fn done(&self) -> (u64, usize) {
+        (self.tally.counts.done, self.pairs.len())
+    }
+
     /// Saves and prints what there is, whatever has happened.
-    fn end(mut self, compared: Result<()>, interrupted: bool) -> Result<ExitCode> {
+    pub(crate) fn end(mut self, compared: Result<()>, interrupted: bool) -> Result<ExitCode> {
         self.progress.finish_and_clear();
         let saved = self.save();
         let failure = self.failure.take();
         if let Some((name, error)) = &failure {
-            self.output.pair(name, Line::Error(error))?;
+            self.output.pair(name, Line::Failed(error))?;
             self.tally.fail(name, error.clone());
         }
         let totals = self.tally.totals(self.scorer.columns())?;
@@ -224,6 +292,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// A line that a part leaves to rank 0.
+    fn say_of_pair(&self, kind: &str, line: &str) {
+        if self.rank.is_none() {
+            self.say(kind, line);
+        }
+    }
+
+    fn say_how_far(&mut self) {
+        let Some((rank, said)) = self.rank.filter(|(_, said)| said.elapsed() >= SAID) else { return };
+        let (done, pairs) = (self.tally.counts.done, self.pairs.len());
+        self.say("note", &format!("rank {rank}: {done} of its {pairs} pairs"));
+        self.rank = Some((rank, said + said.elapsed()));
+    }
+
     /// A line on standard error, above the bar; `--quiet` leaves errors.
     fn say(&self, kind: &str, line: &str) {
         if kind == "note" && self.args.run.quiet {
@@ -249,7 +331,7 @@ fn reading(args: &CompareArgs) -> Reading {
     }
 }
 
-fn identity(args: &CompareArgs, scorer: &Scorer, pairs: &[Pair]) -> Identity {
+pub(crate) fn identity(args: &CompareArgs, scorer: &Scorer, pairs: &[Pair]) -> Identity {
     let format = Format::of(&args.output);
     let (reading, mismatch) = (reading(args), args.reading.resize_mismatch);
     let options = format!("{} {reading:?} {mismatch:?} {format:?}", scorer.fingerprint());

@@ -24,6 +24,7 @@
 //! | `pictures/` | heat maps, and a report as one page of HTML |
 //! | `draw.rs` | what of a comparison becomes such pictures |
 //! | `compare.rs` | `image-metrics compare`, made of all these |
+//! | `ranks.rs`, `rows.rs` | the same by many processes, and what they tell rank 0 of each pair |
 //! | `catalog.rs` | `image-metrics metrics` |
 
 mod args;
@@ -37,7 +38,9 @@ mod output;
 mod pairs;
 mod pictures;
 mod progress;
+mod ranks;
 mod resume;
+mod rows;
 mod score;
 mod table;
 mod tally;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
-use metrics_core::{Metric, MetricCollection, Reduction, Value};
+use metrics_core::{Collective, Metric, MetricCollection, Reduction, Value};
 use metrics_detach::eval_scope;
 use metrics_image::{
     Channels, ErrorConfig, Mae, MsSsim, MsSsimConfig, Mse, Pooling, Psnr, PsnrConfig, Ssim, SsimConfig,
@@ -269,6 +269,12 @@ impl Accumulated {
             ours.small.merge(&theirs.small)?;
         }
         Ok(())
+    }
+
+    /// Adds what all other ranks have seen.
+    pub(crate) fn sync(&mut self, collective: &mut dyn Collective) -> Result<()> {
+        let collections = self.parts.iter_mut().flat_map(|part| [&mut part.all, &mut part.small]);
+        collections.into_iter().try_for_each(|metrics| Ok(metrics.sync(collective)?))
     }
 
     /// The value of a column, unless nothing was seen that has one.

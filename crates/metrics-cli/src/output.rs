@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::args::OutputArgs;
 use crate::metrics::Column;
+use crate::rows::Row;
 use crate::table;
 use crate::tally::{Counts, Failure, Tally, Total};
 
@@ -20,6 +21,8 @@ pub(crate) enum Format {
     Json,
     Csv,
     Ndjson,
+    /// What a rank of `--mpi` keeps for rank 0.
+    Rows,
 }
 
 impl Format {
@@ -49,7 +52,9 @@ pub(crate) struct Output<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Line<'a> {
     Scores(&'a [Option<f64>]),
-    Error(&'a str),
+    /// Left out, as the user wants it.
+    Skipped(&'a str),
+    Failed(&'a str),
 }
 
 impl<'a> Output<'a> {
@@ -63,14 +68,24 @@ impl<'a> Output<'a> {
             }
             None => (Box::new(io::stdout()), "standard output".into()),
         };
-        let mut output =
-            Self { format, columns, to: BufWriter::new(to), name, written: kept.unwrap_or(0), broken: false };
+        let mut output = Self::new(format, columns, to, name, kept);
         if format == Format::Csv && kept.is_none_or(|kept| kept == 0) {
             let columns = output.per_pair().map(|(_, column)| column.name.clone());
             let heading = ["pair".to_owned()].into_iter().chain(columns).chain(["error".to_owned()]);
             output.write(&csv_line(heading)?)?;
         }
         Ok(output)
+    }
+
+    /// To a file of rows, as [`open`](Self::open).
+    pub(crate) fn rows(path: &Path, columns: &'a [Column], kept: Option<u64>) -> Result<Self> {
+        let name = path.display().to_string();
+        let file = open(path, kept.unwrap_or(0)).with_context(|| format!("cannot write to {name}"))?;
+        Ok(Self::new(Format::Rows, columns, Box::new(file), name, kept))
+    }
+
+    fn new(format: Format, columns: &'a [Column], to: Box<dyn Write>, name: String, kept: Option<u64>) -> Self {
+        Self { format, columns, to: BufWriter::new(to), name, written: kept.unwrap_or(0), broken: false }
     }
 
     /// How many bytes there are.
@@ -91,13 +106,14 @@ impl<'a> Output<'a> {
                 self.write(&line)?;
                 self.flush()
             }
+            Format::Rows => self.write(&json_line(&Row::from(line))?),
         }
     }
 
     fn csv(&self, name: &str, line: Line) -> Result<Vec<u8>> {
         let (values, error) = match line {
             Line::Scores(values) => (values, ""),
-            Line::Error(error) => (&[][..], error),
+            Line::Skipped(error) | Line::Failed(error) => (&[][..], error),
         };
         let value = |(index, _): (usize, &Column)| match values.get(index) {
             Some(Some(value)) => value.to_string(),
@@ -111,7 +127,7 @@ impl<'a> Output<'a> {
         let mut fields = Named::new();
         fields.insert("pair", serde_json::to_value(name)?)?;
         match line {
-            Line::Error(error) => fields.insert("error", serde_json::to_value(error)?)?,
+            Line::Skipped(error) | Line::Failed(error) => fields.insert("error", serde_json::to_value(error)?)?,
             Line::Scores(values) => {
                 for (index, column) in self.per_pair() {
                     let value = values.get(index).copied().flatten().map(Value::Scalar);
@@ -130,7 +146,7 @@ impl<'a> Output<'a> {
     pub(crate) fn summary(&mut self, tally: &Tally, totals: &[Option<Total>], list_len: usize) -> Result<()> {
         let text = match self.format {
             _ if self.broken => return Ok(()),
-            Format::Csv => Vec::new(),
+            Format::Csv | Format::Rows => Vec::new(),
             // An error has been told; an empty table would only hide it.
             Format::Table if tally.counts.scored == 0 => Vec::new(),
             Format::Table => table(self.columns, totals, list_len == 1).into_bytes(),

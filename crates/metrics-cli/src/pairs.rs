@@ -14,7 +14,7 @@ use crate::args::{PairArgs, Usage};
 use crate::load;
 
 /// Two files to compare, or why there are not two.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pair {
     /// What the pair is called in the output.
     pub(crate) name: String,

@@ -14,6 +14,7 @@ use crate::args::Mismatch;
 use crate::draw::Maps;
 use crate::load::{self, Reading, SizesDiffer};
 use crate::metrics::{Scorer, Scores};
+use crate::output::Line;
 use crate::pairs::Pair;
 
 /// What became of a pair.
@@ -22,6 +23,16 @@ pub(crate) enum Outcome {
     /// Left out, as the user wants it.
     Skipped(String),
     Failed(String),
+}
+
+impl Outcome {
+    pub(crate) fn line(&self) -> Line<'_> {
+        match self {
+            Self::Scored(scores) => Line::Scores(&scores.values),
+            Self::Skipped(reason) => Line::Skipped(reason),
+            Self::Failed(error) => Line::Failed(error),
+        }
+    }
 }
 
 /// How pairs are worked on. Each thread has one of its own.
@@ -41,6 +52,21 @@ pub(crate) struct Work<'a> {
 pub(crate) struct Time {
     pub(crate) loading: AtomicU64,
     pub(crate) scoring: AtomicU64,
+}
+
+impl Time {
+    pub(crate) fn to_bytes(&self) -> [u8; 16] {
+        let [loading, scoring] = [&self.loading, &self.scoring].map(|time| time.load(Ordering::Relaxed));
+        (u128::from(loading) << 64 | u128::from(scoring)).to_le_bytes()
+    }
+
+    /// Adds what [`to_bytes`](Self::to_bytes) of another gave.
+    pub(crate) fn add(&self, bytes: &[u8]) {
+        let Ok(bytes) = bytes.try_into() else { return };
+        let both = u128::from_le_bytes(bytes);
+        self.loading.fetch_add((both >> 64) as u64, Ordering::Relaxed);
+        self.scoring.fetch_add(both as u64, Ordering::Relaxed);
+    }
 }
 
 /// So many outcomes, a few numbers each, may wait for those of pairs before them.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use metrics_core::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Accumulated, Column, Scorer, Scores};
+use crate::metrics::{Accumulated, Column, Scorer};
 
 /// So many failed pairs are listed by name; all are counted, and each was a line on standard error.
 const LISTED: usize = 100;
@@ -77,20 +77,19 @@ impl Tally {
         Self { accumulated: scorer.accumulated(), counts: Counts { worst, ..Counts::default() } }
     }
 
-    pub(crate) fn add(&mut self, pair: &str, scores: &Scores, columns: &[Column]) -> Result<()> {
-        self.accumulated.merge(&scores.accumulated)?;
+    /// Counts a scored pair; what it adds to the metrics is for the caller to merge.
+    pub(crate) fn score(&mut self, pair: &str, values: &[Option<f64>], columns: &[Column]) {
         let counts = &mut self.counts;
         counts.done += 1;
         counts.scored += 1;
-        counts.small += u64::from(scores.values.contains(&None));
-        for ((worst, column), value) in counts.worst.iter_mut().zip(columns).zip(&scores.values) {
+        counts.small += u64::from(values.contains(&None));
+        for ((worst, column), value) in counts.worst.iter_mut().zip(columns).zip(values) {
             let Some(value) = value.filter(|_| column.is_per_pair()) else { continue };
             let worse = |than: &Worst| is_worse(value, than.value(), column.kind.higher_is_better());
             if worst.as_ref().is_none_or(worse) {
                 *worst = Some(Worst::new(pair, value));
             }
         }
-        Ok(())
     }
 
     pub(crate) fn fail(&mut self, pair: &str, error: String) {

@@ -16,6 +16,7 @@ pub use error::CheckpointError;
 
 use crate::{Error, Fingerprint, Result, State};
 use entries::Entries;
+use format::Of;
 
 /// The saved state of a metric or of a collection, with the fingerprint of what it belongs to.
 ///
@@ -104,7 +105,7 @@ impl Checkpoint {
     /// # Errors
     /// None that is known; encoding the header could fail.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        format::encode(self).map_err(Error::from)
+        format::encode(self, Of::File).map_err(Error::from)
     }
 
     /// From the content of a file.
@@ -112,7 +113,17 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] when it is truncated, foreign, changed, or of a newer version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        format::decode(bytes).map_err(Error::from)
+        format::decode(bytes, Of::File).map_err(Error::from)
+    }
+
+    /// As [`to_bytes`](Self::to_bytes), for another process instead of for a file.
+    pub(crate) fn to_message(&self) -> Result<Vec<u8>> {
+        format::encode(self, Of::Message).map_err(Error::from)
+    }
+
+    /// From what [`to_message`](Self::to_message) gave.
+    pub(crate) fn from_message(bytes: &[u8]) -> Result<Self> {
+        format::decode(bytes, Of::Message).map_err(Error::from)
     }
 
     /// Writes a file, or replaces it as a whole: whatever happens meanwhile, there is either the old file or the new one.
@@ -131,7 +142,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::from_bytes`], and when the file cannot be read; the error names it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let checkpoint = read(path.as_ref()).and_then(|bytes| format::decode(&bytes));
+        let checkpoint = read(path.as_ref()).and_then(|bytes| format::decode(&bytes, Of::File));
         checkpoint.map_err(|error| error.in_file(path.as_ref()))
     }
 }

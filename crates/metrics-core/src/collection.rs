@@ -1,6 +1,7 @@
 //! Several metrics over the same data.
 
 mod save;
+mod sync;
 
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope, is_eval};

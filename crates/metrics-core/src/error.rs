@@ -80,6 +80,22 @@ pub enum Error {
         source: CheckpointError,
     },
 
+    /// The states of several processes cannot be put together. Every process gets the same error.
+    #[error("sync: rank {rank}: {message}")]
+    Sync {
+        /// The first process that is in the way.
+        rank: usize,
+        /// What it gave, or what kept it from giving anything.
+        message: String,
+    },
+
+    /// Processes could not exchange what they have.
+    #[error("collective: {message}")]
+    Collective {
+        /// What the engine says.
+        message: String,
+    },
+
     /// A member of a collection failed.
     #[error("member `{name}`: {source}")]
     Member {
@@ -108,6 +124,15 @@ impl Error {
 
     pub(crate) fn contribution(message: impl Into<String>) -> Self {
         Self::Contribution { message: message.into() }
+    }
+
+    pub(crate) fn sync(rank: usize, message: impl Into<String>) -> Self {
+        Self::Sync { rank, message: message.into() }
+    }
+
+    /// An [`Error::Collective`], for engines.
+    pub fn collective(message: impl Into<String>) -> Self {
+        Self::Collective { message: message.into() }
     }
 
     /// Says which member of a collection failed.

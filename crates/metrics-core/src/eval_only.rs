@@ -28,6 +28,14 @@ impl<M> EvalOnly<M> {
     pub fn into_inner(self) -> M {
         self.0
     }
+
+    pub(crate) fn inner(&self) -> &M {
+        &self.0
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut M {
+        &mut self.0
+    }
 }
 
 impl<M: Metric> EvalOnly<M> {

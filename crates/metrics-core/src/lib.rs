@@ -118,8 +118,8 @@
 //! | `shared.rs` | [`Work`] that several metrics share on a [`Batch`], and its [`Plan`] |
 //! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
 //! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
-//! | `collective.rs` | [`Collective`], a group of processes |
 //! | `device.rs` | [`DeviceChoice`], a device as a user names it |
+//! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
 //! | `error.rs` | [`Error`] |
 //! | `number.rs`, `table.rs`, `fnv.rs` | private: how numbers and tables are written, and a hash |
 
@@ -153,7 +153,11 @@ mod wrap;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::MetricCollection;
-pub use collective::{Collective, Solo};
+#[cfg(feature = "mpi")]
+pub use collective::Mpi;
+#[cfg(feature = "nccl")]
+pub use collective::Nccl;
+pub use collective::{Collective, Solo, Threads};
 pub use device::DeviceChoice;
 pub use distribution::Distribution;
 pub use error::{Error, Result};

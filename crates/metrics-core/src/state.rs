@@ -6,6 +6,7 @@ mod batch;
 mod contribution;
 mod host;
 mod layout;
+mod order;
 mod parts;
 mod queue;
 mod read;

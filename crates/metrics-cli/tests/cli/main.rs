@@ -7,6 +7,7 @@ mod faults;
 mod formats;
 mod golden;
 mod lists;
+mod mpi;
 mod output;
 mod resume;
 mod scale;

@@ -82,7 +82,7 @@ impl MetricCollection {
         checkpoint.states(&self.fingerprint(), self.iter().map(|(name, metric)| (Some(name), metric.state())))
     }
 
-    fn replace_states(&mut self, states: Vec<State>) {
+    pub(super) fn replace_states(&mut self, states: Vec<State>) {
         for ((_, metric), state) in self.members.iter_mut().zip(states) {
             *metric.state_mut() = state;
         }

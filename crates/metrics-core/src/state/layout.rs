@@ -15,6 +15,11 @@ impl State {
         Err(Error::Incompatible { ours: Layout(self).to_string(), theirs: Layout(other).to_string() })
     }
 
+    /// What is declared, as text that is equal for equal declarations.
+    pub(crate) fn layout(&self) -> String {
+        Layout(self).to_string()
+    }
+
     fn declares_same(&self, other: &Self) -> bool {
         let parts = match (&self.mode, &other.mode) {
             (Mode::Recent { one, window }, Mode::Recent { one: other, window: other_window }) => {

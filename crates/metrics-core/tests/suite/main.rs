@@ -16,6 +16,7 @@ mod report;
 mod shards;
 mod sketch;
 mod state;
+mod sync;
 mod toy;
 mod tracker;
 mod weights;

@@ -1,0 +1,196 @@
+//! `--mpi`: one comparison by many processes.
+//!
+//! Pairs are dealt to the ranks in turn. Each rank works on its own as a whole run does, with a file of rows for output and a file to
+//! resume from; what the metrics have seen is synced at the end, and rank 0 goes through the rows of all in the order of the list.
+
+mod engine;
+mod signals;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use metrics_core::Collective;
+use tempfile::TempPath;
+
+use crate::args::{CompareArgs, Usage};
+use crate::compare::{INTERRUPTED, Run, identity, prepare};
+use crate::metrics::Scorer;
+use crate::output::Output;
+use crate::pairs::{self, Pair};
+use crate::resume::Resume;
+use crate::rows;
+use signals::{Interrupted, Signals};
+
+pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
+    let mut engine = engine::start()?;
+    let (rank, world_size) = (engine.rank(), engine.world_size());
+    let signals = Signals::listen(rank)?;
+    compare(args, &mut engine, &signals).map_err(|error| {
+        if world_size == 1 && !error.is::<Interrupted>() {
+            return error;
+        }
+        // The others wait for this rank, or would: only all can end.
+        let _ = writeln!(io::stderr(), "error: rank {rank}: {error:#}");
+        engine::abort(&engine, if error.is::<Interrupted>() { INTERRUPTED } else { 1 })
+    })
+}
+
+/// An error is of this rank alone; what all know, rank 0 has said.
+pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &Signals) -> Result<ExitCode> {
+    let listed = match agree(ranks, list(args))? {
+        Ok(listed) => listed,
+        Err(code) => return Ok(code),
+    };
+    let (scorer, pairs) = &listed;
+    if let Err(code) = agree_on_list(ranks, scorer, pairs)? {
+        return Ok(code);
+    }
+    let own: Vec<_> = pairs.iter().skip(ranks.rank()).step_by(ranks.world_size()).cloned().collect();
+    let start = || {
+        let whole = (ranks.rank() == 0).then(|| Run::whole(args, scorer, pairs)).transpose()?;
+        Ok((whole, Part::new(args, scorer, pairs, &own, (ranks.rank(), ranks.world_size()))?))
+    };
+    let started = start();
+    let (mut whole, mut part) = match agree(ranks, started)? {
+        Ok(started) => started,
+        Err(code) => return Ok(code),
+    };
+    let lost = !args.run.keep_going && pairs.iter().any(|pair| pair.files.is_err());
+    if lost {
+        whole.iter_mut().for_each(Run::refuse_lost_pairs);
+    } else {
+        part.compare(signals)?;
+        if let Err(code) = part.give(ranks, whole.as_mut())? {
+            return Ok(code);
+        }
+    }
+    whole.map_or(Ok(ExitCode::SUCCESS), |whole| whole.end(Ok(()), false))
+}
+
+fn list(args: &CompareArgs) -> Result<(Scorer, Vec<Pair>)> {
+    if args.pairs.reference == Path::new("-") {
+        return Err(Usage("`--mpi` needs a manifest that every rank can read, not standard input".into()).into());
+    }
+    prepare(args)
+}
+
+/// The part of one rank.
+struct Part<'a> {
+    run: Run<'a>,
+    rows: PathBuf,
+    /// Without `--resume` the rows are gone with the run.
+    _temporary: Option<TempPath>,
+}
+
+impl<'a> Part<'a> {
+    fn new(
+        args: &'a CompareArgs,
+        scorer: &'a Scorer,
+        pairs: &[Pair],
+        own: &'a [Pair],
+        (rank, ranks): (usize, usize),
+    ) -> Result<Self> {
+        let mut identity = identity(args, scorer, pairs);
+        identity.pairs = own.len() as u64;
+        identity.options.push_str(&format!(" rank {rank} of {ranks}"));
+        let resume =
+            args.run.resume.as_deref().map(|path| Resume::new(&beside(path, &format!(".rank-{rank}")), identity));
+        let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
+        let (rows, temporary) = match &args.run.resume {
+            Some(path) => (beside(path, &format!(".rank-{rank}.rows")), None),
+            None => {
+                let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?.into_temp_path();
+                (file.to_path_buf(), Some(file))
+            }
+        };
+        let output = Output::rows(&rows, scorer.columns(), earlier.as_ref().map(|(_, written)| *written))?;
+        let begun = (resume, earlier.map(|(tally, _)| tally));
+        let run = Run::part(args, scorer, (pairs, own), output, begun, rank)?;
+        Ok(Self { run, rows, _temporary: temporary })
+    }
+
+    /// Compares the pairs. A failure ends the run for all: the others would only wait for what is in vain.
+    fn compare(&mut self, signals: &Signals) -> Result<()> {
+        let compared = self.run.compare(&signals.stop);
+        let saved = self.run.save();
+        compared.and(saved)?;
+        self.run.flush()?;
+        if let Some(error) = self.run.take_failure() {
+            bail!(error);
+        }
+        signals.waits.store(true, Ordering::SeqCst);
+        if signals.stop.load(Ordering::SeqCst) {
+            let (done, pairs) = self.run.done();
+            return Err(Interrupted { done, pairs }.into());
+        }
+        Ok(())
+    }
+
+    /// Gives rank 0 what there is, for the whole run.
+    fn give(&mut self, ranks: &mut dyn Collective, whole: Option<&mut Run>) -> Result<Result<(), ExitCode>> {
+        let rows = fs::read(&self.rows).with_context(|| format!("cannot read {}", self.rows.display()))?;
+        let synced = self.run.tally.accumulated.sync(ranks);
+        if let Err(code) = agree(ranks, synced)? {
+            return Ok(Err(code));
+        }
+        let rows = ranks.gather(&rows)?;
+        let times = ranks.gather(&self.run.time.to_bytes())?;
+        if let Some(whole) = whole {
+            whole.tally.accumulated = self.run.tally.accumulated.clone();
+            times.iter().for_each(|bytes| whole.time.add(bytes));
+            for (row, pair) in rows::in_order(&rows, whole.pairs.len())?.iter().zip(whole.pairs) {
+                row.with_line(|line| whole.note(pair, line).map(drop))?;
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// The path with something at its end.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// Hands back the value, if all ranks have one; else rank 0 says what is wrong, and each gets the code to end with.
+fn agree<T>(ranks: &mut dyn Collective, result: Result<T>) -> Result<Result<T, ExitCode>> {
+    let text = match &result {
+        Ok(_) => String::new(),
+        Err(error) => format!("{}{error:#}", if error.is::<Usage>() { '2' } else { '1' }),
+    };
+    let texts = ranks.all_gather(text.as_bytes())?;
+    let failed: Vec<_> =
+        texts.iter().enumerate().filter_map(|(rank, text)| Some((rank, text.split_first()?))).collect();
+    let value = match (failed.first(), result) {
+        (None, Ok(value)) => return Ok(Ok(value)),
+        (first, _) => first.map(|(_, (code, _))| **code),
+    };
+    if ranks.rank() > 0 {
+        return Ok(Err(ExitCode::SUCCESS)); // rank 0 has the code of the whole
+    }
+    let all_the_same = texts.iter().all(|text| *text == texts[0]);
+    for (rank, (_, error)) in failed.iter().take(if all_the_same { 1 } else { failed.len() }) {
+        let which = if all_the_same { String::new() } else { format!("rank {rank}: ") };
+        let _ = writeln!(io::stderr(), "error: {which}{}", String::from_utf8_lossy(error));
+    }
+    Ok(Err(if value == Some(b'2') { ExitCode::from(2) } else { ExitCode::FAILURE }))
+}
+
+/// Whether all ranks see the same files and measure the same.
+fn agree_on_list(ranks: &mut dyn Collective, scorer: &Scorer, pairs: &[Pair]) -> Result<Result<(), ExitCode>> {
+    let ours = format!("{} {:x}", scorer.fingerprint(), pairs::fingerprint(pairs));
+    let all = ranks.all_gather(ours.as_bytes())?;
+    let same = match all.iter().position(|other| *other != all[0]) {
+        None => Ok(()),
+        Some(rank) => Err(anyhow::anyhow!("rank {rank} has another list of pairs than rank 0, or other options")),
+    };
+    agree(ranks, same)
+}
+
+#[cfg(test)]
+mod tests;
