@@ -1,6 +1,5 @@
 // Runs a block of a kernel: each of its threads is a fiber, and a barrier switches to the next one.
 #pragma once
-#include <csetjmp>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -9,19 +8,22 @@
 
 namespace emulation {
 
+// A function that leaves its stack: the sanitizers must not think of it as one that never returns.
+#define LEAVES_ITS_STACK __attribute__((noinline, no_sanitize("address", "undefined")))
+
 // Room for the frames of a kernel that the sanitizers have blown up.
 constexpr size_t STACK = 256 << 10;
 
 struct Fiber {
     std::unique_ptr<char[]> stack;
     ucontext_t start;
-    jmp_buf place; // where it goes on, after the first time
+    void* place[5]; // where it goes on, after the first time
     enum { READY, WAITING, DONE } state;
 };
 
 struct Block {
     std::vector<Fiber> fibers;
-    jmp_buf scheduler;
+    void* scheduler[5];
     std::function<void()> body;
     unsigned worker; // the one that runs
     unsigned index;  // of the block in its grid
@@ -33,11 +35,12 @@ inline Block& block() {
     return block;
 }
 
-// Back to the scheduler, until it comes round again. Jumps are much faster than switching contexts, which asks the system each time.
-inline void pause(int state) {
+// Back to the scheduler, until it comes round again. The compiler's own jumps are much faster than switching contexts, which asks the
+// system each time.
+LEAVES_ITS_STACK inline void pause(int state) {
     Fiber& fiber = block().fibers[block().worker];
     fiber.state = static_cast<decltype(fiber.state)>(state);
-    if (_setjmp(fiber.place) == 0) _longjmp(block().scheduler, 1);
+    if (__builtin_setjmp(fiber.place) == 0) __builtin_longjmp(block().scheduler, 1);
 }
 
 inline void barrier() { pause(Fiber::WAITING); }
@@ -50,9 +53,9 @@ inline void live() {
     }
 }
 
-inline void resume(Fiber& fiber) {
-    if (_setjmp(block().scheduler) != 0) return;
-    if (fiber.stack) _longjmp(fiber.place, 1);
+LEAVES_ITS_STACK inline void resume(Fiber& fiber) {
+    if (__builtin_setjmp(block().scheduler) != 0) return;
+    if (fiber.stack) __builtin_longjmp(fiber.place, 1);
     fiber.stack.reset(new char[STACK]);
     getcontext(&fiber.start);
     fiber.start.uc_stack.ss_sp = fiber.stack.get();
