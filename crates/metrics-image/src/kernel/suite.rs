@@ -301,6 +301,26 @@ fn errors_and_their_gradients() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn images_with_ranges_of_their_own() -> Result<()> {
+    let plan = SsimConfig::new(DataRange::PerImage).plan("suite", 2)?;
+    let scale = Tensor::new(&[1f64, 0.25, 2.0], &Device::Cpu)?.reshape((3, 1, 1, 1))?;
+    for subject in &all() {
+        for dtype in [DType::F32, DType::F64].into_iter().filter(|&dtype| subject.has(dtype)) {
+            let pair = |device: &Device, dtype| {
+                let [x, y] = [1, 2].map(|seed| {
+                    image(&[3, 2, 20, 21], seed, DType::F64)?.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
+                });
+                pair(&x?, &y?, DataRange::PerImage)
+            };
+            let want = means(&Reference, &pair(&Device::Cpu, DType::F64)?, &plan, Score::Ssim)?;
+            let got = means(subject.kernel, &pair(&subject.device, dtype)?, &plan, Score::Ssim)?;
+            assert_near(&got, &want, tolerance(dtype), subject.name());
+        }
+    }
+    Ok(())
+}
+
 /// All that a pass can compute, as one list.
 fn everything(outcome: &Outcome) -> Result<Tensor> {
     let terms = [outcome.ssim()?, outcome.contrast()?, outcome.scales()?];

@@ -1,6 +1,6 @@
 //! Memory and launches, on whichever device.
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 use candle_core::CpuStorage;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -16,7 +16,7 @@ pub(super) enum Engine {
     /// On the GPU that holds the images.
     Device,
     /// On the CPU, for tests.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     Emulated(kernel_emulation::Dialect),
 }
 
@@ -30,7 +30,7 @@ pub(in crate::kernel) struct View<'a> {
 /// Memory of a device that this build has kernels for.
 #[derive(Clone, Copy)]
 pub(in crate::kernel) enum Buffer<'a> {
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     Cpu(&'a CpuStorage),
     #[cfg(feature = "cuda")]
     Cuda(&'a CudaStorage),
@@ -41,7 +41,7 @@ pub(in crate::kernel) enum Buffer<'a> {
 impl<'a> Buffer<'a> {
     pub(super) fn of(storage: &'a Storage) -> Result<Self> {
         match storage {
-            #[cfg(test)]
+            #[cfg(all(test, target_os = "linux"))]
             Storage::Cpu(storage) => Ok(Self::Cpu(storage)),
             #[cfg(feature = "cuda")]
             Storage::Cuda(storage) => Ok(Self::Cuda(storage)),
@@ -122,9 +122,9 @@ impl Gpu {
     pub(super) fn number(&self) -> DType {
         match self.engine {
             Engine::Device => crate::pair::sum_dtype(&self.device),
-            #[cfg(test)]
+            #[cfg(all(test, target_os = "linux"))]
             Engine::Emulated(kernel_emulation::Dialect::Cuda) => DType::F64,
-            #[cfg(test)]
+            #[cfg(all(test, target_os = "linux"))]
             Engine::Emulated(kernel_emulation::Dialect::Metal) => DType::F32,
         }
     }
@@ -141,7 +141,7 @@ impl Gpu {
             Device::Cuda(device) => Ok(Storage::Cuda(crate::kernel::cuda::alloc(device, dtype, len)?)),
             #[cfg(feature = "metal")]
             Device::Metal(device) => Ok(Storage::Metal(crate::kernel::metal::alloc(device, dtype, len)?)),
-            #[cfg(test)]
+            #[cfg(all(test, target_os = "linux"))]
             Device::Cpu => Ok(Storage::Cpu(emulated::alloc(dtype, len)?)),
             device => bail!("there is no memory for GPU kernels on {device:?}, {dtype:?}, {len}"),
         }
@@ -164,14 +164,14 @@ impl Gpu {
             (Engine::Device, Device::Cuda(device)) => crate::kernel::cuda::launch(device, self.dtype, name, grid, args),
             #[cfg(feature = "metal")]
             (Engine::Device, Device::Metal(device)) => crate::kernel::metal::launch(device, name, grid, args),
-            #[cfg(test)]
+            #[cfg(all(test, target_os = "linux"))]
             (Engine::Emulated(dialect), Device::Cpu) => emulated::launch(dialect, name, grid, args),
             (engine, device) => bail!("{name}: there are no kernels for {device:?} ({engine:?})"),
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod emulated {
     use candle_core::{CpuStorage, DType, Result, Storage, WithDType, bail};
     use half::{bf16, f16};

@@ -3,9 +3,9 @@
 use candle_core::{Result, Shape, Storage};
 
 use super::launch::View;
-use super::op::{Images, Operation, with_range};
+use super::op::{Gradients, Images, Operation, for_each};
 use super::params::Params;
-use super::pass::{self, Gradient};
+use super::walk::{Goal, Walk};
 use crate::kernel::{Plan, Score};
 use crate::pair::Range;
 
@@ -31,35 +31,25 @@ impl Operation for Map {
     const NAME: &'static str = "ssim-map";
 
     fn forward(&self, images: &Images) -> Result<(Storage, Shape)> {
-        let windowed = images.geometry.windowed(&self.plan)?;
-        let mut shape = images.dims.to_vec();
-        let [slices, rows, columns] = windowed.map();
-        match &mut shape[2..] {
-            [height, width] => (*height, *width) = (slices, columns),
-            sides => sides.copy_from_slice(&[slices, rows, columns]),
-        }
-        let mut map = images.gpu.alloc(images.gpu.real(), shape.iter().product())?;
-        let pivots = pass::pivots(images)?;
-        with_range(&self.range, |range, ranges| {
-            let launch = pass::Launch { images, windowed: &windowed, pivots: &pivots, range, ranges };
-            launch.values(|params| self.of(params), None, Some(&mut map))
-        })?;
-        Ok((map, shape.into()))
+        Walk::over(images, &self.plan, &self.range, |walk| {
+            let mut shape = images.dims.to_vec();
+            let [slices, rows, columns] = walk.map();
+            match &mut shape[2..] {
+                [height, width] => (*height, *width) = (slices, columns),
+                sides => sides.copy_from_slice(&[slices, rows, columns]),
+            }
+            let mut map = images.gpu.alloc(images.gpu.real(), shape.iter().product())?;
+            walk.values(|params| self.of(params), Some(&mut map))?;
+            Ok((map, shape.into()))
+        })
     }
 
-    fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<[Option<Storage>; 2]> {
-        let windowed = images.geometry.windowed(&self.plan)?;
-        let pivots = pass::pivots(images)?;
-        with_range(&self.range, |range, ranges| {
-            let launch = pass::Launch { images, windowed: &windowed, pivots: &pivots, range, ranges };
-            let mut gradients = [None, None];
-            for (side, gradient) in gradients.iter_mut().enumerate().filter(|(side, _)| wanted[*side]) {
-                let mut made = images.gpu.alloc(images.gpu.dtype(), images.geometry.len())?;
-                let goal = Gradient { side, map: Some(upstream), ..Gradient::default() };
-                launch.gradient(|params| self.of(params), goal, None, &mut made)?;
-                *gradient = Some(made);
-            }
-            Ok(gradients)
+    fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<Gradients> {
+        Walk::over(images, &self.plan, &self.range, |walk| {
+            for_each(wanted, |side| {
+                let goal = Goal { side, map: Some(upstream), ..Goal::default() };
+                Ok(walk.gradient(|params| self.of(params), goal)?.0)
+            })
         })
     }
 }

@@ -11,6 +11,9 @@ mod map;
 mod op;
 mod params;
 mod pass;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+mod walk;
 
 use candle_core::Tensor;
 use metrics_core::Result;
@@ -38,10 +41,10 @@ impl Gpu {
     #[cfg_attr(not(any(feature = "cuda", feature = "metal")), expect(dead_code))]
     pub(super) const DEVICE: Self = Self { engine: Engine::Device };
     /// The CUDA text on the CPU.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) const EMULATED_CUDA: Self = Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda) };
     /// The Metal text on the CPU.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) const EMULATED_METAL: Self = Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal) };
 }
 
@@ -50,7 +53,9 @@ impl Kernel for Gpu {
     fn name(&self) -> &'static str {
         match self.engine {
             Engine::Device => "gpu",
+            #[cfg(target_os = "linux")]
             Engine::Emulated(kernel_emulation::Dialect::Cuda) => "emulated cuda",
+            #[cfg(target_os = "linux")]
             Engine::Emulated(kernel_emulation::Dialect::Metal) => "emulated metal",
         }
     }

@@ -1,13 +1,13 @@
 //! Kernels as Candle operations: from storages and layouts to views, and back.
 
-#[cfg(any(test, feature = "cuda", feature = "metal"))]
+#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
 use candle_core::backend::BackendStorage;
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::geometry::Geometry;
 use super::launch::{Arg, Buffer, Engine, Gpu, View};
-use crate::pair::{Pair, Range};
+use crate::pair::Pair;
 
 /// What is computed of a pair of images.
 pub(super) trait Operation: Send + Sync + 'static {
@@ -16,7 +16,16 @@ pub(super) trait Operation: Send + Sync + 'static {
     fn forward(&self, images: &Images) -> Result<(Storage, Shape)>;
 
     /// The gradients by both images, of those that want one, from that by the result.
-    fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<[Option<Storage>; 2]>;
+    fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<Gradients>;
+}
+
+/// A gradient by each of two images that wants one.
+pub(super) type Gradients = [Option<Storage>; 2];
+
+/// Makes something for each of two images that wants it.
+pub(super) fn for_each(wanted: [bool; 2], mut make: impl FnMut(usize) -> Result<Storage>) -> Result<Gradients> {
+    let mut made = |side: usize| wanted[side].then(|| make(side)).transpose();
+    Ok([made(0)?, made(1)?])
 }
 
 /// Applies an operation to a pair.
@@ -57,24 +66,13 @@ impl<'a> Images<'a> {
     }
 }
 
-/// The data range of a pair, as a kernel gets it: a number, or one for each image.
-pub(super) fn with_range<R>(range: &Range, f: impl FnOnce(f64, Option<View>) -> Result<R>) -> Result<R> {
-    match range {
-        Range::Fixed(range) => f(*range, None),
-        Range::PerImage(ranges) => {
-            let (storage, layout) = ranges.storage_and_layout();
-            f(0.0, Some(View::from_layout(&storage, layout)?))
-        }
-    }
-}
-
 struct Op<O> {
     engine: Engine,
     operation: O,
 }
 
 impl<O: Operation> Op<O> {
-    fn backward(&self, x: &Tensor, y: &Tensor, upstream: &Tensor) -> Result<[Option<Storage>; 2]> {
+    fn backward(&self, x: &Tensor, y: &Tensor, upstream: &Tensor) -> Result<Gradients> {
         let wanted = [x.track_op(), y.track_op()];
         let (x_storage, x_layout) = x.storage_and_layout();
         let (y_storage, y_layout) = y.storage_and_layout();
@@ -91,7 +89,7 @@ impl<O: Operation> Op<O> {
 }
 
 /// Runs the operation on storages of one kind of device.
-#[cfg(any(test, feature = "cuda", feature = "metal"))]
+#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
 macro_rules! forward {
     ($self:ident, $kind:ident, $device:expr, $x:ident, $x_layout:ident, $y:ident, $y_layout:ident) => {{
         let buffers = [Buffer::$kind($x), Buffer::$kind($y)];
@@ -109,12 +107,12 @@ impl<O: Operation> CustomOp2 for Op<O> {
         O::NAME
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, y: &CpuStorage, yl: &Layout) -> Result<(CpuStorage, Shape)> {
         forward!(self, Cpu, Device::Cpu, x, xl, y, yl)
     }
 
-    #[cfg(not(test))]
+    #[cfg(not(all(test, target_os = "linux")))]
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         bail!("{}: the kernels of GPUs run on the CPU in tests only", O::NAME)
     }
