@@ -58,6 +58,7 @@ impl Subject {
 /// The fused kernels: those of the CPU, those of GPUs in emulation, and those of the GPU that `METRICS_TEST_DEVICE` names, `cuda` or
 /// `metal`.
 fn fused() -> Vec<Subject> {
+    #[allow(unused_mut, reason = "other systems have no emulation, and other builds no GPU")]
     let mut subjects = vec![Subject::FUSED];
     #[cfg(target_os = "linux")]
     subjects.extend([
