@@ -1,5 +1,6 @@
 //! Runs the text of the GPU kernels on the CPU, for tests: the threads of a block are fibers with real barriers, and every other grid
-//! runs in the reverse order.
+//! runs in the reverse order. On Linux only; elsewhere this crate is empty.
+#![cfg(target_os = "linux")]
 
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 
