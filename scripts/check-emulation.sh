@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export EMULATION_SANITIZE=1
-suite="$(cargo test -p metrics-image --lib --no-run --message-format json-render-diagnostics | python3 -c '
+# All of the workspace, whose dependencies are built by now with the features that it takes together.
+suite="$(cargo test --workspace --lib --no-run --message-format json-render-diagnostics | python3 -c '
 import json, sys
 print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "metrics_image"))')"
 
