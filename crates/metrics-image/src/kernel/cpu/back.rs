@@ -94,6 +94,7 @@ impl<'a, T: Real> Back<'a, T> {
                 coarser.add(self.window.arch, [z, y], &self.columns, gradient);
             }
             output.write(line * width + self.columns.start, gradient);
+            output.fetch((line + BLOCK) * width + self.columns.start, gradient.len());
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::ahead::Ahead;
 use super::lanes::{Lanes, Real, groups_mut};
-use super::pixels::Ahead;
 
 /// Output lines made at once: each input line is loaded once for all of them.
-pub(super) const BLOCK: usize = 4;
+pub(super) const BLOCK: usize = 6;
 
 /// Where the vectors filtered [`along`] a row go: offset in the row, one vector per field.
 pub(super) trait Sink<T: Real, const F: usize> {
@@ -144,7 +144,7 @@ impl<T: Real> WithSimd for Across<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match self.taps.len() {
-            11 => across_window::<T, S, 6, 14>(simd, self.taps, self.input, self.output),
+            11 => across_window::<T, S, 6, { 11 + BLOCK - 1 }>(simd, self.taps, self.input, self.output),
             _ => across_any(simd, self.taps, self.input, self.output),
         }
     }

@@ -4,6 +4,7 @@
 //! Planes are cut into bands and bands into tiles by their size alone, and sums of tiles are added in order, so that results
 //! have the same bits on one thread or many, for an image alone or in a batch, and whatever the strides.
 
+mod ahead;
 mod back;
 mod border;
 mod derivatives;

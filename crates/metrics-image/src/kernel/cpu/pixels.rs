@@ -9,10 +9,11 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::ahead::Ahead;
 use super::border::{Border, Margins};
 use super::lanes::{Lanes, Real};
 use super::plane::Sources;
-use super::scratch::{LINE_BYTES, Scratch};
+use super::scratch::Scratch;
 use super::subject::Subject;
 use super::total::Errors;
 
@@ -29,42 +30,6 @@ pub(super) struct Pivot<T> {
 impl<T: Real> Pivot<T> {
     pub(super) fn of(sources: Sources<T>) -> Self {
         Self { x: T::of(sources.x.pivot()), y: T::of(sources.y.pivot()) }
-    }
-}
-
-/// Memory that will be read soon. Rows of a tile lie too far apart for the hardware to see them coming, and there is time to fetch
-/// one while another is worked on.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Ahead<'a>([&'a [u8]; 2]);
-
-impl Ahead<'_> {
-    /// Asks for the next cache line of each image, if there is one left.
-    #[inline(always)]
-    pub(super) fn fetch(&mut self) {
-        for bytes in &mut self.0 {
-            let (line, rest) = bytes.split_at(bytes.len().min(LINE_BYTES));
-            #[cfg(target_arch = "x86_64")]
-            if let Some(first) = line.first() {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                // SAFETY: a prefetch has no effect but on the cache; the address is that of a live byte. SSE is always there.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(first).cast()) };
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = line;
-            *bytes = rest;
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|bytes| bytes.is_empty())
-    }
-
-    /// Asks for all that is left.
-    #[inline(always)]
-    pub(super) fn fetch_rest(&mut self) {
-        while !self.is_empty() {
-            self.fetch();
-        }
     }
 }
 

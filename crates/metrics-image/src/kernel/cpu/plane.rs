@@ -137,6 +137,9 @@ impl<'a, P: Pixel> From<&'a Pair<'_, P>> for Sources<'a, P::Real> {
 pub(super) trait Target<T>: Send {
     /// Rounds `row` to what lies from `at` on.
     fn write(&mut self, at: usize, row: &[T]);
+
+    /// Asks for the memory of `len` places from `at` on, as far as there are so many: they will be written soon.
+    fn fetch(&self, at: usize, len: usize);
 }
 
 /// Where each of two results goes, if it is wanted.

@@ -7,6 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::super::plan::OddSides;
 use super::border::Border;
+use super::filter::BLOCK;
 use super::lanes::Real;
 use super::plane::{Source, Sources};
 use super::room::Room;
@@ -253,6 +254,7 @@ impl<T: Real> WithSimd for Halve<'_, '_, T> {
             for z in slices.clone() {
                 for y in lines.clone() {
                     let line = (z - start[0]) * height + y - start[1];
+                    out.fetch((line + BLOCK / 2) * width + columns.start, columns.len());
                     let out = out.places(line * width + columns.start, columns.len());
                     halving.row(source, [z, y], &columns, buffers, out);
                 }

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use pulp::Arch;
 
+use super::ahead::Ahead;
 use super::border::Border;
 use super::filter::{self, BLOCK};
 use super::lanes::Real;
-use super::pixels::{Ahead, Rows};
+use super::pixels::Rows;
 use super::scratch::Scratch;
 use super::total::ErrorRows;
 use super::window::Window;

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::ahead::fetch_all;
 use super::pixel::Pixel;
 use super::plane::Target;
 
@@ -59,6 +60,14 @@ impl<'a, P: Copy> Room<'a, P> {
     }
 }
 
+impl<P> Room<'_, P> {
+    /// Asks for the memory of `len` places from `at` on, as far as there are so many: they will be written soon.
+    pub(super) fn fetch(&self, at: usize, len: usize) {
+        let places = self.slots.get(at..).unwrap_or_default();
+        fetch_all(&places[..len.min(places.len())]);
+    }
+}
+
 impl<P> Drop for Room<'_, P> {
     fn drop(&mut self) {
         if let Some(written) = self.written {
@@ -87,5 +96,9 @@ impl<P: Pixel> Target<P::Real> for Room<'_, P> {
                 place.write(pixel);
             }
         }
+    }
+
+    fn fetch(&self, at: usize, len: usize) {
+        self.fetch(at, len);
     }
 }

@@ -102,6 +102,7 @@ impl<'a, T: Real> Scores<'a, T> {
             let values = &mut losses[start..start + self.columns.len()];
             values.iter_mut().for_each(|loss| *loss = T::of(1.0) - *loss);
             map.write(line * map_width + self.columns.start, values);
+            map.fetch((line + BLOCK) * map_width + self.columns.start, values.len());
         }
     }
 }

@@ -11,7 +11,7 @@ use super::lanes::Real;
 use super::total::ERROR_RUN;
 
 /// Columns of a tile: wide enough that its halo costs little, narrow enough that its rows stay in the first two caches.
-const TILE: usize = 256;
+const TILE: usize = 320;
 /// Output lines of a band, the unit of work: enough to make the halo cheap, few enough to keep all threads busy.
 const BAND: usize = 180;
 /// Lines and columns of a tile of a volume: the rings of slices should stay in the second cache.
