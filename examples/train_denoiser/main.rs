@@ -30,6 +30,7 @@ use anyhow::{Context, Result};
 use candle_core::DType;
 use candle_nn::{VarBuilder, VarMap};
 use clap::Parser;
+use metrics_core::DeviceChoice;
 use metrics_detach::eval_var_builder;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -39,9 +40,14 @@ use crate::model::{Denoiser, seed_weights};
 use crate::options::Options;
 use crate::results::Results;
 
+/// Keeps the memory of one step for the next, which glibc may give back to the system in between.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let mut options = Options::parse();
     let device = options.device.open(|line| eprintln!("{line}"))?;
+    options.device = DeviceChoice::of(&device); // what `auto` took, for the record
     let photos = Photos::load(&options.images, options.crop, &device)?;
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("`--out {}`: cannot create the folder", options.out.display()))?;

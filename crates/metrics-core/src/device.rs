@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use candle_core::{Device, utils};
+use candle_core::{Device, DeviceLocation, utils};
 use serde::{Serialize, Serializer};
 
 use crate::{Error, Result};
@@ -52,6 +52,24 @@ impl DeviceChoice {
         match self {
             Self::Auto => Ok(first_of(&[Self::Cuda(0), Self::Metal], say)),
             named => named.open_named(),
+        }
+    }
+
+    /// The choice that names `device`; to record which one `Auto` took.
+    ///
+    /// ```
+    /// use metrics_core::DeviceChoice;
+    ///
+    /// let device = DeviceChoice::Auto.open(|_| {})?;
+    /// assert_ne!(DeviceChoice::of(&device), DeviceChoice::Auto);
+    /// # Ok::<(), metrics_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cpu => Self::Cpu,
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            DeviceLocation::Metal { .. } => Self::Metal,
         }
     }
 
