@@ -1,16 +1,13 @@
 //! `image-metrics compare`.
 
-use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use indicatif::ProgressBar;
 
 use crate::args::{Color, CompareArgs, RunArgs, Usage};
 use crate::draw::{Gathered, Maps};
@@ -19,7 +16,7 @@ use crate::load::Reading;
 use crate::metrics::Scorer;
 use crate::output::{Format, Line, Output};
 use crate::pairs::{self, Pair};
-use crate::progress;
+use crate::progress::Progress;
 use crate::ranks;
 use crate::resume::{Identity, Resume};
 use crate::score::{self, Outcome, Time, Work};
@@ -27,9 +24,6 @@ use crate::tally::{Tally, Total};
 
 /// The shell's code for a program that Ctrl-C ended.
 pub(crate) const INTERRUPTED: u8 = 130;
-
-/// A rank has no bar; it says this often how far it is.
-const SAID: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     if args.run.mpi {
@@ -44,13 +38,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
 }
 
 fn open_device(args: &RunArgs) -> Result<Device> {
-    let say = |line: &str| {
-        if !args.quiet {
-            let _ = writeln!(io::stderr(), "note: {line}");
-        }
-    };
+    let progress = Progress::hidden(args.quiet);
     // A device that this build or this machine does not have is an argument that is wrong here.
-    args.device.open(say).map_err(|error| Usage(error.to_string()).into())
+    args.device.open(|line| progress.note(line)).map_err(|error| Usage(error.to_string()).into())
 }
 
 /// What is to be measured, and of which pairs.
@@ -72,9 +62,7 @@ pub(crate) struct Run<'a> {
     pub(crate) tally: Tally,
     output: Output<'a>,
     resume: Option<Resume>,
-    progress: ProgressBar,
-    /// Which rank's part this is, and when it last said how far it is.
-    rank: Option<(usize, Instant)>,
+    progress: Progress,
     pub(crate) time: Time,
     maps: Option<Maps>,
     /// What `--report` needs.
@@ -93,7 +81,7 @@ impl<'a> Run<'a> {
         };
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
         let output = Output::open(&args.output, scorer.columns(), kept)?;
-        let progress = progress::bar(pairs.len() as u64, tally.counts.done, args.run.quiet);
+        let progress = Progress::of_pairs(pairs.len() as u64, tally.counts.done, args.run.quiet);
         Ok(Self { maps, resume, progress, ..Self::bare(args, scorer, pairs, tally, output) })
     }
 
@@ -114,15 +102,15 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
         let tally = earlier.unwrap_or_else(|| Tally::new(scorer));
-        let rank = Some((rank, Instant::now()));
-        Ok(Self { maps, resume, rank, gathered: None, ..Self::bare(args, scorer, own, tally, output) })
+        let progress = Progress::of_rank(rank, args.run.quiet);
+        Ok(Self { maps, resume, progress, gathered: None, ..Self::bare(args, scorer, own, tally, output) })
     }
 
     fn bare(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair], tally: Tally, output: Output<'a>) -> Self {
         let gathered = args.output.report.as_ref().map(|_| Gathered::new(scorer.columns()));
-        let (time, progress) = (Time::default(), ProgressBar::hidden());
-        let (resume, rank, maps, failure) = (None, None, None, None);
-        Self { args, scorer, pairs, tally, output, resume, progress, rank, time, maps, gathered, failure }
+        let (time, progress) = (Time::default(), Progress::hidden(args.run.quiet));
+        let (resume, maps, failure) = (None, None, None);
+        Self { args, scorer, pairs, tally, output, resume, progress, time, maps, gathered, failure }
     }
 
     /// Says at once which pairs cannot be, instead of after hours of work.
@@ -134,7 +122,7 @@ impl<'a> Run<'a> {
         let lost: Vec<_> = left.iter().filter_map(|pair| Some((pair, pair.files.as_ref().err()?))).collect();
         let Some(((pair, error), others)) = lost.split_last() else { return };
         for (_, error) in others {
-            self.say("error", error);
+            self.progress.error(error);
         }
         self.failure = Some((pair.name.clone(), (*error).clone()));
     }
@@ -170,8 +158,7 @@ impl<'a> Run<'a> {
         if let Outcome::Scored(scores) = &outcome {
             self.tally.accumulated.merge(&scores.accumulated)?;
         }
-        self.progress.inc(1);
-        self.say_how_far();
+        self.progress.step(self.tally.counts.done, self.pairs.len());
         if self.resume.as_ref().is_some_and(Resume::is_due) {
             self.save()?;
         }
@@ -190,12 +177,12 @@ impl<'a> Run<'a> {
                 self.tally.score(&pair.name, values, self.scorer.columns());
             }
             Line::Skipped(reason) => {
-                self.say_of_pair("note", &format!("left out: {reason}"));
+                self.progress.note_of_pair(&format!("left out: {reason}"));
                 self.output.pair(&pair.name, line)?;
                 self.tally.skip();
             }
             Line::Failed(error) if self.args.run.keep_going => {
-                self.say_of_pair("error", error);
+                self.progress.error_of_pair(error);
                 self.output.pair(&pair.name, line)?;
                 self.tally.fail(&pair.name, error.into());
             }
@@ -234,7 +221,7 @@ impl<'a> Run<'a> {
 
     /// Saves and prints what there is, whatever has happened.
     pub(crate) fn end(mut self, compared: Result<()>, interrupted: bool) -> Result<ExitCode> {
-        self.progress.finish_and_clear();
+        self.progress.end();
         let saved = self.save();
         let failure = self.failure.take();
         if let Some((name, error)) = &failure {
@@ -249,7 +236,7 @@ impl<'a> Run<'a> {
             if compared.is_ok() {
                 return Err(error);
             }
-            self.say("error", &format!("{error:#}"));
+            self.progress.error(&format!("{error:#}"));
         }
         compared?;
         self.notes(interrupted);
@@ -260,7 +247,7 @@ impl<'a> Run<'a> {
             return Ok(ExitCode::from(INTERRUPTED));
         }
         let broken = fail_under::broken(&self.args.output.fail_under, self.scorer.columns(), &totals);
-        broken.iter().for_each(|line| self.say("error", line));
+        broken.iter().for_each(|line| self.progress.error(line));
         let fine = broken.is_empty() && self.tally.counts.failed == 0;
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -275,46 +262,21 @@ impl<'a> Run<'a> {
         let (counts, pairs) = (&self.tally.counts, self.pairs.len());
         if counts.small > 0 {
             let (what, why) = (of_pairs(counts.small, counts.scored), self.scorer.too_small());
-            self.say("note", &format!("ms_ssim is left out{what}: {why}"));
+            self.progress.note(&format!("ms_ssim is left out{what}: {why}"));
         }
         if counts.failed > 0 && self.args.run.keep_going {
-            self.say("note", &format!("{} of {pairs} pairs could not be compared", counts.failed));
+            self.progress.note(&format!("{} of {pairs} pairs could not be compared", counts.failed));
         }
         if interrupted && !self.left().is_empty() {
-            self.say("note", &format!("interrupted after {} of {pairs} pairs", counts.done));
+            self.progress.note(&format!("interrupted after {} of {pairs} pairs", counts.done));
         }
         if self.args.run.timing {
             let seconds = |nanoseconds: u64| nanoseconds as f64 * 1e-9;
             let (loading, scoring) =
                 (self.time.loading.load(Ordering::Relaxed), self.time.scoring.load(Ordering::Relaxed));
             let line = format!("{:.3} s of loading, {:.3} s of scoring", seconds(loading), seconds(scoring));
-            self.say("note", &line);
+            self.progress.note(&line);
         }
-    }
-
-    /// A line that a part leaves to rank 0.
-    fn say_of_pair(&self, kind: &str, line: &str) {
-        if self.rank.is_none() {
-            self.say(kind, line);
-        }
-    }
-
-    fn say_how_far(&mut self) {
-        let Some((rank, said)) = self.rank.filter(|(_, said)| said.elapsed() >= SAID) else { return };
-        let (done, pairs) = (self.tally.counts.done, self.pairs.len());
-        self.say("note", &format!("rank {rank}: {done} of its {pairs} pairs"));
-        self.rank = Some((rank, said + said.elapsed()));
-    }
-
-    /// A line on standard error, above the bar; `--quiet` leaves errors.
-    fn say(&self, kind: &str, line: &str) {
-        if kind == "note" && self.args.run.quiet {
-            return;
-        }
-        self.progress.suspend(|| {
-            // There is nowhere left to say that standard error is gone.
-            let _ = writeln!(io::stderr(), "{kind}: {}", line.replace('\n', " "));
-        });
     }
 }
 

@@ -18,7 +18,7 @@
 //! | `score.rs` | threads that load and score pairs, and give the scores back in order |
 //! | `tally.rs` | what all pairs so far add up to |
 //! | `output.rs` | table, JSON, CSV |
-//! | `progress.rs` | a bar on a terminal |
+//! | `progress.rs` | what is said on standard error: a bar, notes, errors |
 //! | `resume.rs` | a tally as a file |
 //! | `fail_under.rs` | thresholds |
 //! | `pictures/` | heat maps, and a report as one page of HTML |

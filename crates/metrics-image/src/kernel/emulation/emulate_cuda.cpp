@@ -12,19 +12,8 @@ using emulation::to_half;
 
 #include "../cuda/kernels.cu"
 
-#undef PIVOT
-#undef PASS
-#undef HALVE
-#undef ERRORS
-#undef ERROR_GRADIENT
-#undef FINISH
-#define ROW(NAME) {#NAME, emulation::Call<NAME>::with, false},
-#define PIVOT(NAME, P) ROW(NAME)
-#define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT) ROW(NAME)
-#define HALVE(NAME, P) ROW(NAME)
-#define ERRORS(NAME, P) ROW(NAME)
-#define ERROR_GRADIENT(NAME, P) ROW(NAME)
-#define FINISH(NAME, T) ROW(NAME)
+#define ROW(NAME, EACH) {#NAME, emulation::Call<NAME>::with, false},
+#include "table.h"
 
 const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 KERNELS_f64};
 

@@ -18,19 +18,8 @@ namespace {
 #include "../gpu/kernels.h"
 #include "../metal/kernels.metal"
 
-#undef PIVOT
-#undef PASS
-#undef HALVE
-#undef ERRORS
-#undef ERROR_GRADIENT
-#undef FINISH
 #define ROW(NAME, EACH) {#NAME, emulation::Call<NAME>::with, EACH},
-#define PIVOT(NAME, P) ROW(NAME, false)
-#define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT) ROW(NAME, false)
-#define HALVE(NAME, P) ROW(NAME, true)
-#define ERRORS(NAME, P) ROW(NAME, false)
-#define ERROR_GRADIENT(NAME, P) ROW(NAME, true)
-#define FINISH(NAME, T) ROW(NAME, false)
+#include "table.h"
 
 const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32};
 
