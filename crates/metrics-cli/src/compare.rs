@@ -12,13 +12,14 @@ use candle_core::Device;
 use crate::args::{Color, CompareArgs, RunArgs, Usage};
 use crate::draw::{Gathered, Maps};
 use crate::fail_under;
+use crate::identity::Identity;
 use crate::load::Reading;
 use crate::metrics::Scorer;
-use crate::output::{Format, Line, Output};
+use crate::output::{Line, Output};
 use crate::pairs::{self, Pair};
 use crate::progress::Progress;
 use crate::ranks;
-use crate::resume::{Identity, Resume};
+use crate::resume::Resume;
 use crate::score::{self, Outcome, Time, Work};
 use crate::tally::{Tally, Total};
 
@@ -73,7 +74,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
-        let resume = args.run.resume.as_deref().map(|path| Resume::new(path, identity(args, scorer, pairs)));
+        let resume = args.run.resume.as_deref().map(|path| Resume::new(path, Identity::new(args, scorer, pairs)));
         let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
         let (tally, kept) = match earlier {
             Some((tally, written)) => (tally, Some(written)),
@@ -291,13 +292,6 @@ fn reading(args: &CompareArgs) -> Reading {
         max_pixels: args.reading.max_pixels,
         always_rgb: args.metrics.color != Color::Rgb,
     }
-}
-
-pub(crate) fn identity(args: &CompareArgs, scorer: &Scorer, pairs: &[Pair]) -> Identity {
-    let format = Format::of(&args.output);
-    let (reading, mismatch) = (reading(args), args.reading.resize_mismatch);
-    let options = format!("{} {reading:?} {mismatch:?} {format:?}", scorer.fingerprint());
-    Identity { pairs: pairs.len() as u64, list: pairs::fingerprint(pairs), options }
 }
 
 /// Becomes true at Ctrl-C. A second one ends the program at once.

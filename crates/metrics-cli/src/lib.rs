@@ -19,7 +19,7 @@
 //! | `tally.rs` | what all pairs so far add up to |
 //! | `output.rs` | table, JSON, CSV |
 //! | `progress.rs` | what is said on standard error: a bar, notes, errors |
-//! | `resume.rs` | a tally as a file |
+//! | `resume.rs`, `identity.rs` | a tally as a file, and what a run that goes on from it must have in common with it |
 //! | `fail_under.rs` | thresholds |
 //! | `pictures/` | heat maps, and a report as one page of HTML |
 //! | `draw.rs` | what of a comparison becomes such pictures |
@@ -32,6 +32,7 @@ mod catalog;
 mod compare;
 mod draw;
 mod fail_under;
+mod identity;
 mod load;
 mod metrics;
 mod output;

@@ -192,10 +192,15 @@ impl Scorer {
         Accumulated { parts: self.parts.clone() }
     }
 
-    /// Text that is equal for equal metrics on equal devices, which round alike.
+    /// Text that is equal for equal metrics.
     pub(crate) fn fingerprint(&self) -> String {
         let parts = self.parts.iter().map(|part| format!("{:?} {}", part.channel, part.all.fingerprint()));
-        format!("{} on {}", parts.collect::<Vec<_>>().join("; "), kind_of(&self.device))
+        parts.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The kind of device: those of one kind round alike.
+    pub(crate) fn device(&self) -> &'static str {
+        kind_of(&self.device)
     }
 
     /// Scores a pair; MS-SSIM has no value where the images are too small for it and other metrics are not.
@@ -205,7 +210,7 @@ impl Scorer {
             self.parts.len() == 1 || channels == self.parts.len(),
             "`--color per-channel` takes 1 or 3 channels, but the images have {channels}"
         );
-        check_dtype(images.reference.dtype(), kind_of(&self.device))?;
+        check_dtype(images.reference.dtype(), self.device())?;
         let on_device = |image: &Tensor| image.to_device(&self.device);
         let (reference, test) = (on_device(&images.reference)?, on_device(&images.test)?);
         let side = height.min(width).saturating_sub(2 * self.crop_border);

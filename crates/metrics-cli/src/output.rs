@@ -34,6 +34,16 @@ impl Format {
             _ => Self::Table,
         }
     }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "a table",
+            Self::Json => "JSON",
+            Self::Csv => "CSV",
+            Self::Ndjson => "NDJSON",
+            Self::Rows => "rows",
+        }
+    }
 }
 
 /// Where numbers go.

@@ -17,10 +17,11 @@ use metrics_core::Collective;
 use tempfile::TempPath;
 
 use crate::args::{CompareArgs, Usage};
-use crate::compare::{INTERRUPTED, Run, identity, prepare};
+use crate::compare::{INTERRUPTED, Run, prepare};
+use crate::identity::Identity;
 use crate::metrics::Scorer;
 use crate::output::Output;
-use crate::pairs::{self, Pair};
+use crate::pairs::Pair;
 use crate::resume::Resume;
 use crate::rows;
 use signals::{Interrupted, Signals};
@@ -46,7 +47,7 @@ pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &
         Err(code) => return Ok(code),
     };
     let (scorer, pairs) = &listed;
-    if let Err(code) = agree_on_list(ranks, scorer, pairs)? {
+    if let Err(code) = agree_on_list(ranks, &Identity::new(args, scorer, pairs))? {
         return Ok(code);
     }
     let own: Vec<_> = pairs.iter().skip(ranks.rank()).step_by(ranks.world_size()).cloned().collect();
@@ -94,9 +95,7 @@ impl<'a> Part<'a> {
         own: &'a [Pair],
         (rank, ranks): (usize, usize),
     ) -> Result<Self> {
-        let mut identity = identity(args, scorer, pairs);
-        identity.pairs = own.len() as u64;
-        identity.options.push_str(&format!(" rank {rank} of {ranks}"));
+        let identity = Identity::new(args, scorer, pairs).of_rank(rank, ranks, own.len());
         let resume =
             args.run.resume.as_deref().map(|path| Resume::new(&beside(path, &format!(".rank-{rank}")), identity));
         let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
@@ -182,12 +181,13 @@ fn agree<T>(ranks: &mut dyn Collective, result: Result<T>) -> Result<Result<T, E
 }
 
 /// Whether all ranks see the same files and measure the same.
-fn agree_on_list(ranks: &mut dyn Collective, scorer: &Scorer, pairs: &[Pair]) -> Result<Result<(), ExitCode>> {
-    let ours = format!("{} {:x}", scorer.fingerprint(), pairs::fingerprint(pairs));
-    let all = ranks.all_gather(ours.as_bytes())?;
-    let same = match all.iter().position(|other| *other != all[0]) {
+fn agree_on_list(ranks: &mut dyn Collective, ours: &Identity) -> Result<Result<(), ExitCode>> {
+    let texts = ranks.all_gather(&serde_json::to_vec(ours)?)?;
+    let all = texts.iter().map(|text| serde_json::from_slice(text)).collect::<serde_json::Result<Vec<Identity>>>()?;
+    let other = all.iter().enumerate().find_map(|(rank, other)| Some((rank, other.difference(&all[0])?)));
+    let same = match other {
         None => Ok(()),
-        Some(rank) => Err(anyhow::anyhow!("rank {rank} has another list of pairs than rank 0, or other options")),
+        Some((rank, [theirs, first])) => Err(anyhow::anyhow!("rank {rank} has {theirs}, rank 0 has {first}")),
     };
     agree(ranks, same)
 }

@@ -10,10 +10,11 @@ use metrics_core::Fingerprint;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use crate::identity::Identity;
 use crate::metrics::Scorer;
 use crate::tally::{Counts, Tally};
 
-const FORMAT: &str = "image-metrics resume 1";
+const FORMAT: &str = "image-metrics resume 2";
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The file, and what a run must agree with to go on from it.
@@ -21,15 +22,6 @@ pub(crate) struct Resume {
     path: PathBuf,
     identity: Identity,
     saved: Instant,
-}
-
-/// A run that goes on must have the same list of pairs and the same options, or its sums would be of other things.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Identity {
-    pub(crate) pairs: u64,
-    pub(crate) list: u64,
-    pub(crate) options: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,10 +67,9 @@ impl Resume {
         ensure!(saved.format == FORMAT, "its format is `{}`, expected `{FORMAT}`", saved.format);
         ensure!(saved.checksum()? == saved.checksum, "it is damaged: its checksum does not match");
         let (ours, theirs) = (&self.identity, &saved.identity);
-        if ours.options != theirs.options {
-            bail!("its run had other options: {} instead of {}", theirs.options, ours.options);
+        if let Some([theirs, ours]) = theirs.difference(ours) {
+            bail!("its run had {theirs}, this one has {ours}");
         }
-        ensure!(ours == theirs, "its run had another list of pairs, {} instead of {}", theirs.pairs, ours.pairs);
         let mut tally = Tally::new(scorer);
         let fits = saved.counts.worst.len() == tally.counts.worst.len() && saved.counts.done <= ours.pairs;
         ensure!(fits, "its counts do not fit its list");

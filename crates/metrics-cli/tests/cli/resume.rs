@@ -105,9 +105,13 @@ fn another_run_is_not_gone_on_from() -> Result<()> {
     assert_eq!(stdout(&manifest(&list, &options).success()), first);
 
     let other = manifest(&list, &["--metrics", "psnr", "--resume", &name]).code(1);
-    assert_lines(&other, 1, &["cannot resume from ", "its run had other options"]);
+    assert_lines(&other, 1, &["cannot resume from ", "its run had `--metrics ssim`, this one has `--metrics psnr`"]);
     fs::write(&list, "a.png,a.png\na.png,a.png\n")?;
-    assert_lines(&manifest(&list, &options).code(1), 1, &["its run had another list of pairs"]);
+    assert_lines(
+        &manifest(&list, &options).code(1),
+        1,
+        &["its run had a list of 1 pairs, this one has another list of 2 pairs"],
+    );
 
     fs::write(&list, "a.png,a.png\n")?;
     let text = fs::read_to_string(&progress)?;
