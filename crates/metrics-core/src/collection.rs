@@ -150,10 +150,7 @@ impl MetricCollection {
 
     /// Names, kinds and configurations of all members, in order.
     pub fn fingerprint(&self) -> Fingerprint {
-        let member = |(name, metric): (&str, &dyn Metric)| {
-            let fingerprint = metric.fingerprint();
-            format!("{name}={}[{}]", fingerprint.kind(), fingerprint.config())
-        };
+        let member = |(name, metric): (&str, &dyn Metric)| format!("{name}={}", metric.fingerprint().text());
         Fingerprint::new("collection", self.iter().map(member).collect::<Vec<_>>().join(" "))
     }
 

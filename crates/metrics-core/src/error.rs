@@ -47,9 +47,9 @@ pub enum Error {
     /// Two things that should be merged do not measure the same.
     #[error("cannot merge {theirs} into {ours}")]
     Incompatible {
-        /// Fingerprint or layout of the one that was to be changed.
+        /// Kind and settings, or layout, of the one that was to be changed; of many settings, those that differ.
         ours: String,
-        /// Fingerprint or layout of the one that was to be merged into it.
+        /// The same of the one that was to be merged into it.
         theirs: String,
     },
 

@@ -39,6 +39,11 @@ impl Fingerprint {
         &self.config
     }
 
+    /// `kind[config]`.
+    pub(crate) fn text(&self) -> String {
+        format!("{}[{}]", self.kind, self.config)
+    }
+
     /// 64-bit FNV-1a of kind and configuration: the same in every run and on every platform.
     pub fn hash(&self) -> u64 {
         // A NUL between the two keeps ("ab", "c") apart from ("a", "bc").
@@ -51,6 +56,68 @@ impl Fingerprint {
 /// `kind[config]@hash`, the hash in hexadecimal.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}]@{:016x}", self.kind, self.config, self.hash())
+        write!(f, "{}@{:016x}", self.text(), self.hash())
+    }
+}
+
+/// What sets two texts `kind[config]` apart, for an error to show: of a long configuration, the settings that differ.
+pub(crate) fn apart(a: &str, b: &str) -> [String; 2] {
+    let same =
+        a.char_indices().zip(b.chars()).find(|((_, a), b)| a != b).map_or(a.len().min(b.len()), |((at, _), _)| at);
+    let ends = a[same..].chars().rev().zip(b[same..].chars().rev()).take_while(|(a, b)| a == b);
+    let same_end: usize = ends.map(|(char, _)| char.len_utf8()).sum();
+    let start = start_of_setting(&a[..same]);
+    [a, b].map(|text| {
+        let opened = text.find('[').map_or(0, |at| at + 1);
+        let end = text.len() - same_end;
+        let end = end + text[end..].find([',', ';', ' ', ']']).unwrap_or(same_end);
+        let (head, start) =
+            if start <= opened { (String::new(), 0) } else { (format!("{}… ", &text[..opened]), start) };
+        let tail = if text.len() - end <= 1 { &text[end..] } else { " …]" };
+        format!("{head}{}{tail}", &text[start..end])
+    })
+}
+
+/// Where the last setting in `text` starts, whose value is not whole yet: `sigma: 1.` or `sigma=1.`.
+fn start_of_setting(text: &str) -> usize {
+    let mut before = ' ';
+    let mut start = 0;
+    for (at, char) in text.char_indices() {
+        if char == '[' || char == ' ' && before != ':' {
+            start = at + 1;
+        }
+        before = char;
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_differ() {
+        for (a, b, expected) in [
+            ("mae[sum]", "mae[mean]", ["mae[sum]", "mae[mean]"]),
+            ("mae[sum]", "psnr[range=1 floor=0]", ["mae[sum]", "psnr[range=1 floor=0]"]),
+            ("mae[]", "mae[sum]", ["mae[]", "mae[sum]"]),
+            ("a[x=1 y=2 z=3]", "a[x=1 y=25 z=3]", ["a[… y=2 …]", "a[… y=25 …]"]),
+            ("a[x=1 y=2 z=3]", "a[x=1 y=2 z=é]", ["a[… z=3]", "a[… z=é]"]),
+            (
+                "ssim[C { input: I { crop: 0 }, window: G { sigma: All(1.5), size: None }, k1: 0.01 }]",
+                "ssim[C { input: I { crop: 0 }, window: G { sigma: All(2.0), size: Some(7) }, k1: 0.01 }]",
+                ["ssim[… sigma: All(1.5), size: None …]", "ssim[… sigma: All(2.0), size: Some(7) …]"],
+            ),
+            (
+                "collection[a=ssim[C { k1: 0.01, k2: 0.03 }] b=mae[]]",
+                "collection[a=ssim[C { k1: 0.01, k2: 0.3 }] b=mae[]]",
+                ["collection[… k2: 0.03 …]", "collection[… k2: 0.3 …]"],
+            ),
+            ("without", "brackets", ["without", "brackets"]),
+        ] {
+            assert_eq!(apart(a, b), expected);
+            let [first, second] = expected;
+            assert_eq!(apart(b, a), [second, first]);
+        }
     }
 }

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope, is_eval};
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::apart;
 use crate::state::StagedMerge;
 use crate::{Agenda, Batch, Checkpoint, Contribution, Error, Fingerprint, MemoryReport, Result, State, Value};
 
@@ -309,7 +310,8 @@ pub(crate) fn measure_in_scope<M: Metric + ?Sized>(metric: &M, pred: &Tensor, ta
 pub(crate) fn stage_merge<'a, M: Metric + ?Sized>(ours: &M, theirs: &'a dyn Metric) -> Result<StagedMerge<'a>> {
     let (fingerprint, other) = (ours.fingerprint(), theirs.fingerprint());
     if fingerprint != other {
-        return Err(Error::Incompatible { ours: fingerprint.to_string(), theirs: other.to_string() });
+        let [ours, theirs] = apart(&fingerprint.text(), &other.text());
+        return Err(Error::Incompatible { ours, theirs });
     }
     ours.state().stage_merge(theirs.state())
 }

@@ -26,12 +26,6 @@ fn emptied<M: Metric>(mut metric: M) -> (M, State) {
     (metric, state)
 }
 
-/// Kind and configuration as one text.
-fn text(metric: &dyn Metric) -> String {
-    let fingerprint = metric.fingerprint();
-    format!("{}[{}]", fingerprint.kind(), fingerprint.config())
-}
-
 /// A batch's value, if it is one number.
 fn number<'a>(wrapper: &str, metric: &dyn Metric, value: &'a Tensor) -> Result<&'a Tensor> {
     if value.rank() == 0 {

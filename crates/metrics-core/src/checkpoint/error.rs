@@ -82,9 +82,9 @@ pub enum CheckpointError {
     /// It belongs to a metric of another kind or configuration, or to a collection with other members.
     #[error("it is of {found}, but must be of {expected}")]
     Configuration {
-        /// The fingerprint that it has.
+        /// The kind and settings that it has; of many settings, those that differ.
         found: String,
-        /// The fingerprint of what it was to be loaded into.
+        /// The same of what it was to be loaded into.
         expected: String,
     },
 

@@ -1,6 +1,7 @@
 //! Collections of several processes, put together.
 
 use crate::collective::{Answer, Payload, Shown, decode, encode};
+use crate::fingerprint::apart;
 use crate::{Checkpoint, Collective, Error, EvalOnly, Fingerprint, Metric, MetricCollection, Result, State};
 
 /// Putting together what several processes have accumulated, each of a part of the data.
@@ -93,7 +94,7 @@ impl MetricCollection {
     fn payload(&self, keys: Option<&[u64]>) -> Result<Payload<'static>> {
         let member = |(name, metric): (&str, &dyn Metric)| Shown {
             name: name.into(),
-            fingerprint: metric.fingerprint().to_string(),
+            fingerprint: metric.fingerprint().text(),
             layout: metric.state().layout(),
         };
         let (members, keys) = (self.iter().map(member).collect(), keys.map(<[u64]>::to_vec));
@@ -161,12 +162,12 @@ fn difference(first: &Payload, other: &Payload) -> Option<String> {
         let Some(theirs) = find(other, name).map(|index| &other.members[index]) else {
             return Some(format!("there is no member `{name}`, but rank 0 has one"));
         };
-        let (ours, theirs) = if member.fingerprint == theirs.fingerprint {
-            (&member.layout, &theirs.layout)
+        let differ = if member.fingerprint == theirs.fingerprint {
+            (member.layout != theirs.layout).then(|| [member.layout.clone(), theirs.layout.clone()])
         } else {
-            (&member.fingerprint, &theirs.fingerprint)
+            Some(apart(&member.fingerprint, &theirs.fingerprint))
         };
-        if ours != theirs {
+        if let Some([ours, theirs]) = differ {
             return Some(format!("member `{name}` is {theirs}, but that of rank 0 is {ours}"));
         }
     }

@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{emptied, text};
+use super::emptied;
 use crate::{Agenda, Batch, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// How much a metric's value would vary over other samples of as many images: the bootstrap.
@@ -68,7 +68,10 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
 
     fn fingerprint(&self) -> Fingerprint {
         let (replicates, seed) = (self.replicates, self.seed);
-        Fingerprint::new("bootstrap", format!("replicates={replicates} seed={seed} of={}", text(&self.inner)))
+        Fingerprint::new(
+            "bootstrap",
+            format!("replicates={replicates} seed={seed} of={}", self.inner.fingerprint().text()),
+        )
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {

@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use candle_core::Tensor;
 
-use super::{emptied, number, part, text};
+use super::{emptied, number, part};
 use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and [`Formula::abs`].
@@ -227,7 +227,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show = |node| Shown { node, metrics: self.metrics };
         match self.node {
-            Node::Metric(index) => f.write_str(&text(&*self.metrics[*index])),
+            Node::Metric(index) => f.write_str(&self.metrics[*index].fingerprint().text()),
             // To the last bit.
             Node::Number(number) => write!(f, "{number:?}"),
             Node::Negative(node) => write!(f, "-{}", show(node)),

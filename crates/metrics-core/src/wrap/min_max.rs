@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{emptied, group, number, part, text};
+use super::{emptied, group, number, part};
 use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
 
 /// A metric, with the smallest and the largest value that a batch had.
@@ -46,7 +46,7 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("min_max", format!("of={}", text(&self.inner)))
+        Fingerprint::new("min_max", format!("of={}", self.inner.fingerprint().text()))
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {

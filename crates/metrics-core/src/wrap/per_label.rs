@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{emptied, group, part, text};
+use super::{emptied, group, part};
 use crate::error::list;
 use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
@@ -67,7 +67,7 @@ impl<M: Metric + Clone + 'static> Metric for PerLabel<M> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("per_label", format!("labels={:?} of={}", self.labels, text(&self.inner)))
+        Fingerprint::new("per_label", format!("labels={:?} of={}", self.labels, self.inner.fingerprint().text()))
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {

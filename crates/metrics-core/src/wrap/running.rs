@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{emptied, text};
+use super::emptied;
 use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// A metric over the last few updates.
@@ -51,7 +51,7 @@ impl<M: Metric + Clone + 'static> Metric for Running<M> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("running", format!("window={} of={}", self.window, text(&self.inner)))
+        Fingerprint::new("running", format!("window={} of={}", self.window, self.inner.fingerprint().text()))
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {

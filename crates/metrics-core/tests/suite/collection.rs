@@ -144,7 +144,7 @@ fn merging_matches_names_and_checks_all_before_it_writes() -> Result<()> {
     assert_eq!(ours.merge(&fewer).unwrap_err().to_string(), "there is no `spread`; there is `mean`");
     assert_eq!(ours.merge(&more).unwrap_err().to_string(), "there is no `more`; there is `mean`, `spread`");
     let error = ours.merge(&other).unwrap_err().to_string();
-    assert!(error.starts_with("member `spread`: cannot merge mae[reduction=sum]@"), "{error}");
+    assert!(error.starts_with("member `spread`: cannot merge mae[reduction=sum] into "), "{error}");
     assert_eq!(ours.compute()?, before);
 
     let mut swapped = MetricCollection::new()

@@ -98,9 +98,7 @@ fn merging_refuses_another_kind_or_configuration() -> Result<()> {
     let sum = updated(Mae::new(Reduction::Sum), &[&[1.0]])?;
     let error = mean.merge(&*sum).unwrap_err();
     assert!(matches!(error, Error::Incompatible { .. }));
-    let expected = format!("cannot merge {} into {}", sum.fingerprint(), mean.fingerprint());
-    assert_eq!(error.to_string(), expected);
-    assert!(expected.starts_with("cannot merge mae[reduction=sum]@"));
+    assert_eq!(error.to_string(), "cannot merge mae[reduction=sum] into mae[reduction=mean]");
 
     assert!(mean.merge(&Moody::new(Mood::Refuses)).is_err());
     assert_eq!((mean.updates(), mean.compute()?), (1, Value::Scalar(1.0)));
