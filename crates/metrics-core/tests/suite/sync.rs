@@ -223,7 +223,10 @@ fn a_difference_is_one_error_for_all() -> Result<()> {
     let cases: [(Build, &str); 5] = [
         (|| Ok(MetricCollection::new()), "sync: rank 2: there is no member `mae`, but rank 0 has one"),
         (more, "sync: rank 2: there is a member `mae of late`, but rank 0 has none"),
-        (other_configuration, "sync: rank 2: member `mae` is mae[reduction=sum], but that of rank 0 is mae[reduction=mean]"),
+        (
+            other_configuration,
+            "sync: rank 2: member `mae` is mae[reduction=sum], but that of rank 0 is mae[reduction=mean]",
+        ),
         (other_kind, "sync: rank 2: member `mae` is moody[Refuses], but that of rank 0 is mae[reduction=mean]"),
         (
             other_layout,
