@@ -20,6 +20,10 @@ use super::value::{Made, Sums};
 use super::window::{Window, arch, owned};
 use super::{errors, gradient, value, volume, volume_gradient};
 
+/// With fewer pixels than these, waking another thread takes longer than the work: some 15 µs.
+const TOO_FEW: usize = 1 << 13;
+const TOO_FEW_FOR_ERRORS: usize = 1 << 17;
+
 /// Dense planes, one after another, for each of two results, if it is wanted.
 pub(super) type Planes<'a, P> = [Option<Room<'a, P>>; 2];
 
@@ -77,7 +81,7 @@ impl<'a, T: Real> Batch<'a, T> {
     }
 
     fn run_values(&self, tasks: Vec<(&Subject<T>, &Range<usize>, Made<T>)>, per_plane: usize) -> Vec<Sums> {
-        run(tasks, per_plane, |scratch, (subject, lines, mut made)| {
+        run(tasks, per_plane, self.is_small(), |scratch, (subject, lines, mut made)| {
             if self.window.is_deep() {
                 volume::band(subject, lines, &mut made, scratch)
             } else {
@@ -99,13 +103,18 @@ impl<'a, T: Real> Batch<'a, T> {
         let tasks = self.each_band(&bands).map(|(plane, subject, lines)| {
             (subject, lines, goal(plane), gradients.next().unwrap_or_default(), errors.next().flatten())
         });
-        run(tasks.collect(), bands.len(), |scratch, (subject, lines, goal, mut gradients, mut errors)| {
-            if self.window.is_deep() {
-                volume_gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
-            } else {
-                gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
-            }
-        })
+        run(
+            tasks.collect(),
+            bands.len(),
+            self.is_small(),
+            |scratch, (subject, lines, goal, mut gradients, mut errors)| {
+                if self.window.is_deep() {
+                    volume_gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
+                } else {
+                    gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
+                }
+            },
+        )
     }
 
     /// Rows of errors of all planes, one after another, cut into bands.
@@ -133,6 +142,12 @@ impl<'a, T: Real> Batch<'a, T> {
     ) -> impl Iterator<Item = (usize, &'b Subject<'a, T>, &'b Range<usize>)> {
         let planes = self.subjects.iter().enumerate();
         planes.flat_map(move |(plane, subject)| bands.iter().map(move |lines| (plane, subject, lines)))
+    }
+
+    /// Whether the work is not worth a second thread.
+    fn is_small(&self) -> bool {
+        let pixels: usize = self.window.borders.iter().map(|border| border.input).product();
+        self.subjects.len() * pixels < TOO_FEW
     }
 
     /// The axis that bands are runs of.
@@ -170,13 +185,19 @@ fn cut<'o, P: Pixel>(
     })
 }
 
-/// Runs the tasks of all planes, and adds up those of each plane in order.
+/// Runs the tasks of all planes, on this thread alone if they are small, and adds up those of each plane in order.
 fn run<T: Real, K: Send, R: Copy + Default + Send + AddAssign>(
     tasks: Vec<K>,
     per_plane: usize,
+    small: bool,
     task: impl Fn(&mut Scratch<T>, K) -> R + Sync,
 ) -> Vec<R> {
-    let parts: Vec<R> = tasks.into_par_iter().map_init(Scratch::default, &task).collect();
+    let parts: Vec<R> = if small {
+        let mut scratch = Scratch::default();
+        tasks.into_iter().map(|part| task(&mut scratch, part)).collect()
+    } else {
+        tasks.into_par_iter().map_init(Scratch::default, &task).collect()
+    };
     let add = |parts: &[R]| {
         let mut sum = R::default();
         parts.iter().for_each(|&part| sum += part);
@@ -211,5 +232,9 @@ pub(super) fn pixel_errors<P: Pixel>(
             });
         }
     }
-    tasks.into_par_iter().for_each(|band| band.run(arch));
+    if pairs.len() * dims.iter().product::<usize>() < TOO_FEW_FOR_ERRORS {
+        tasks.into_iter().for_each(|band| band.run(arch));
+    } else {
+        tasks.into_par_iter().for_each(|band| band.run(arch));
+    }
 }
