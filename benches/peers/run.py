@@ -146,11 +146,17 @@ def compare(library, task, theirs, ours, rounds):
 
 
 def measure_ratios(quick):
+    """With the system's allocator; then the rows of gradients and threads with one that keeps memory."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ratios.json"
-        command = [TARGET / "release" / "ratios", *["--quick"] * quick, "--json", file]
-        subprocess.run(command, env=ENVIRONMENT, check=True)
-        return json.loads(file.read_text())
+
+        def run(*features):
+            build = ["cargo", "run", "--release", "-p", "benches", "--bin", "ratios", *features, "--"]
+            subprocess.run([*build, *["--quick"] * quick, "--json", file], cwd=ROOT, env=ENVIRONMENT, check=True)
+            return json.loads(file.read_text())
+
+        kept = [row for row in run("--features", "mimalloc") if "with gradient" in row["what"]]
+        return run() + [row | {"what": row["what"] + ", mimalloc"} for row in kept]
 
 
 # ---- the page
@@ -238,9 +244,9 @@ scikit-image uses one thread whatever it is given; scikit-image and Burn's metri
 
 Medians over turns in one run. *Squared differences* is a plain loop that sums `(x - y)²` over the same two images, *reading* one
 that sums both, each on the same threads. A *Candle composition* is the usual SSIM formula written with Candle's operations, the
-fastest of three ways to filter. Costs of a value are nanoseconds for each value of a 1×3×side×side image. Both sides allocate with
-mimalloc; above, all do with glibc, under which a loss with its gradient takes 18 to 35 ms at 1×3×1080×1920, depending on what the
-process did before: see [kernels.md](kernels.md).
+fastest of three ways to filter. Costs of a value are nanoseconds for each value of a 1×3×side×side image. All allocate with
+glibc, which may give a gradient's memory back to the system after every step, depending on what the process did before, and then
+needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [kernels.md](kernels.md).
 
 {ratio_table(ratios)}
 """

@@ -15,8 +15,8 @@ use metrics_image::{Reduction, Ssim, SsimConfig};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
-/// What is timed is a call, not what glibc makes of the calls before it: it gives memory back to the system and asks for it again,
-/// now and then. See docs/kernels.md.
+/// To see how much of a time is the system's allocator, which may give memory back with every call: see docs/kernels.md.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

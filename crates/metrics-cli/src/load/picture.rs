@@ -121,7 +121,7 @@ impl Picture {
         for plane in 0..planes {
             let channel = if self.colours() == 1 { 0 } else { plane };
             match self.alpha(samples).filter(|_| composite) {
-                // Distances known when this is compiled: three times faster.
+                // Distances known when this is compiled: 40 % less time.
                 None => match self.channels {
                     1 => values.extend(channel_of::<_, 1>(samples, channel).map(&value)),
                     2 => values.extend(channel_of::<_, 2>(samples, channel).map(&value)),
