@@ -4,6 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::ahead::Ahead;
 use super::lanes::{Lanes, Real, groups_mut};
+use super::slide::slide;
 
 /// Output lines made at once: each input line is loaded once for all of them.
 pub(super) const BLOCK: usize = 6;
@@ -273,10 +274,10 @@ fn along_window<T: Real, S: Simd, const F: usize, const HALF: usize>(
     for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
         let mut out = [Lanes::zero(simd); F];
         for field in 0..F {
-            let row = &rows[field][at..at + Lanes::<T, S>::COUNT + 2 * HALF - 2];
-            let mut sum = Lanes::load(simd, row, HALF - 1) * weights[HALF - 1];
+            let row = &rows[field][at..];
+            let mut sum = slide(simd, row, HALF - 1) * weights[HALF - 1];
             for (k, &weight) in weights[..HALF - 1].iter().enumerate() {
-                let pair = Lanes::load(simd, row, k) + Lanes::load(simd, row, 2 * HALF - 2 - k);
+                let pair = slide(simd, row, k) + Lanes::load(simd, row, 2 * HALF - 2 - k);
                 sum = pair.mul_add(weight, sum);
             }
             out[field] = sum;

@@ -21,6 +21,7 @@ mod ring;
 mod room;
 mod score;
 mod scratch;
+mod slide;
 mod subject;
 mod task;
 mod total;
