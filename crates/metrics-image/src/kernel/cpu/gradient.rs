@@ -21,26 +21,25 @@ use super::total::ErrorRows;
 use super::value::Sums;
 use super::window::clamp;
 
-/// The sums over a band, and the gradient by its pixels.
-pub(super) fn band<T: Real>(
+/// Walks a stretch: makes the gradient by its pixels, adds to the sums of each of its bands.
+pub(super) fn walk<T: Real>(
     subject: &Subject<T>,
     goal: Goal<T>,
     lines: &Range<usize>,
     outputs: &mut Targets<T>,
     errors: &mut Option<ErrorRows>,
+    sums: &mut [Sums],
     scratch: &mut Scratch<T>,
-) -> Sums {
-    let mut sums = Sums::default();
+) {
     for columns in subject.window.tiles(true) {
         let tile = Tile { subject, goal, lines, columns };
         let errors = errors.as_mut().map(ErrorRows::reborrow);
-        sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, scratch),
-            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, scratch),
-            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, scratch),
-        };
+        match outputs {
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, sums, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, sums, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, sums, scratch),
+        }
     }
-    sums
 }
 
 /// A run of lines and columns of the gradient.
@@ -57,8 +56,9 @@ impl<T: Real> Tile<'_, '_, T> {
         wanted: Wanted,
         outputs: &mut Targets<T>,
         errors: Option<ErrorRows>,
+        sums: &mut [Sums],
         scratch: &mut Scratch<T>,
-    ) -> Sums {
+    ) {
         let window = self.subject.window;
         let [_, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
@@ -88,7 +88,7 @@ impl<T: Real> Tile<'_, '_, T> {
                 back.write([0, line], line - self.lines.start, pixels, outputs);
             }
         }
-        Sums::new(derivatives.derive.scores.totals)
+        derivatives.derive.scores.add_to(sums);
     }
 }
 

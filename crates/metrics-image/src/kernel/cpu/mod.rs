@@ -1,8 +1,9 @@
 //! Fused kernels for the CPU: each pixel is read once, filtered along and across in registers and first-level cache, and
 //! nothing of the size of an image is kept.
 //!
-//! Planes are cut into bands and bands into tiles by their size alone, and sums of tiles are added in order, so that results
-//! have the same bits on one thread or many, for an image alone or in a batch, and whatever the strides.
+//! Planes are cut into bands and tiles by their size alone, and sums of both are added in order, so that results have the same
+//! bits on one thread or many, for an image alone or in a batch, and whatever the strides. How many bands a thread walks in one
+//! go depends on the number of threads, but nothing depends on that.
 
 mod ahead;
 mod back;

@@ -10,6 +10,7 @@ use super::lanes::{Lanes, Real};
 use super::plane::Targets;
 use super::subject::Subject;
 use super::total::{Total, add_rows};
+use super::value::Sums;
 use super::window::{Window, clip, common};
 
 /// Takes blocks of moments of a run of map columns; keeps what SSIM and contrast lack of 1, and adds it up.
@@ -25,7 +26,10 @@ pub(super) struct Scores<'a, T> {
     moments: &'a mut [T],
     /// `BLOCK` rows of `1 - ssim`, as many of `1 - cs`.
     losses: [&'a mut [T]; 2],
-    pub(super) totals: [Total; 2],
+    /// Of each band.
+    totals: Vec<[Total; 2]>,
+    /// Lines of a band.
+    band: usize,
 }
 
 impl<'a, T: Real> Scores<'a, T> {
@@ -43,8 +47,10 @@ impl<'a, T: Real> Scores<'a, T> {
     ) -> Self {
         let Subject { window, constants, .. } = subject;
         let (moments, losses) = memory.split_at_mut(4 * BLOCK * width);
-        let (losses, totals) = (losses.split_at_mut(BLOCK * width).into(), [Total::default(); 2]);
-        Self { window, constants, columns, width, counted, moments, losses, totals }
+        let losses = losses.split_at_mut(BLOCK * width).into();
+        let band = window.bands().next().map_or(1, |band| band.len());
+        let totals = vec![[Total::default(); 2]; counted[window.axis()].len().div_ceil(band)];
+        Self { window, constants, columns, width, counted, moments, losses, totals, band }
     }
 
     /// Where the moments of a block go.
@@ -90,7 +96,16 @@ impl<'a, T: Real> Scores<'a, T> {
         let inside = self.window.contrast_lines(0).contains(&z) && self.window.contrast_lines(1).contains(&y);
         let columns = if contrast && inside { common(columns, &self.window.contrast_lines(2)) } else { 0..0 };
         let contrast = &self.losses[1][start..][clip(&self.columns, &columns)];
-        add_rows(self.window.arch, &mut self.totals, [ssim, contrast]);
+        let axis = self.window.axis();
+        let totals = &mut self.totals[([z, y][axis] - self.counted[axis].start) / self.band];
+        add_rows(self.window.arch, totals, [ssim, contrast]);
+    }
+
+    /// Adds the sums of each band to `sums`.
+    pub(super) fn add_to(&self, sums: &mut [Sums]) {
+        for (sums, &totals) in sums.iter_mut().zip(&self.totals) {
+            *sums += Sums::new(totals);
+        }
     }
 
     /// Writes row `row` of a block to line `line` of the maps.

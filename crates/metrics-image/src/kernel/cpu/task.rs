@@ -1,6 +1,6 @@
 //! A batch of planes cut into tasks for the threads.
 
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -50,14 +50,14 @@ impl<'a, T: Real> Batch<'a, T> {
 
     /// The sums of each plane, and its maps.
     pub(super) fn values<P: Pixel<Real = T>>(&self, maps: Planes<P>, errors: Option<&mut [Errors]>) -> Vec<Sums> {
-        let bands = self.window.bands(false);
-        let mut maps = self.cut(maps, self.window.map_dims(), &bands);
-        let mut errors = self.cut_errors(errors, &bands);
-        let tasks = self.each_band(&bands).map(|(_, subject, lines)| {
+        let stretches = self.stretches(false);
+        let mut maps = self.cut(maps, self.window.map_dims(), &stretches);
+        let mut errors = self.cut_errors(errors, &stretches);
+        let tasks = self.each(&stretches).map(|(_, subject, lines)| {
             let maps = maps.next().unwrap_or_default();
             (subject, lines, Made { maps, halves: None, errors: errors.next().flatten() })
         });
-        self.run_values(tasks.collect(), bands.len())
+        self.run_values(tasks.collect())
     }
 
     /// The sums of each plane, and its two images halved.
@@ -67,26 +67,25 @@ impl<'a, T: Real> Batch<'a, T> {
         [mut x, mut y]: [Room<'_, T>; 2],
         errors: Option<&mut [Errors]>,
     ) -> Vec<Sums> {
-        let bands = self.window.bands(false);
-        let (axis, line) = (self.axis(), self.line(halving.dims()));
-        let mut errors = self.cut_errors(errors, &bands);
-        let tasks = self.each_band(&bands).map(|(_, subject, lines)| {
-            let share = halving.share(axis, lines, bands.last() == Some(lines));
+        let stretches = self.stretches(false);
+        let (axis, line) = (self.window.axis(), self.line(halving.dims()));
+        let mut errors = self.cut_errors(errors, &stretches);
+        let tasks = self.each(&stretches).map(|(_, subject, lines)| {
+            let share = halving.share(axis, lines, stretches.last() == Some(lines));
             let planes = [&mut x, &mut y].map(|half| half.cut(share.len() * line));
             let start = if axis == 0 { [share.start, 0] } else { [0, share.start] };
             let halves = Some(Halves::new(halving, planes, start));
             (subject, lines, Made { maps: [None, None], halves, errors: errors.next().flatten() })
         });
-        self.run_values(tasks.collect(), bands.len())
+        self.run_values(tasks.collect())
     }
 
-    fn run_values(&self, tasks: Vec<(&Subject<T>, &Range<usize>, Made<T>)>, per_plane: usize) -> Vec<Sums> {
-        run(tasks, per_plane, self.is_small(), |scratch, (subject, lines, mut made)| {
-            if self.window.is_deep() {
-                volume::band(subject, lines, &mut made, scratch)
-            } else {
-                value::band(subject, lines, &mut made, scratch)
-            }
+    fn run_values(&self, tasks: Vec<(&Subject<T>, &Range<usize>, Made<T>)>) -> Vec<Sums> {
+        self.run(tasks, |(subject, lines, mut made), scratch| {
+            let mut sums = self.no_sums(lines);
+            let walk = if self.window.is_deep() { volume::walk } else { value::walk };
+            walk(subject, lines, &mut made, &mut sums, scratch);
+            sums
         })
     }
 
@@ -97,113 +96,109 @@ impl<'a, T: Real> Batch<'a, T> {
         gradients: Planes<P>,
         errors: Option<&mut [Errors]>,
     ) -> Vec<Sums> {
-        let bands = self.window.bands(true);
-        let mut gradients = self.cut(gradients, self.window.borders.map(|border| border.input), &bands);
-        let mut errors = self.cut_errors(errors, &bands);
-        let tasks = self.each_band(&bands).map(|(plane, subject, lines)| {
+        let stretches = self.stretches(true);
+        let mut gradients = self.cut(gradients, self.window.borders.map(|border| border.input), &stretches);
+        let mut errors = self.cut_errors(errors, &stretches);
+        let tasks = self.each(&stretches).map(|(plane, subject, lines)| {
             (subject, lines, goal(plane), gradients.next().unwrap_or_default(), errors.next().flatten())
         });
-        run(
-            tasks.collect(),
-            bands.len(),
-            self.is_small(),
-            |scratch, (subject, lines, goal, mut gradients, mut errors)| {
-                if self.window.is_deep() {
-                    volume_gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
-                } else {
-                    gradient::band(subject, goal, lines, &mut gradients, &mut errors, scratch)
-                }
-            },
-        )
+        self.run(tasks.collect(), |(subject, lines, goal, mut gradients, mut errors), scratch| {
+            let mut sums = self.no_sums(lines);
+            let walk = if self.window.is_deep() { volume_gradient::walk } else { gradient::walk };
+            walk(subject, goal, lines, &mut gradients, &mut errors, &mut sums, scratch);
+            sums
+        })
     }
 
-    /// Rows of errors of all planes, one after another, cut into bands.
+    /// Sums for each band of a stretch.
+    fn no_sums(&self, stretch: &Range<usize>) -> Vec<Sums> {
+        vec![Sums::default(); self.window.bands_of(stretch)]
+    }
+
+    /// Runs the tasks of all planes in parallel, or on this thread alone if they are small, and adds up the bands of each plane in
+    /// order.
+    fn run<K: Send>(&self, tasks: Vec<K>, task: impl Fn(K, &mut Scratch<T>) -> Vec<Sums> + Sync) -> Vec<Sums> {
+        let bands: Vec<Sums> = if self.threads() == 1 {
+            let mut scratch = Scratch::default();
+            tasks.into_iter().flat_map(|part| task(part, &mut scratch)).collect()
+        } else {
+            let parts =
+                tasks.into_par_iter().with_max_len(1).map_init(Scratch::default, |scratch, part| task(part, scratch));
+            parts.flatten_iter().collect()
+        };
+        let add = |bands: &[Sums]| {
+            let mut sum = Sums::default();
+            bands.iter().for_each(|&band| sum += band);
+            sum
+        };
+        bands.chunks(self.window.bands().count()).map(add).collect()
+    }
+
+    /// Rows of errors of all planes, one after another, cut into stretches.
     fn cut_errors<'e>(
         &self,
         errors: Option<&'e mut [Errors]>,
-        bands: &[Range<usize>],
+        stretches: &[Range<usize>],
     ) -> impl Iterator<Item = Option<ErrorRows<'e>>> {
-        let ([_, height, _], axis) = (self.window.borders.map(|border| border.input), self.axis());
+        let ([_, height, _], axis) = (self.window.borders.map(|border| border.input), self.window.axis());
         let per_line = if axis == 0 { height } else { 1 };
-        let bands: Vec<_> = bands.iter().map(|band| owned(band, self.window.borders[axis])).collect();
+        let stretches: Vec<_> = stretches.iter().map(|lines| owned(lines, self.window.borders[axis])).collect();
         let (planes, mut errors) = (self.subjects.len(), errors);
-        (0..planes).flat_map(move |_| bands.clone()).map(move |band| {
-            let (rows, rest) = errors.take()?.split_at_mut(band.len() * per_line);
+        (0..planes).flat_map(move |_| stretches.clone()).map(move |lines| {
+            let (rows, rest) = errors.take()?.split_at_mut(lines.len() * per_line);
             errors = Some(rest);
-            let start = if axis == 0 { [band.start, 0] } else { [0, band.start] };
+            let start = if axis == 0 { [lines.start, 0] } else { [0, lines.start] };
             Some(ErrorRows::new(rows, start, height))
         })
     }
 
-    /// The bands of all planes in order, with the plane and its number.
-    fn each_band<'b>(
+    /// The stretches of all planes in order, with the plane and its number.
+    fn each<'b>(
         &'b self,
-        bands: &'b [Range<usize>],
+        stretches: &'b [Range<usize>],
     ) -> impl Iterator<Item = (usize, &'b Subject<'a, T>, &'b Range<usize>)> {
         let planes = self.subjects.iter().enumerate();
-        planes.flat_map(move |(plane, subject)| bands.iter().map(move |lines| (plane, subject, lines)))
+        planes.flat_map(move |(plane, subject)| stretches.iter().map(move |lines| (plane, subject, lines)))
     }
 
-    /// Whether the work is not worth a second thread.
-    fn is_small(&self) -> bool {
+    fn stretches(&self, of_gradient: bool) -> Vec<Range<usize>> {
+        self.window.stretches(self.subjects.len(), self.threads(), of_gradient)
+    }
+
+    /// How many threads the work is worth.
+    fn threads(&self) -> usize {
         let pixels: usize = self.window.borders.iter().map(|border| border.input).product();
-        self.subjects.len() * pixels < TOO_FEW
+        if self.subjects.len() * pixels < TOO_FEW { 1 } else { rayon::current_num_threads() }
     }
 
-    /// The axis that bands are runs of.
-    fn axis(&self) -> usize {
-        if self.window.is_deep() { 0 } else { 1 }
-    }
-
-    /// Pixels of one line of that axis.
+    /// Pixels of one line of the axis that is cut.
     fn line(&self, dims: [usize; 3]) -> usize {
-        dims[self.axis() + 1..].iter().product()
+        dims[self.window.axis() + 1..].iter().product()
     }
 
     fn cut<'o, P: Pixel<Real = T>>(
         &self,
         planes: Planes<'o, P>,
         dims: [usize; 3],
-        bands: &[Range<usize>],
+        stretches: &[Range<usize>],
     ) -> impl Iterator<Item = Targets<'o, T>> {
-        cut(planes, self.subjects.len(), self.line(dims), bands)
+        cut(planes, self.subjects.len(), self.line(dims), stretches)
     }
 }
 
-/// Two results cut into the bands of `count` planes each.
+/// Two results cut into the same runs of lines of `count` planes each.
 fn cut<'o, P: Pixel>(
     mut planes: Planes<'o, P>,
     count: usize,
     line: usize,
-    bands: &[Range<usize>],
+    runs: &[Range<usize>],
 ) -> impl Iterator<Item = Targets<'o, P::Real>> {
-    let lens: Vec<usize> = bands.iter().map(|band| band.len() * line).collect();
+    let lens: Vec<usize> = runs.iter().map(|run| run.len() * line).collect();
     (0..count).flat_map(move |_| lens.clone()).map(move |len| {
         let cut =
             |room: &mut Option<Room<'o, P>>| Some(Box::new(room.as_mut()?.cut(len)) as Box<dyn Target<P::Real> + 'o>);
         planes.each_mut().map(cut)
     })
-}
-
-/// Runs the tasks of all planes, on this thread alone if they are small, and adds up those of each plane in order.
-fn run<T: Real, K: Send, R: Copy + Default + Send + AddAssign>(
-    tasks: Vec<K>,
-    per_plane: usize,
-    small: bool,
-    task: impl Fn(&mut Scratch<T>, K) -> R + Sync,
-) -> Vec<R> {
-    let parts: Vec<R> = if small {
-        let mut scratch = Scratch::default();
-        tasks.into_iter().map(|part| task(&mut scratch, part)).collect()
-    } else {
-        tasks.into_par_iter().map_init(Scratch::default, &task).collect()
-    };
-    let add = |parts: &[R]| {
-        let mut sum = R::default();
-        parts.iter().for_each(|&part| sum += part);
-        sum
-    };
-    parts.chunks(per_plane).map(add).collect()
 }
 
 /// The errors of the rows of each pair of planes, and their gradients.

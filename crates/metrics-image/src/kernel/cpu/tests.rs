@@ -395,12 +395,13 @@ fn results<P: Pixel + PartialEq + std::fmt::Debug>(pairs: &[Pair<P>]) -> (Vec<Pl
 
 #[test]
 fn same_bits_whatever_the_threads_the_batch_and_the_strides() {
-    for dims in [[1, 300, 215], [13, 40, 70]] {
+    // The last two have several stretches, and numbers of bands that do not divide evenly.
+    for dims in [[1, 300, 215], [13, 40, 70], [1, 1130, 17], [150, 12, 11]] {
         let len: usize = dims.iter().product();
         let images: Vec<_> = (0..3).flat_map(|seed| images(dims, seed)).map(|image| narrow(&image)).collect();
         let dense: Vec<_> = images.chunks(2).map(|xy| pair(&xy[0], &xy[1], dims)).collect();
         let expected = results(&dense);
-        for threads in [1, 2, 3] {
+        for threads in [1, 2, 3, 7] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             assert!(pool.install(|| results(&dense)) == expected);
         }
@@ -428,6 +429,32 @@ fn same_bits_whatever_the_threads_the_batch_and_the_strides() {
         let plane = |data| Plane::new(data, dims, strides).unwrap();
         let strided: Vec<_> = spread.chunks(2).map(|xy| Pair { x: plane(&xy[0]), y: plane(&xy[1]) }).collect();
         assert!(results(&strided) == expected);
+    }
+}
+
+#[test]
+fn stretches_are_whole_bands_and_enough_for_the_threads() {
+    for (dims, of_gradient) in [11, 70, 540, 1080, 4320].into_iter().flat_map(|side| {
+        [[1, side, 20], [side, 12, 12]]
+            .into_iter()
+            .flat_map(|dims| [false, true].map(|of_gradient| (dims, of_gradient)))
+    }) {
+        let plan = plan(Padding::Valid, 11, if dims[0] > 1 { 3 } else { 2 });
+        let window = Window::<f32>::new(&plan, dims, [true, true]).unwrap();
+        let border = window.borders[window.axis()];
+        let bands: Vec<_> = window.bands().collect();
+        for (planes, threads) in
+            [1, 3, 48].into_iter().flat_map(|planes| [1, 2, 5, 64].map(|threads| (planes, threads)))
+        {
+            let stretches = window.stretches(planes, threads, of_gradient);
+            let case = format!("{dims:?} {of_gradient} {planes} {threads} {stretches:?}");
+            assert!(stretches.windows(2).all(|pair| pair[0].end == pair[1].start), "{case}");
+            let end = if of_gradient { border.input } else { border.output };
+            assert_eq!((stretches[0].start, stretches[stretches.len() - 1].end), (0, end), "{case}");
+            assert_eq!(stretches.iter().map(|stretch| window.bands_of(stretch)).sum::<usize>(), bands.len(), "{case}");
+            assert!(stretches.iter().all(|stretch| bands.iter().any(|band| band.start == stretch.start)), "{case}");
+            assert!(planes * stretches.len() >= threads || 2 * stretches.len() > bands.len(), "{case}");
+        }
     }
 }
 

@@ -43,18 +43,17 @@ pub(super) struct Made<'a, T> {
     pub(super) errors: Option<ErrorRows<'a>>,
 }
 
-/// The sums over a band of the map.
-pub(super) fn band<T: Real>(
+/// Walks a stretch of the map; adds to the sums of each of its bands.
+pub(super) fn walk<T: Real>(
     subject: &Subject<T>,
     lines: &Range<usize>,
     made: &mut Made<T>,
+    sums: &mut [Sums],
     scratch: &mut Scratch<T>,
-) -> Sums {
-    let mut sums = Sums::default();
+) {
     for columns in subject.window.tiles(false) {
-        sums += tile(subject, lines, columns, made, scratch);
+        tile(subject, lines, columns, made, sums, scratch);
     }
-    sums
 }
 
 fn tile<T: Real>(
@@ -62,8 +61,9 @@ fn tile<T: Real>(
     lines: &Range<usize>,
     columns: Range<usize>,
     made: &mut Made<T>,
+    sums: &mut [Sums],
     scratch: &mut Scratch<T>,
-) -> Sums {
+) {
     let window = subject.window;
     let [_, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
@@ -91,5 +91,5 @@ fn tile<T: Real>(
     if let Some(mut halves) = halves {
         halves.finish(window.arch, subject.sources);
     }
-    Sums::new(scores.totals)
+    scores.add_to(sums);
 }

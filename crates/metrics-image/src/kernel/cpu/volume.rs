@@ -15,30 +15,30 @@ use super::total::ErrorRows;
 use super::value::{Made, Sums};
 use super::window::{Window, owned};
 
-/// The sums over a band of slices of the map.
-pub(super) fn band<T: Real>(
+/// Walks a stretch of slices of the map; adds to the sums of each of its bands.
+pub(super) fn walk<T: Real>(
     subject: &Subject<T>,
     slices: &Range<usize>,
     made: &mut Made<T>,
+    sums: &mut [Sums],
     scratch: &mut Scratch<T>,
-) -> Sums {
-    let mut sums = Sums::default();
+) {
     for [lines, columns] in subject.window.volume_tiles(false) {
-        sums += tile(subject, [slices.clone(), lines.clone(), columns.clone()], made, scratch);
+        tile(subject, [slices.clone(), lines.clone(), columns.clone()], made, sums, scratch);
         if let Some(halves) = &mut made.halves {
             let Subject { window, sources, .. } = *subject;
             halves.tile(window.arch, sources, [slices, &lines, &columns], window.borders);
         }
     }
-    sums
 }
 
 fn tile<T: Real>(
     subject: &Subject<T>,
     [slices, lines, columns]: [Range<usize>; 3],
     made: &mut Made<T>,
+    sums: &mut [Sums],
     scratch: &mut Scratch<T>,
-) -> Sums {
+) {
     let window = subject.window;
     let [depth, down, along] = window.borders;
     let width = Scratch::<T>::padded(columns.len());
@@ -68,7 +68,7 @@ fn tile<T: Real>(
             }
         }
     }
-    Sums::new(scores.totals)
+    scores.add_to(sums);
 }
 
 /// How the rows of a tile's slice lie in memory.

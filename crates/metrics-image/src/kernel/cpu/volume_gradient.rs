@@ -18,26 +18,25 @@ use super::value::Sums;
 use super::volume::{Shape, Slices};
 use super::window::clamp;
 
-/// The sums over a band of slices, and the gradient by their voxels.
-pub(super) fn band<T: Real>(
+/// Walks a stretch of slices: makes the gradient by its voxels, adds to the sums of each of its bands.
+pub(super) fn walk<T: Real>(
     subject: &Subject<T>,
     goal: Goal<T>,
     slices: &Range<usize>,
     outputs: &mut Targets<T>,
     errors: &mut Option<ErrorRows>,
+    sums: &mut [Sums],
     scratch: &mut Scratch<T>,
-) -> Sums {
-    let mut sums = Sums::default();
+) {
     for [lines, columns] in subject.window.volume_tiles(true) {
         let tile = Tile { subject, goal, slices, lines, columns };
         let errors = errors.as_mut().map(ErrorRows::reborrow);
-        sums += match outputs {
-            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, scratch),
-            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, scratch),
-            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, scratch),
-        };
+        match outputs {
+            [Some(_), Some(_)] => tile.walk::<4>(Wanted::Both, outputs, errors, sums, scratch),
+            [_, None] => tile.walk::<3>(Wanted::X, outputs, errors, sums, scratch),
+            [None, _] => tile.walk::<3>(Wanted::Y, outputs, errors, sums, scratch),
+        }
     }
-    sums
 }
 
 /// A run of slices, lines and columns of the gradient.
@@ -55,8 +54,9 @@ impl<T: Real> Tile<'_, '_, T> {
         wanted: Wanted,
         outputs: &mut Targets<T>,
         errors: Option<ErrorRows>,
+        sums: &mut [Sums],
         scratch: &mut Scratch<T>,
-    ) -> Sums {
+    ) {
         let window = self.subject.window;
         let [depth, down, along] = window.borders;
         // The part of the map that the gradient of this tile depends on.
@@ -108,7 +108,7 @@ impl<T: Real> Tile<'_, '_, T> {
                 }
             }
         }
-        Sums::new(derivatives.derive.scores.totals)
+        derivatives.derive.scores.add_to(sums);
     }
 }
 

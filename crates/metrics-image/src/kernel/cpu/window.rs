@@ -12,12 +12,15 @@ use super::total::ERROR_RUN;
 
 /// Columns of a tile: wide enough that its halo costs little, narrow enough that its rows stay in the first two caches.
 const TILE: usize = 320;
-/// Output lines of a band, the unit of work: enough to make the halo cheap, few enough to keep all threads busy.
-const BAND: usize = 180;
+/// Output lines of a band at least, the unit of sums: few enough to give many threads something to do.
+const BAND: usize = 60;
+/// Output lines of a stretch at most: enough to make the halo cheap; longer ones are slower again.
+const STRETCH: usize = 540;
 /// Lines and columns of a tile of a volume: the rings of slices should stay in the second cache.
 const VOLUME_TILE: [usize; 2] = [32, 64];
-/// Slices of a band of a volume.
-const VOLUME_BAND: usize = 32;
+/// Slices of a band of a volume at least, and of a stretch at most.
+const VOLUME_BAND: usize = 24;
+const VOLUME_STRETCH: usize = 128;
 
 /// The best instruction set of this machine.
 pub(super) fn arch() -> Arch {
@@ -121,11 +124,36 @@ impl<T: Real> Window<T> {
         self.borders[0].input > 1 || self.taps[0].len() > 1
     }
 
-    /// The runs of slices of a volume, or else of lines, that are worked on independently: of the map, or of the gradient. They are
-    /// the same as far as both go, so that sums do not depend on whether a gradient is made.
-    pub(super) fn bands(&self, of_gradient: bool) -> Vec<Range<usize>> {
-        let (axis, target) = if self.is_deep() { (0, VOLUME_BAND) } else { (1, BAND) };
-        stretched(self.borders[axis], of_gradient, runs(self.borders[axis].output, target, BLOCK)).collect()
+    /// The axis that is cut into bands, and bands into stretches: depth, or in flat planes height.
+    pub(super) fn axis(&self) -> usize {
+        if self.is_deep() { 0 } else { 1 }
+    }
+
+    /// Runs of the map's lines (of a volume: slices) that are summed up by themselves; all but the last are of one length. About a
+    /// power of two, so that they make even stretches.
+    pub(super) fn bands(&self) -> impl Iterator<Item = Range<usize>> + Clone {
+        let (len, least) = (self.borders[self.axis()].output, if self.is_deep() { VOLUME_BAND } else { BAND });
+        let count = 1 << (len / least).max(1).ilog2();
+        runs(len, len.div_ceil(count), BLOCK)
+    }
+
+    /// How many bands a stretch has, or would have if it was of the map and not of the gradient.
+    pub(super) fn bands_of(&self, stretch: &Range<usize>) -> usize {
+        self.bands().filter(|band| stretch.contains(&band.start)).count()
+    }
+
+    /// Runs of whole bands, each to be walked by one thread, of the map or of the gradient: as few as keep `threads` threads busy
+    /// with `planes` planes. Results do not depend on them.
+    pub(super) fn stretches(&self, planes: usize, threads: usize, of_gradient: bool) -> Vec<Range<usize>> {
+        let longest = if self.is_deep() { VOLUME_STRETCH } else { STRETCH };
+        let bands: Vec<_> = self.bands().collect();
+        let per_plane = |per_thread: usize| (per_thread * threads).div_ceil(planes).next_power_of_two();
+        let fewest = self.borders[self.axis()].output.div_ceil(longest);
+        // With four for each thread, waits at the end are short; but a stretch of one band has much halo, so then two have to do.
+        let count = if threads == 1 { fewest } else { per_plane(4).min(per_plane(2).max(bands.len() / 2)).max(fewest) };
+        let stretches =
+            bands.chunks(bands.len().div_ceil(count)).map(|bands| bands[0].start..bands[bands.len() - 1].end);
+        stretched(self.borders[self.axis()], of_gradient, stretches).collect()
     }
 
     /// Runs of columns that are worked on one after the other, of the map or of the gradient.
