@@ -122,6 +122,7 @@ impl<'a, T: Real> Batch<'a, T> {
             let mut scratch = Scratch::default();
             tasks.into_iter().flat_map(|part| task(part, &mut scratch)).collect()
         } else {
+            // One by one, so that a thread that is done takes over any that is left.
             let parts =
                 tasks.into_par_iter().with_max_len(1).map_init(Scratch::default, |scratch, part| task(part, scratch));
             parts.flatten_iter().collect()

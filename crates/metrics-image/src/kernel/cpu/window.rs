@@ -14,11 +14,11 @@ use super::total::ERROR_RUN;
 const TILE: usize = 320;
 /// Output lines of a band at least, the unit of sums: few enough to give many threads something to do.
 const BAND: usize = 60;
-/// Output lines of a stretch at most: enough to make the halo cheap; longer ones are slower again.
+/// Output lines of the longest stretches, up to whole bands: enough to make the halo cheap; longer ones are slower again.
 const STRETCH: usize = 540;
 /// Lines and columns of a tile of a volume: the rings of slices should stay in the second cache.
 const VOLUME_TILE: [usize; 2] = [32, 64];
-/// Slices of a band of a volume at least, and of a stretch at most.
+/// Slices of a band of a volume at least, and of the longest stretches.
 const VOLUME_BAND: usize = 24;
 const VOLUME_STRETCH: usize = 128;
 
