@@ -11,6 +11,11 @@ use candle_core::{Device, Tensor};
 use metrics_core::DeviceChoice;
 use rayon::prelude::*;
 
+/// To see how much of a time is the system's allocator, which may give memory back with every call: see docs/kernels.md.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One small image, a training batch and one photograph, `[N, C, H, W]`.
 pub const SMALL: [usize; 4] = [1, 3, 64, 64];
 /// See [`SMALL`].

@@ -15,11 +15,6 @@ use metrics_image::{Reduction, Ssim, SsimConfig};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
-/// To see how much of a time is the system's allocator, which may give memory back with every call: see docs/kernels.md.
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Seconds of calls in a turn.
 const BUDGET: f64 = 0.05;
 

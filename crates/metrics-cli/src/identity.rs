@@ -52,8 +52,8 @@ impl Identity {
         if let Some((ours, theirs)) = conditions.find(|(ours, theirs)| ours != theirs) {
             return Some([ours.clone(), theirs.clone()]);
         }
-        let (ours, theirs) = (self.pairs, other.pairs);
-        (self != other).then(|| [format!("a list of {ours} pairs"), format!("another list of {theirs} pairs")])
+        let list = |article, pairs| format!("{article} list of {pairs} {}", if pairs == 1 { "pair" } else { "pairs" });
+        (self != other).then(|| [list("a", self.pairs), list("another", other.pairs)])
     }
 }
 
