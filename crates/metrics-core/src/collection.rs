@@ -8,7 +8,9 @@ use metrics_detach::{Detached, eval_scope, is_eval};
 
 use crate::metric::stage_merge;
 use crate::named::{Named, Outputs};
-use crate::{Agenda, Batch, EvalOnly, Fingerprint, Measurement, MemoryReport, Metric, Plan, Report, Result};
+use crate::{
+    Agenda, Batch, Contribution, EvalOnly, Fingerprint, Measurement, MemoryReport, Metric, Plan, Report, Result,
+};
 
 /// Named metrics that are updated together, all or nothing: a batch that any member refuses changes none of them.
 ///
@@ -132,6 +134,11 @@ impl MetricCollection {
         self.members.is_empty()
     }
 
+    /// How many batches were added: the most that any member has.
+    pub fn updates(&self) -> u64 {
+        self.iter().map(|(_, metric)| metric.updates()).max().unwrap_or(0)
+    }
+
     /// Memory held by the members' states, in bytes.
     pub fn state_bytes(&self) -> usize {
         self.iter().map(|(_, metric)| metric.state_bytes()).sum()
@@ -166,10 +173,9 @@ impl MetricCollection {
     /// Adds a batch of images that have weights to every member: see [`Metric::update_weighted`].
     ///
     /// # Errors
-    /// As [`MetricCollection::update`], and for weights that are none.
+    /// As [`MetricCollection::update`], and for weights that are negative, not finite, or not one for each image.
     pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        let measured = self.measure_detached(pred, target)?;
-        self.absorb(measured.map(|measurement| measurement.weighted(weights))).map(drop)
+        self.update_by(pred, target, |metric, contribution| metric.by_weight(contribution, weights))
     }
 
     /// Adds a batch of images that have labels to every member: see [`Metric::update_labelled`].
@@ -177,13 +183,23 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`], and for labels that are not known or not one for each image.
     pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        let mut labelled = Named::new();
+        self.update_by(pred, target, |metric, contribution| metric.by_label(contribution, labels))
+    }
+
+    /// An update with what each member makes of its contribution.
+    fn update_by(
+        &mut self,
+        pred: &Tensor,
+        target: &Tensor,
+        change: impl Fn(&dyn Metric, Contribution) -> Result<Contribution>,
+    ) -> Result<()> {
+        let mut changed = Named::new();
         let measured = self.measure_detached(pred, target)?;
-        for ((name, metric), (_, Measurement { value, contribution })) in self.members.iter().zip(measured) {
-            let contribution = metric.by_label(contribution, labels).map_err(|error| error.in_member(name))?;
-            labelled.insert(name, Measurement { value, contribution })?;
+        for ((name, metric), (_, Measurement { value, contribution })) in self.iter().zip(measured) {
+            let contribution = change(metric, contribution).map_err(|error| error.in_member(name))?;
+            changed.insert(name, Measurement { value, contribution })?;
         }
-        self.absorb(labelled).map(drop)
+        self.absorb(changed).map(drop)
     }
 
     /// Adds a batch to every member, and returns each one's value of this batch alone: differentiable outside of an

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
 use crate::{
-    Checkpoint, Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Report, Result, Value,
+    Checkpoint, Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Plan, Report, Result, Value,
 };
 
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
@@ -38,7 +38,13 @@ impl<M> EvalOnly<M> {
     }
 }
 
+/// A metric. Errors are those of [`Metric`]'s methods of the same names.
 impl<M: Metric> EvalOnly<M> {
+    /// As [`Metric::name`].
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
     /// As [`Metric::update`].
     pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
         self.0.update(pred, target)
@@ -105,6 +111,11 @@ impl<M: Metric> EvalOnly<M> {
         self.0.updates()
     }
 
+    /// As [`Metric::skipped`].
+    pub fn skipped(&self) -> u64 {
+        self.0.skipped()
+    }
+
     /// As [`Metric::state_bytes`].
     pub fn state_bytes(&self) -> usize {
         self.0.state_bytes()
@@ -116,6 +127,7 @@ impl<M: Metric> EvalOnly<M> {
     }
 }
 
+/// A collection. Errors are those of [`MetricCollection`]'s methods of the same names.
 impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::update`].
     pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
@@ -174,6 +186,36 @@ impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::load`].
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.0.load(path)
+    }
+
+    /// As [`MetricCollection::to_bytes`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.0.to_bytes()
+    }
+
+    /// As [`MetricCollection::load_bytes`].
+    pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.load_bytes(bytes)
+    }
+
+    /// As [`MetricCollection::plan`].
+    pub fn plan(&self) -> Plan {
+        self.0.plan()
+    }
+
+    /// As [`MetricCollection::len`].
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// As [`MetricCollection::is_empty`].
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As [`MetricCollection::updates`].
+    pub fn updates(&self) -> u64 {
+        self.0.updates()
     }
 
     /// As [`MetricCollection::fingerprint`].

@@ -1,10 +1,14 @@
 //! What a metric measures, as text that can be compared.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fnv::Fnv;
+
+/// How many characters of a configuration an error shows: room for two metrics with all of their settings.
+const MAX_SHOWN: usize = 1000;
 
 /// The kind of a metric and its whole configuration, but nothing of its data.
 ///
@@ -74,8 +78,16 @@ pub(crate) fn apart(a: &str, b: &str) -> [String; 2] {
         let (head, start) =
             if start <= opened { (String::new(), 0) } else { (format!("{}… ", &text[..opened]), start) };
         let tail = if text.len() - end <= 1 { &text[end..] } else { " …]" };
-        format!("{head}{}{tail}", &text[start..end])
+        format!("{head}{}{tail}", shortened(&text[start..end]))
     })
+}
+
+/// Of what is long, the start.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+    }
 }
 
 /// Where the last setting in `text` starts, whose value is not whole yet: `sigma: 1.` or `sigma=1.`.
@@ -97,6 +109,7 @@ mod tests {
 
     #[test]
     fn settings_that_differ() {
+        let long = |text: &str| format!("a[{}]", text.repeat(5000));
         for (a, b, expected) in [
             ("mae[sum]", "mae[mean]", ["mae[sum]", "mae[mean]"]),
             ("mae[sum]", "psnr[range=1 floor=0]", ["mae[sum]", "psnr[range=1 floor=0]"]),
@@ -114,6 +127,7 @@ mod tests {
                 ["collection[… k2: 0.03 …]", "collection[… k2: 0.3 …]"],
             ),
             ("without", "brackets", ["without", "brackets"]),
+            (&long("é"), "a[]", [&format!("a[{}…]", "é".repeat(998)), "a[]"]),
         ] {
             assert_eq!(apart(a, b), expected);
             let [first, second] = expected;

@@ -156,6 +156,7 @@ impl fmt::Display for MemoryReport {
         rows.extend(self.iter().map(|(name, metric)| {
             let growth = match metric.growth {
                 Growth::Constant => "none",
+                Growth::Bounded => "bounded",
                 Growth::PerImage => "8 B an image",
             };
             [name.into(), show_bytes(metric.state_bytes), show_bytes(metric.queue_bytes), growth.into()]

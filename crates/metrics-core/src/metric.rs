@@ -73,10 +73,11 @@ pub trait Metric: CloneMetric + Send {
     /// [`Contribution::with_weights`]. Never builds or keeps a graph.
     ///
     /// # Errors
-    /// As [`update`](Self::update), and for weights that are none.
+    /// As [`update`](Self::update), and for weights that are negative, not finite, or not one for each image.
     fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
         let measurement = measure_detached(self, pred, target)?;
-        self.state_mut().absorb(measurement.weighted(weights).contribution)
+        let contribution = self.by_weight(measurement.contribution, weights)?;
+        self.state_mut().absorb(contribution)
     }
 
     /// Adds a batch of images that have labels, one for each. A metric without labels takes no notice of them: see
@@ -88,6 +89,14 @@ pub trait Metric: CloneMetric + Send {
         let measurement = measure_detached(self, pred, target)?;
         let contribution = self.by_label(measurement.contribution, labels)?;
         self.state_mut().absorb(contribution)
+    }
+
+    /// What a measured batch adds to the state when its images have these weights: see [`Contribution::with_weights`].
+    ///
+    /// # Errors
+    /// None here; weights are checked when the contribution is absorbed. A metric that looks at the weights itself may have some.
+    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
+        Ok(contribution.with_weights(weights.to_vec()))
     }
 
     /// What a measured batch adds to the state when its images have these labels: the same, unless the metric tells labels
@@ -188,13 +197,6 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// The same, of images that have weights. The batch's value stays as it is.
-    pub(crate) fn weighted(self, weights: &[f64]) -> Self {
-        Self { contribution: self.contribution.with_weights(weights.to_vec()), ..self }
-    }
-}
-
-impl Measurement {
     /// With a value that holds no graph. A metric with weights of its own may track although its inputs do not.
     pub(crate) fn detached(self) -> Self {
         Self { value: Detached::from(self.value).into_inner(), ..self }
@@ -208,21 +210,23 @@ pub struct MetricInfo {
     pub differentiable: bool,
     /// Whether higher is better (`Some(true)`), lower is (`Some(false)`), or neither.
     pub higher_is_better: Option<bool>,
-    /// The lowest value possible, if there is one.
+    /// The lowest value that [`compute`](Metric::compute) can give, if there is one.
     pub lower: Option<f64>,
-    /// The highest value possible, if there is one.
+    /// The highest value that [`compute`](Metric::compute) can give, if there is one.
     pub upper: Option<f64>,
     /// How the state grows.
     pub growth: Growth,
 }
 
-/// How a metric's state grows with the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How a metric's state grows with the data, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Growth {
     /// Not at all.
     Constant,
-    /// By 8 bytes an image and field that keeps every value.
+    /// Until as many updates are kept as there may be: see [`Running`](crate::Running).
+    Bounded,
+    /// By 8 bytes for each image and each field that keeps every value.
     PerImage,
 }
 
@@ -273,6 +277,10 @@ impl Metric for Box<dyn Metric> {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         (**self).measure_shared(batch)
+    }
+
+    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
+        (**self).by_weight(contribution, weights)
     }
 
     fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {

@@ -56,7 +56,8 @@ pub use trend::Rise;
 /// is told once, and again whenever the number has doubled since.
 ///
 /// The state of a metric that keeps every value grows by design ([`Growth::PerImage`]): that is told once, is no warning,
-/// and such states are not watched. Nor are queues on a device, which fill and are emptied.
+/// and such states are not watched. Nor are the last updates of a [`Running`](crate::Running), of which there are more and more
+/// until its window is full ([`Growth::Bounded`]), nor queues on a device, which fill and are emptied.
 ///
 /// # Cost
 ///

@@ -102,8 +102,8 @@ impl QuantileSketch {
     }
 
     /// The value below which the share `q` of all values lies, `0 <= q <= 1`: that of rank `q (n - 1)`, counted from 0,
-    /// linear between the two values next to it, as in NumPy and PyTorch. NaN of no values, where a value was NaN, and for a
-    /// `q` out of range.
+    /// linear between the two values next to it, as in NumPy and PyTorch; between an infinity and a number, the infinity. NaN of no
+    /// values, where a value was NaN, between two infinities, and for a `q` out of range.
     pub fn quantile(&self, q: f64) -> f64 {
         let count = self.count();
         if count == 0 || self.nans > 0 || !(0.0..=1.0).contains(&q) {
@@ -113,7 +113,11 @@ impl QuantileSketch {
         let lower = (rank as u64).min(count - 1);
         let (below, above) = (self.value_at(lower), self.value_at((lower + 1).min(count - 1)));
         let fraction = rank - lower as f64;
-        if fraction <= 0.0 || below == above { below } else { below + fraction * (above - below) }
+        match above - below {
+            _ if fraction <= 0.0 || below == above => below,
+            distance if distance.is_finite() => below + fraction * distance,
+            _ => (1.0 - fraction) * below + fraction * above,
+        }
     }
 
     /// The bound on the error of a value that a quantile is made of, relative to the value and, between 0.5 and 2, to its

@@ -124,10 +124,10 @@ impl State {
         self.images + self.queue.images()
     }
 
-    /// How many images were left out by [`NonFinite::Skip`]; of a state with parts, by those that hold the data. Images that
-    /// wait on a device are not known yet.
+    /// How many images were left out by [`NonFinite::Skip`], here or in a part of the state. Images that wait on a device are not
+    /// known yet.
     pub fn skipped(&self) -> u64 {
-        self.skipped + self.skipped_by_parts()
+        self.skipped
     }
 
     /// Memory held, in bytes, what waits on a device included. Of a [`Reduce::Collect`] field, 8 bytes an image; spare
@@ -142,11 +142,10 @@ impl State {
         self.queue.bytes() + self.parts.iter().map(Self::queue_bytes).sum::<usize>()
     }
 
-    /// Whether [`State::bytes`] grows with the data: with a [`Reduce::Collect`] field it does. The last updates of
-    /// [`State::recent`] are so many.
+    /// How [`State::bytes`] grows with the data: with a [`Reduce::Collect`] field it does, and [`State::recent`] fills its window.
     pub fn growth(&self) -> Growth {
         let collects = self.fields.iter().any(|field| field.accumulator.reduce() == Reduce::Collect);
-        if collects || self.parts_grow() { Growth::PerImage } else { Growth::Constant }
+        if collects { Growth::PerImage } else { self.growth_of_parts() }
     }
 
     /// Forgets the data and keeps what is declared.

@@ -35,6 +35,28 @@ fn number<'a>(wrapper: &str, metric: &dyn Metric, value: &'a Tensor) -> Result<&
     Err(Error::argument(wrapper, format!("the value of `{name}` is {shape:?}, but must be one number")))
 }
 
+/// The value of a state, if it is one number.
+fn scalar(wrapper: &str, metric: &dyn Metric, state: &State) -> Result<f64> {
+    let value = metric.finish(state)?;
+    value.scalar().ok_or_else(|| not_scalar(wrapper, metric, &value))
+}
+
+/// Refuses a metric that does not compute one number, as far as that shows before the first update.
+fn check_scalar(wrapper: &str, metric: &dyn Metric) -> Result<()> {
+    match metric.finish(metric.state()) {
+        Ok(value) if value.scalar().is_none() => Err(not_scalar(wrapper, metric, &value)),
+        _ => Ok(()),
+    }
+}
+
+fn not_scalar(wrapper: &str, metric: &dyn Metric, value: &Value) -> Error {
+    let found = match value {
+        Value::Group(_) => "a group of values",
+        _ => "one for each image",
+    };
+    Error::argument(wrapper, format!("the value of `{}` is {found}, but must be one number", metric.name()))
+}
+
 /// Values by name.
 fn group(values: impl IntoIterator<Item = (String, Value)>) -> Result<Value> {
     let mut named = Named::new();

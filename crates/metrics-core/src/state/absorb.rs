@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::batch::Kept;
 use super::host::Host;
 use super::{Contribution, HostBatch, State};
-use crate::{Error, Result};
+use crate::{Error, NonFinite, Result};
 
 /// A contribution that was checked against a state, so that nothing is left to fail.
 pub(crate) enum Staged {
@@ -118,8 +118,7 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, batch: &HostBatch) {
-        let policy = if self.inner().is_some() { Default::default() } else { self.non_finite };
-        let Kept { weights, images, skipped } = batch.kept(policy);
+        let Kept { weights, images, skipped } = batch.without(|image| self.is_skipped(batch, image));
         self.updates += 1;
         self.images += images;
         self.skipped += skipped;
@@ -127,6 +126,17 @@ impl State {
             field.accumulator.absorb(column, weights.as_deref());
         }
         self.apply_to_parts(batch);
+    }
+
+    /// Whether the image is left out because of a number that is not finite, here or in a part.
+    pub(super) fn is_skipped(&self, batch: &HostBatch, image: usize) -> bool {
+        let here = self.inner().is_none() && self.non_finite == NonFinite::Skip && batch.is_bad(image);
+        here || self.is_skipped_by_parts(batch, image)
+    }
+
+    /// Whether [images are skipped](NonFinite::Skip), here or in a part.
+    pub(crate) fn may_skip(&self) -> bool {
+        self.non_finite == NonFinite::Skip || self.inner().into_iter().chain(&self.parts).any(Self::may_skip)
     }
 
     /// Contributions as numbers, in one transfer.

@@ -20,7 +20,9 @@ pub(crate) struct HostBatch {
 pub(super) struct Kept {
     /// One for each image, 0 for those that are left out; `None` where all are 1.
     pub(super) weights: Option<Vec<f64>>,
+    /// How many are not left out.
     pub(super) images: u64,
+    /// How many are left out because they are skipped.
     pub(super) skipped: u64,
 }
 
@@ -39,27 +41,30 @@ impl HostBatch {
         Ok(())
     }
 
-    /// Which images count under this policy.
-    pub(super) fn kept(&self, policy: NonFinite) -> Kept {
-        let is_finite = |image: usize| self.columns.iter().all(|column| column[image].is_finite());
-        let skips = |image: usize| policy == NonFinite::Skip && self.weight(image) != 0.0 && !is_finite(image);
-        let skipped = (0..self.images).filter(|&image| skips(image)).count();
-        let weights = if skipped > 0 {
-            Some((0..self.images).map(|image| if skips(image) { 0.0 } else { self.weight(image) }).collect())
+    /// Whether the image counts and has a number that is NaN or infinite.
+    pub(super) fn is_bad(&self, image: usize) -> bool {
+        self.weight(image) != 0.0 && !self.columns.iter().all(|column| column[image].is_finite())
+    }
+
+    /// Which images count if these are skipped.
+    pub(super) fn without(&self, is_skipped: impl Fn(usize) -> bool) -> Kept {
+        let skipped: Vec<bool> = (0..self.images).map(is_skipped).collect();
+        let weight = |(image, &skipped): (usize, &bool)| if skipped { 0.0 } else { self.weight(image) };
+        let weights = if skipped.contains(&true) {
+            Some(skipped.iter().enumerate().map(weight).collect())
         } else {
             self.weights.clone()
         };
         let left_out = weights.iter().flatten().filter(|weight| **weight == 0.0).count();
+        let skipped = skipped.into_iter().filter(|skipped| *skipped).count();
         Kept { weights, images: (self.images - left_out) as u64, skipped: skipped as u64 }
     }
 
     /// The same, with the weights of all images times these factors.
     pub(super) fn reweighted(&self, factors: &[f64]) -> Self {
-        if self.once {
-            return self.clone();
-        }
         let weights = factors.iter().enumerate().map(|(image, factor)| factor * self.weight(image)).collect();
-        let parts = self.parts.iter().map(|part| part.reweighted(factors)).collect();
+        let reweighted = |part: &Self| if part.once { part.clone() } else { part.reweighted(factors) };
+        let parts = self.parts.iter().map(reweighted).collect();
         Self { weights: Some(weights), parts, ..self.clone() }
     }
 

@@ -80,9 +80,13 @@ impl Contribution {
         Self { unlabelled: true, ..self }
     }
 
-    /// Only the images of weight 1 of these, to be absorbed by the part of one label.
-    pub(crate) fn with_label(self, weights: Vec<f64>) -> Self {
-        Self { unlabelled: false, ..self.with_weights(weights) }
+    /// To be absorbed by the part of one label.
+    pub(crate) fn labelled(self) -> Self {
+        Self { unlabelled: false, ..self }
+    }
+
+    pub(crate) fn needs_labels(&self) -> bool {
+        self.unlabelled
     }
 
     /// Gives each image a weight, which must be finite and not negative. It counts in sums and means, and in mean and
@@ -135,7 +139,9 @@ impl Contribution {
     fn check_weights(&self, weights: &[f64]) -> Result<()> {
         if weights.len() != self.images {
             let (weights, images) = (weights.len(), self.images);
-            return Err(Error::contribution(format!("there are {weights} weights for {images} images")));
+            return Err(Error::contribution(format!(
+                "`weights` has length {weights}, but the batch has {images} images"
+            )));
         }
         match weights.iter().enumerate().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0)) {
             None => Ok(()),
@@ -181,7 +187,8 @@ impl Contribution {
         self.parts.iter_mut().try_for_each(|part| part.compact_with(compacted))
     }
 
-    pub(super) fn parts(&self) -> &[Self] {
+    /// What the parts of a state get.
+    pub(crate) fn parts(&self) -> &[Self] {
         &self.parts
     }
 

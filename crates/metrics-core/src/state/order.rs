@@ -2,11 +2,12 @@
 
 use super::State;
 use super::accumulator::Accumulator;
+use crate::Growth;
 
 impl State {
     /// Whether there is one value for each of `keys` images wherever there is one for each image; else what there is.
     pub(crate) fn check_keys(&self, keys: usize) -> Result<(), String> {
-        if self.parts_grow() {
+        if self.growth_of_parts() == Growth::PerImage {
             return Err("keeps the values of images in parts, which keys cannot put in order".into());
         }
         let other = self.collected().map(Vec::len).find(|&values| values != keys);

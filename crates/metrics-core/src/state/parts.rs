@@ -9,7 +9,7 @@ pub(super) enum Mode {
     /// The contribution's part of the same position.
     #[default]
     Each,
-    /// A whole contribution: there is one part for each of the last `window` updates.
+    /// A whole contribution: there is one part for each of the last `window` updates, which begins as a copy of `one`.
     Recent { one: Box<State>, window: usize },
     /// Each contribution, with its images counted as often as drawn.
     Resampled {
@@ -38,14 +38,16 @@ pub(super) enum Mode {
 impl State {
     /// Of several states side by side. A contribution has one [part](crate::Contribution::with_part) for each.
     pub fn of_parts(parts: Vec<Self>) -> Self {
-        Self { parts, ..Self::default() }
+        let queue = parts.first().map(|part| part.queue.emptied()).unwrap_or_default();
+        Self { parts, queue, ..Self::default() }
     }
 
     /// Of the last `window` updates, at least one, each in a state that declares what `one` does. Contributions are those
     /// that `one` takes. When two are merged, the other's updates are taken to be the later ones.
     pub fn recent(mut one: Self, window: usize) -> Self {
         one.reset();
-        Self { mode: Mode::Recent { one: Box::new(one), window: window.max(1) }, ..Self::default() }
+        let queue = one.queue.emptied();
+        Self { mode: Mode::Recent { one: Box::new(one), window: window.max(1) }, queue, ..Self::default() }
     }
 
     /// Of `replicates` states that declare what `one` does, each of which counts every image as often as it is drawn: a
@@ -55,8 +57,9 @@ impl State {
     /// States that are to be merged have different first images, so that no two images have the same number.
     pub fn resampled(mut one: Self, replicates: usize, seed: u64, first: u64) -> Self {
         one.reset();
+        let queue = one.queue.emptied();
         let mode = Mode::Resampled { seed, first, next: first };
-        Self { parts: vec![one; replicates], mode, ..Self::default() }
+        Self { parts: vec![one; replicates], mode, queue, ..Self::default() }
     }
 
     /// The states within this one: of [`State::recent`] one for each of the last updates, oldest first.
@@ -75,7 +78,10 @@ impl State {
     pub fn together(&self) -> Result<Self> {
         self.check_drained()?;
         let Mode::Recent { one, .. } = &self.mode else {
-            return Err(Error::argument("state", "`together` is of the last updates, but it keeps no such"));
+            return Err(Error::argument(
+                "state",
+                "`together` is for states of the last updates; this state keeps none",
+            ));
         };
         let mut together = (**one).clone();
         self.parts.iter().for_each(|part| together.add(part));
@@ -97,6 +103,7 @@ impl State {
             Mode::Recent { one, .. } => {
                 let mut update = (**one).clone();
                 update.apply(batch);
+                one.number_after(&update);
                 self.parts.push(update);
                 self.forget_old();
             }
@@ -113,7 +120,8 @@ impl State {
 
     pub(super) fn add_parts(&mut self, other: &Self) {
         match (&mut self.mode, &other.mode) {
-            (Mode::Recent { .. }, _) => {
+            (Mode::Recent { one, .. }, Mode::Recent { one: other_one, .. }) => {
+                one.number_after(other_one);
                 self.parts.extend(other.parts.iter().cloned());
                 self.forget_old();
                 return;
@@ -124,6 +132,16 @@ impl State {
         self.parts.iter_mut().zip(&other.parts).for_each(|(ours, theirs)| ours.add(theirs));
     }
 
+    /// Numbers the images that come next after those that `other` has seen.
+    pub(super) fn number_after(&mut self, other: &Self) {
+        match (&mut self.mode, &other.mode) {
+            (Mode::Recent { one, .. }, Mode::Recent { one: other, .. }) => one.number_after(other),
+            (Mode::Resampled { next, .. }, Mode::Resampled { next: other, .. }) => *next = *other.max(next),
+            _ => {}
+        }
+        self.parts.iter_mut().zip(&other.parts).for_each(|(ours, theirs)| ours.number_after(theirs));
+    }
+
     fn forget_old(&mut self) {
         if let Mode::Recent { window, .. } = self.mode {
             self.parts.drain(..self.parts.len().saturating_sub(window));
@@ -132,7 +150,10 @@ impl State {
 
     pub(super) fn reset_parts(&mut self) {
         match &mut self.mode {
-            Mode::Recent { .. } => self.parts.clear(),
+            Mode::Recent { one, .. } => {
+                one.reset();
+                self.parts.clear();
+            }
             Mode::Resampled { first, next, .. } => *next = *first,
             Mode::Each => {}
         }
@@ -144,15 +165,21 @@ impl State {
         one + self.parts.iter().map(Self::bytes).sum::<usize>()
     }
 
-    pub(super) fn parts_grow(&self) -> bool {
-        let recent = matches!(self.mode, Mode::Recent { .. });
-        !recent && self.parts.iter().any(|part| part.growth() == Growth::PerImage)
+    pub(super) fn growth_of_parts(&self) -> Growth {
+        match self.mode {
+            Mode::Recent { .. } => Growth::Bounded,
+            _ => self.parts.iter().map(Self::growth).max().unwrap_or(Growth::Constant),
+        }
     }
 
-    pub(super) fn skipped_by_parts(&self) -> u64 {
-        let skipped = self.parts.iter().map(Self::skipped);
-        // The same images are skipped by all that see them.
-        if matches!(self.mode, Mode::Recent { .. }) { skipped.sum() } else { skipped.max().unwrap_or(0) }
+    /// Whether a part leaves the image out because of a number that is not finite.
+    pub(super) fn is_skipped_by_parts(&self, batch: &HostBatch, image: usize) -> bool {
+        match self.inner() {
+            Some(inner) => inner.is_skipped(batch, image),
+            None => {
+                self.parts.iter().zip(&batch.parts).any(|(part, batch)| !batch.once && part.is_skipped(batch, image))
+            }
+        }
     }
 }
 

@@ -75,11 +75,7 @@ impl State {
     }
 
     fn field(&self, name: &str) -> Result<&Accumulator> {
-        if self.waiting() > 0 {
-            let message =
-                format!("{} updates wait on a device, but must be read back with `drain` first", self.waiting());
-            return Err(Error::argument("state", message));
-        }
+        self.check_drained()?;
         let field = self.fields.iter().find(|field| field.name == name);
         field.map(|field| &field.accumulator).ok_or_else(|| {
             Error::argument("state", format!("there is no field `{name}`; there is {}", list(&self.names())))

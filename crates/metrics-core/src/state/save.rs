@@ -47,6 +47,7 @@ impl State {
         let declared: Vec<&Self> = match &mut mode {
             Mode::Each => self.parts.iter().collect(),
             Mode::Recent { one, window } => {
+                one.reset();
                 let [count] = reader.integer_array("recent")?;
                 if count > *window as u64 {
                     return Err(reader.refuse("recent", format!("{count} updates are kept of {window} at most")));
@@ -63,7 +64,11 @@ impl State {
             }
         };
         let parts = declared.into_iter().enumerate().map(|(index, part)| part.load(&mut reader.part(index)));
-        Ok((parts.collect::<Result<_, _>>()?, mode))
+        let parts: Vec<_> = parts.collect::<Result<_, _>>()?;
+        if let (Mode::Recent { one, .. }, Some(last)) = (&mut mode, parts.last()) {
+            one.number_after(last);
+        }
+        Ok((parts, mode))
     }
 }
 

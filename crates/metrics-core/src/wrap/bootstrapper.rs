@@ -1,7 +1,12 @@
+//! [`BootStrapper`].
+
 use candle_core::Tensor;
 
-use super::emptied;
+use super::{check_scalar, emptied, scalar};
 use crate::{Agenda, Batch, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+
+/// A state for each is made at once.
+const MAX_REPLICATES: usize = 1 << 16;
 
 /// How much a metric's value would vary over other samples of as many images: the bootstrap.
 ///
@@ -35,17 +40,18 @@ pub struct BootStrapper<M> {
     state: State,
 }
 
-impl<M: Metric> BootStrapper<M> {
-    /// Of a metric whose value is one number.
+impl<M: Metric + Clone + 'static> BootStrapper<M> {
+    /// Of a metric that computes one number, with 2 to 65,536 replicates.
     ///
     /// # Errors
-    /// When there are less than 2 replicates.
+    /// For another number of replicates, and for a metric that computes something else.
     pub fn new(metric: M, replicates: usize, seed: u64) -> Result<Self> {
-        if replicates < 2 {
-            let message = format!("`replicates` is {replicates}, but must be at least 2");
+        if !(2..=MAX_REPLICATES).contains(&replicates) {
+            let message = format!("`replicates` is {replicates}, but must be 2 to {MAX_REPLICATES}");
             return Err(Error::argument("BootStrapper", message));
         }
         let (inner, state) = emptied(metric);
+        check_scalar("BootStrapper", &inner)?;
         Ok(Self { inner, replicates, seed, state: State::resampled(state, replicates, seed, 0) })
     }
 
@@ -96,11 +102,7 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
 
     fn finish(&self, state: &State) -> Result<Value> {
         let replicates = state.parts()?.iter().filter(|replicate| replicate.images() > 0);
-        let values = replicates.map(|replicate| {
-            self.inner.finish(replicate)?.scalar().ok_or_else(|| {
-                Error::argument("BootStrapper", format!("the value of `{}` must be one number", self.inner.name()))
-            })
-        });
+        let values = replicates.map(|replicate| scalar("BootStrapper", &self.inner, replicate));
         Ok(Value::Summary(values.collect::<Result<Distribution>>()?.summary()))
     }
 }

@@ -5,8 +5,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use candle_core::Tensor;
 
-use super::{emptied, number, part};
-use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use super::{check_scalar, emptied, number, part, scalar};
+use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and [`Formula::abs`].
 ///
@@ -111,6 +111,7 @@ impl Metric for Formula {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         let measured = self.metrics.iter().map(|metric| {
+            check_scalar("Formula", &**metric)?;
             let measurement = metric.measure_shared(batch)?;
             number("Formula", &**metric, &measurement.value)?;
             Ok(measurement)
@@ -134,12 +135,7 @@ impl Metric for Formula {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        let value = |index: usize| {
-            let metric = &self.metrics[index];
-            metric.finish(part("Formula", state, index)?)?.scalar().ok_or_else(|| {
-                Error::argument("Formula", format!("the value of `{}` must be one number", metric.name()))
-            })
-        };
+        let value = |index: usize| scalar("Formula", &*self.metrics[index], part("Formula", state, index)?);
         let values = (0..self.metrics.len()).map(value).collect::<Result<Vec<_>>>()?;
         self.node.value(&values).map(Value::Scalar)
     }

@@ -1,12 +1,16 @@
+//! [`MinMax`].
+
 use candle_core::Tensor;
 
-use super::{emptied, group, number, part};
+use super::{check_scalar, emptied, group, number, part, scalar};
 use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
 
 /// A metric, with the smallest and the largest value that a batch had.
 ///
-/// Computes a group of three: `value`, of everything added; `min` and `max`, of the batches' own values, as `forward` gives
-/// them. A NaN among these makes both NaN. Computing changes nothing, and merging gives the extremes of all batches.
+/// Computes a group of three: `value`, of everything added; `min` and `max`, of the batches' own values. That is what `forward`
+/// gives, or, of a batch whose images have weights or labels or may be [skipped](crate::NonFinite::Skip), what the metric computes
+/// of that batch alone; a batch without an image that counts is none. A NaN among the values makes `min` and `max` NaN.
+/// Computing changes nothing, and merging gives the extremes of all batches.
 ///
 /// ```
 #[doc = include_str!("../../doc/mae.md")]
@@ -36,6 +40,24 @@ impl<M: Metric> MinMax<M> {
     }
 }
 
+impl<M: Metric + Clone + 'static> MinMax<M> {
+    /// What the metric computes of one batch, read back from its device.
+    fn extremes(&self, contribution: &Contribution) -> Result<Contribution> {
+        let mut state = self.inner.state().clone();
+        state.absorb(contribution.clone())?;
+        state.drain()?;
+        let counts = state.images() > 0;
+        let value = if counts { scalar("MinMax", &self.inner, &state)? } else { f64::NAN };
+        let extremes = Contribution::of_update().with_values("min", vec![value]).with_values("max", vec![value]);
+        Ok(extremes.with_weights(vec![f64::from(u8::from(counts))]))
+    }
+}
+
+/// A contribution to the metric's state, and one to the extremes.
+fn whole(of_metric: Contribution, extremes: Contribution) -> Contribution {
+    Contribution::new(of_metric.images()).with_part(of_metric).with_part(extremes)
+}
+
 impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
     fn name(&self) -> &'static str {
         self.inner.name()
@@ -58,11 +80,22 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
     }
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        check_scalar("MinMax", &self.inner)?;
         let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
         let number = number("MinMax", &self.inner, &value)?.detach().reshape(1)?;
-        let extremes = Contribution::of_update().with("min", &number).with("max", &number);
-        let whole = Contribution::new(contribution.images());
-        Ok(Measurement { value, contribution: whole.with_part(contribution).with_part(extremes) })
+        let extremes = if self.inner.state().may_skip() && !contribution.needs_labels() {
+            self.extremes(&contribution)?
+        } else {
+            Contribution::of_update().with("min", &number).with("max", &number)
+        };
+        Ok(Measurement { value, contribution: whole(contribution, extremes) })
+    }
+
+    /// The extremes are of the weighted images.
+    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
+        let of_metric = self.inner.by_weight(contribution.parts()[0].clone(), weights)?;
+        let extremes = self.extremes(&of_metric)?;
+        Ok(whole(of_metric, extremes))
     }
 
     fn state(&self) -> &State {

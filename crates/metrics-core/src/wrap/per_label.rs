@@ -1,3 +1,5 @@
+//! [`PerLabel`].
+
 use candle_core::Tensor;
 
 use super::{emptied, group, part};
@@ -7,9 +9,9 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 /// A metric for each label that images can have.
 ///
 /// Updated with a label for each image, by [`Metric::update_labelled`] or
-/// [`MetricCollection::update_labelled`](crate::MetricCollection::update_labelled): images are measured once, whatever their
-/// labels; an update without them is refused. Computes a group with the value of every label, in their order; a label without images has what the metric gives
-/// for none, e.g. a mean of NaN.
+/// [`MetricCollection::update_labelled`](crate::MetricCollection::update_labelled). Images are measured once, whatever their
+/// labels. An update without labels is refused. Computes a group with the value of every label, in their order. A label without
+/// images has what the metric gives for none, e.g. a mean of NaN.
 ///
 /// Other wrappers go inside, as in `PerLabel::new(BootStrapper::new(metric, 100, 0)?, labels)`; only
 /// [`Running`](crate::Running) may also go around.
@@ -80,6 +82,13 @@ impl<M: Metric + Clone + 'static> Metric for PerLabel<M> {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
+        if contribution.needs_labels() {
+            let message = "there is a `PerLabel` in it, around which only `Running` may go";
+            return Err(Error::argument(
+                "PerLabel",
+                format!("`{}` cannot be told apart: {message}", self.inner.name()),
+            ));
+        }
         Ok(Measurement { value, contribution: contribution.needing_labels() })
     }
 
@@ -87,15 +96,15 @@ impl<M: Metric + Clone + 'static> Metric for PerLabel<M> {
         let refuse = |message: String| Err(Error::argument("PerLabel", message));
         if labels.len() != contribution.images() {
             let (labels, images) = (labels.len(), contribution.images());
-            return refuse(format!("`labels` has {labels} labels, but there are {images} images"));
+            return refuse(format!("`labels` has length {labels}, but the batch has {images} images"));
         }
         if let Some(label) = labels.iter().find(|label| !self.labels.iter().any(|known| known == *label)) {
             return refuse(format!("`labels` has `{label}`, but must have {}", list(&self.labels)));
         }
         let mut whole = Contribution::new(contribution.images());
         for known in &self.labels {
-            let weights = labels.iter().map(|label| f64::from(u8::from(label == known))).collect();
-            whole = whole.with_part(contribution.clone().with_label(weights));
+            let weights: Vec<_> = labels.iter().map(|label| f64::from(u8::from(label == known))).collect();
+            whole = whole.with_part(self.inner.by_weight(contribution.clone(), &weights)?.labelled());
         }
         Ok(whole)
     }

@@ -1,3 +1,5 @@
+//! [`Running`].
+
 use candle_core::Tensor;
 
 use super::emptied;
@@ -5,7 +7,7 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 
 /// A metric over the last few updates.
 ///
-/// It keeps a state for each of them. Merging takes the other's updates to be the later ones.
+/// It keeps a state for each of them; what [was skipped](Metric::skipped) is counted over all updates. Merging takes the other's updates to be the later ones.
 ///
 /// ```
 #[doc = include_str!("../../doc/mae.md")]
@@ -64,6 +66,10 @@ impl<M: Metric + Clone + 'static> Metric for Running<M> {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         self.inner.measure_shared(batch)
+    }
+
+    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
+        self.inner.by_weight(contribution, weights)
     }
 
     fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {

@@ -19,13 +19,14 @@ fn empty() -> MetricCollection {
         metrics.with(format!("{reduction}/50% of it"), Mae::new(reduction))
     };
     let metrics = REDUCTIONS.into_iter().try_fold(MetricCollection::new(), insert);
-    metrics.and_then(|metrics| metrics.with("parts", parts()?)).expect("different names")
+    let recent = Running::new(Mae::new(Reduction::None), 2).expect("a window");
+    metrics.and_then(|metrics| metrics.with("parts", parts()?)?.with("recent", recent)).expect("different names")
 }
 
 /// A metric whose state has parts of every kind.
 fn parts() -> Result<impl Metric + use<>> {
-    let running = Running::new(Mae::new(Reduction::None), 2)?;
-    BootStrapper::new(Formula::of(MinMax::new(Mae::new(Reduction::Mean))) + Formula::of(running), 2, 1)
+    let running = Running::new(Mae::new(Reduction::Summary), 2)?;
+    Ok(MinMax::new(BootStrapper::new(Formula::of(Mae::new(Reduction::Mean)) + Formula::of(running), 2, 1)?))
 }
 
 fn updated(batches: &[&[f32]]) -> Result<MetricCollection> {

@@ -23,6 +23,12 @@ fn quantiles_stay_between_the_extremes() {
     assert!(narrow.min <= narrow.p5 && narrow.p5 <= narrow.median && narrow.median <= narrow.p95);
     let whole = distribution(&values).summary();
     assert!(whole.p95 <= whole.max && whole.min <= whole.p5);
+    // Nearly all of them at the lower end of the outermost bucket, whose middle is beyond all.
+    let largest = 2f64.powi(20);
+    let mut outermost = distribution(&vec![largest; 40_000]);
+    (1..2000).for_each(|i| outermost.add(largest / f64::from(i)));
+    assert!(outermost.sketch().relative_error() > 0.0);
+    assert_eq!(outermost.summary().p95, largest);
 }
 
 #[test]

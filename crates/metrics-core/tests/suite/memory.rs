@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor, Var};
 use metrics_core::{
-    EvalOnly, Finding, Fingerprint, Growth, Measurement, MemoryReport, Metric, MetricCollection, MetricInfo, Reduction,
-    Result, RetentionMonitor, State, Value, resident_bytes,
+    EvalOnly, Finding, Fingerprint, Growth, Measurement, MemoryReport, Metric, MetricCollection, MetricInfo, MinMax,
+    Reduction, Result, RetentionMonitor, Running, State, Value, resident_bytes,
 };
 
 use crate::toy::{Mae, batch, zeros};
@@ -83,6 +83,20 @@ fn json_keeps_a_report_as_it_is() -> Result<()> {
         let json = serde_json::to_string(&memory).expect("an object");
         assert_eq!(serde_json::from_str::<MemoryReport>(&json).expect("a report"), memory);
     }
+    Ok(())
+}
+
+#[test]
+fn a_window_that_fills_is_no_leak() -> Result<()> {
+    let running = || Running::new(Mae::new(Reduction::Summary), 100);
+    let mut metrics = MetricCollection::new().with("of late", MinMax::new(running()?))?;
+    let mut monitor = RetentionMonitor::new();
+    let pred = batch(&[0.5, 1.0]);
+    for _ in 0..150 {
+        metrics.update(&pred, &zeros(&pred))?;
+        assert_eq!(monitor.check(&metrics), []);
+    }
+    assert!(metrics.memory().to_string().contains("bounded"), "{}", metrics.memory());
     Ok(())
 }
 

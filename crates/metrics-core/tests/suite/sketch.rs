@@ -108,6 +108,11 @@ fn specials_are_exact() {
     let infinite = sketch(&[f64::NEG_INFINITY, 1.0, f64::INFINITY, f64::INFINITY]);
     assert_eq!([0.0, 1.0 / 3.0, 1.0].map(|q| infinite.quantile(q)), [f64::NEG_INFINITY, 1.0, f64::INFINITY]);
     assert_eq!(sketch(&[-0.0, 0.0, -2.0]).quantile(0.5), 0.0);
+    let median = |values: &[f64]| sketch(values).quantile(0.5);
+    assert_eq!(median(&[f64::NEG_INFINITY, 1.0]), f64::NEG_INFINITY);
+    assert_eq!(median(&[1.0, f64::INFINITY]), f64::INFINITY);
+    assert_eq!(median(&[-f64::MAX, f64::MAX]), 0.0);
+    assert!(median(&[f64::NEG_INFINITY, f64::INFINITY]).is_nan());
     assert!(sketch(&[1.0, f64::NAN]).quantile(0.0).is_nan());
     assert!(QuantileSketch::new().quantile(0.5).is_nan());
     assert!(sketch(&[1.0]).quantile(1.5).is_nan() && sketch(&[1.0]).quantile(f64::NAN).is_nan());

@@ -156,7 +156,7 @@ fn without_keys_values_come_in_the_order_of_ranks() -> Result<()> {
 fn wrappers_are_put_together_as_by_merging() -> Result<()> {
     let empty = || -> Result<_> {
         let running = Running::new(Mae::new(Reduction::None), 3)?;
-        let replicates = BootStrapper::new(MinMax::new(Mae::new(Reduction::Mean)), 2, 1)?;
+        let replicates = MinMax::new(BootStrapper::new(Mae::new(Reduction::Mean), 2, 1)?);
         let labels = PerLabel::new(Mae::new(Reduction::Summary), ["a", "b"])?;
         MetricCollection::new().with("running", running)?.with("replicates", replicates)?.with("labels", labels)
     };

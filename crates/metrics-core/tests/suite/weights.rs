@@ -64,7 +64,7 @@ fn weights_that_are_none_change_nothing() -> Result<()> {
         format!("contribution: the weight of image {image} is {weight}, but must be finite and not negative")
     };
     for (weights, message) in [
-        (&[1.0][..], "contribution: there are 1 weights for 2 images".to_string()),
+        (&[1.0][..], "contribution: `weights` has length 1, but the batch has 2 images".to_string()),
         (&[1.0, -0.5], expected(1, "-0.5")),
         (&[f64::NAN, 1.0], expected(0, "NaN")),
         (&[1.0, f64::INFINITY], expected(1, "inf")),
