@@ -175,7 +175,8 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`], and for weights that are negative, not finite, or not one for each image.
     pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        self.update_by(pred, target, |metric, contribution| metric.by_weight(contribution, weights))
+        let measured = self.measure_detached(pred, target)?;
+        self.absorb(self.changed(measured, |metric, batch| metric.by_weight(batch, weights))?).map(drop)
     }
 
     /// Adds a batch of images that have labels to every member: see [`Metric::update_labelled`].
@@ -183,23 +184,8 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`], and for labels that are not known or not one for each image.
     pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        self.update_by(pred, target, |metric, contribution| metric.by_label(contribution, labels))
-    }
-
-    /// An update with what each member makes of its contribution.
-    fn update_by(
-        &mut self,
-        pred: &Tensor,
-        target: &Tensor,
-        change: impl Fn(&dyn Metric, Contribution) -> Result<Contribution>,
-    ) -> Result<()> {
-        let mut changed = Named::new();
         let measured = self.measure_detached(pred, target)?;
-        for ((name, metric), (_, Measurement { value, contribution })) in self.iter().zip(measured) {
-            let contribution = change(metric, contribution).map_err(|error| error.in_member(name))?;
-            changed.insert(name, Measurement { value, contribution })?;
-        }
-        self.absorb(changed).map(drop)
+        self.absorb(self.changed(measured, |metric, batch| metric.by_label(batch, labels))?).map(drop)
     }
 
     /// Adds a batch to every member, and returns each one's value of this batch alone: differentiable outside of an
@@ -208,12 +194,24 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`].
     pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Outputs> {
-        let measured = if is_eval() {
-            self.measure(&Detached::from(pred), &Detached::from(target))?.map(Measurement::detached)
-        } else {
-            self.measure(pred, target)?
-        };
-        self.absorb(measured)
+        self.absorb(self.measure_in_scope(pred, target)?)
+    }
+
+    /// As [`forward`](Self::forward), of images that have labels: see [`Metric::forward_labelled`].
+    ///
+    /// # Errors
+    /// As [`MetricCollection::update_labelled`].
+    pub fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Outputs> {
+        let measured = self.measure_in_scope(pred, target)?;
+        self.absorb(self.changed(measured, |metric, batch| metric.by_label(batch, labels))?)
+    }
+
+    /// Measures the tensors as they are, or, in an eval scope, without their graph.
+    fn measure_in_scope(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
+        if !is_eval() {
+            return self.measure(pred, target);
+        }
+        Ok(self.measure(&Detached::from(pred), &Detached::from(target))?.map(Measurement::detached))
     }
 
     fn measure_detached(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
@@ -225,6 +223,20 @@ impl MetricCollection {
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
         let batch = Batch::new(pred, target, Agenda::of(self.iter()));
         self.members.try_map(|metric| metric.measure_shared(&batch))
+    }
+
+    /// With what each member makes of its contribution.
+    fn changed(
+        &self,
+        measured: Named<Measurement>,
+        change: impl Fn(&dyn Metric, Contribution) -> Result<Contribution>,
+    ) -> Result<Named<Measurement>> {
+        let mut changed = Named::new();
+        for ((name, metric), (_, Measurement { value, contribution })) in self.iter().zip(measured) {
+            let contribution = change(metric, contribution).map_err(|error| error.in_member(name))?;
+            changed.insert(name, Measurement { value, contribution })?;
+        }
+        Ok(changed)
     }
 
     /// Checks every contribution before it writes any state, and returns the values.

@@ -68,6 +68,11 @@ impl<M: Metric> EvalOnly<M> {
         eval_scope(|| self.0.forward(pred, target)).map(Detached::from)
     }
 
+    /// As [`Metric::forward_labelled`], without a graph.
+    pub fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Detached> {
+        eval_scope(|| self.0.forward_labelled(pred, target, labels)).map(Detached::from)
+    }
+
     /// As [`Metric::compute`].
     pub fn compute(&self) -> Result<Value> {
         self.0.compute()
@@ -150,6 +155,12 @@ impl EvalOnly<MetricCollection> {
     /// As [`MetricCollection::forward`].
     pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Named<Detached>> {
         let outputs = eval_scope(|| self.0.forward(pred, target))?;
+        Ok(outputs.map(Detached::from))
+    }
+
+    /// As [`MetricCollection::forward_labelled`], without a graph.
+    pub fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Named<Detached>> {
+        let outputs = eval_scope(|| self.0.forward_labelled(pred, target, labels))?;
         Ok(outputs.map(Detached::from))
     }
 

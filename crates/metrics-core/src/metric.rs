@@ -120,6 +120,18 @@ pub trait Metric: CloneMetric + Send {
         Ok(value)
     }
 
+    /// As [`forward`](Self::forward), with a label for each image as in [`update_labelled`](Self::update_labelled). The value is of
+    /// all images, whatever their labels.
+    ///
+    /// # Errors
+    /// As [`update_labelled`](Self::update_labelled).
+    fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Tensor> {
+        let Measurement { value, contribution } = measure_in_scope(self, pred, target)?;
+        let contribution = self.by_label(contribution, labels)?;
+        self.state_mut().absorb(contribution)?;
+        Ok(value)
+    }
+
     /// The value of everything added so far.
     ///
     /// # Errors

@@ -10,8 +10,10 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 ///
 /// Updated with a label for each image, by [`Metric::update_labelled`] or
 /// [`MetricCollection::update_labelled`](crate::MetricCollection::update_labelled). Images are measured once, whatever their
-/// labels. An update without labels is refused. Computes a group with the value of every label, in their order. A label without
-/// images has what the metric gives for none, e.g. a mean of NaN.
+/// labels. An update without labels is refused, and so is `forward`, instead of which there is [`Metric::forward_labelled`].
+///
+/// Computes a group with the value of every label, in their order. A label without images has what the metric gives for none,
+/// e.g. a mean of NaN.
 ///
 /// Other wrappers go inside, as in `PerLabel::new(BootStrapper::new(metric, 100, 0)?, labels)`; only
 /// [`Running`](crate::Running) may also go around.

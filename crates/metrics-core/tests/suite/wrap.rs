@@ -370,6 +370,30 @@ fn labels_have_values_of_their_own() -> Result<()> {
 }
 
 #[test]
+fn a_labelled_batch_has_one_differentiable_value() -> Result<()> {
+    let mut metrics = MetricCollection::new().with("each", PerLabel::new(mean(), ["day", "night"])?)?;
+    let pred = Var::from_tensor(&batch(&[1.0, 2.0]))?;
+    let labels = ["day", "night"];
+    let outputs = metrics.forward_labelled(&pred, &zeros(&pred), &labels)?;
+    let value = outputs.get("each").expect("a value");
+    assert_eq!(value.to_scalar::<f32>()?, 1.5);
+    assert!(value.backward()?.get(&pred).is_some());
+    assert_eq!(metrics.compute()?.scalar("each/night"), Some(2.0));
+
+    let before = metrics.save_state()?;
+    assert!(metrics.forward(&pred, &zeros(&pred)).is_err());
+    assert!(metrics.forward_labelled(&pred, &zeros(&pred), &labels[..1]).is_err());
+    assert_eq!(metrics.save_state()?, before);
+    let detached = metrics.eval_only().forward_labelled(&pred, &zeros(&pred), &labels)?;
+    assert!(detached.iter().all(|(_, value)| !value.track_op()));
+
+    let mut metric = PerLabel::new(mean(), labels)?;
+    assert!(metric.forward_labelled(&pred, &zeros(&pred), &labels)?.track_op());
+    assert_eq!(scalar(&metric, "day")?, 1.0);
+    Ok(())
+}
+
+#[test]
 fn labels_go_around_other_wrappers() -> Result<()> {
     let mut metric = PerLabel::new(BootStrapper::new(mean(), 100, 1)?, ["a", "b"])?;
     let pred = batch(&[1.0, 5.0, 1.0, 5.0, 1.0]);
