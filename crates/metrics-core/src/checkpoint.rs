@@ -154,5 +154,5 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> 
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    std::fs::read(path).map_err(|source| CheckpointError::Io { action: "read", source })
+    std::fs::read(path).map_err(|error| CheckpointError::Io { action: "read", error })
 }

@@ -8,7 +8,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of a metric, a state or a collection. Whatever was being changed is as it was before the call.
 ///
 /// It converts into [`candle_core::Error`], so `?` works in functions that return Candle's `Result`, as well as in
-/// those that return `anyhow::Result` or a boxed error.
+/// those that return `anyhow::Result` or a boxed error. A message says all there is: an error within another is a field and not
+/// also its [`source`](std::error::Error::source), so that a chain of errors that is printed whole says it once.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -72,12 +73,12 @@ pub enum Error {
     },
 
     /// A saved state cannot be written or read.
-    #[error("{name}: {source}")]
+    #[error("{name}: {error}")]
     Checkpoint {
         /// The file, or that it is not known which.
         name: String,
         /// What is wrong with it.
-        source: CheckpointError,
+        error: CheckpointError,
     },
 
     /// The states of several processes cannot be put together. Every process gets the same error.
@@ -97,12 +98,12 @@ pub enum Error {
     },
 
     /// A member of a collection failed.
-    #[error("member `{name}`: {source}")]
+    #[error("member `{name}`: {error}")]
     Member {
         /// The member's name in the collection.
         name: String,
         /// Its error.
-        source: Box<Error>,
+        error: Box<Error>,
     },
 
     /// A tensor operation failed.
@@ -137,7 +138,7 @@ impl Error {
 
     /// Says which member of a collection failed.
     pub(crate) fn in_member(self, name: &str) -> Self {
-        Self::Member { name: name.into(), source: Box::new(self) }
+        Self::Member { name: name.into(), error: Box::new(self) }
     }
 }
 

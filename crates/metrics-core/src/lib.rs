@@ -98,7 +98,7 @@
 //!
 //! # Modules
 //!
-//! Names are at the root, except for the exact accumulators, which stand in [`exact`].
+//! Names are at the root, except for the exact accumulators, which are in [`exact`].
 //!
 //! | file | what is in it |
 //! |---|---|

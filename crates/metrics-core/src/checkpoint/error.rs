@@ -10,12 +10,12 @@ use crate::Error;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The disk failed, or there is no such file.
-    #[error("cannot {action} it: {source}")]
+    #[error("cannot {action} it: {error}")]
     Io {
         /// What was being done.
         action: &'static str,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
 
     /// It is longer or shorter than it says, as after a copy that was cut off.
@@ -126,12 +126,12 @@ pub enum CheckpointError {
 impl CheckpointError {
     /// Says which file it is about.
     pub(crate) fn in_file(self, path: &Path) -> Error {
-        Error::Checkpoint { name: format!("checkpoint `{}`", path.display()), source: self }
+        Error::Checkpoint { name: format!("checkpoint `{}`", path.display()), error: self }
     }
 }
 
 impl From<CheckpointError> for Error {
-    fn from(source: CheckpointError) -> Self {
-        Self::Checkpoint { name: "checkpoint".into(), source }
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint { name: "checkpoint".into(), error }
     }
 }

@@ -28,7 +28,7 @@ pub(super) trait Disk {
 
 /// Writes `bytes` to a file of this name, whose old content is there until the new one is there as a whole.
 pub(super) fn replace<D: Disk>(disk: &mut D, path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let failed = |action| move |source| CheckpointError::Io { action, source };
+    let failed = |action| move |error| CheckpointError::Io { action, error };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (temporary, file) = create_beside(disk, folder, path).map_err(failed("write"))?;
     let replaced = write_durably(disk, file, bytes)

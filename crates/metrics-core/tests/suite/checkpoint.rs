@@ -89,7 +89,7 @@ fn one_metric_alone() -> Result<()> {
     assert_eq!(boxed.compute()?, metric.compute()?);
 
     let error = Mae::new(Reduction::Mean).load_state(&checkpoint).unwrap_err();
-    assert!(matches!(&error, Error::Checkpoint { source: CheckpointError::Configuration { .. }, .. }));
+    assert!(matches!(&error, Error::Checkpoint { error: CheckpointError::Configuration { .. }, .. }));
     let expected = "checkpoint: it is of mae[reduction=summary], but must be of mae[reduction=mean]";
     assert_eq!(error.to_string(), expected);
     Ok(())
@@ -113,9 +113,9 @@ fn states_of_many_values_come_back() -> Result<()> {
 fn refused(bytes: &[u8]) -> CheckpointError {
     let mut metrics = updated(&[&[1.0]]).expect("a batch that fits");
     let before = content(&metrics);
-    let Err(Error::Checkpoint { source, .. }) = metrics.load_bytes(bytes) else { panic!("it was loaded") };
+    let Err(Error::Checkpoint { error, .. }) = metrics.load_bytes(bytes) else { panic!("it was loaded") };
     assert_eq!(content(&metrics), before);
-    source
+    error
 }
 
 /// The file with one text replaced by another of the same length.
@@ -169,7 +169,7 @@ fn members_must_be_the_same() -> Result<()> {
     some().save(&path)?;
     let mut other = empty().prefix("val/");
     let error = other.load(&path).unwrap_err();
-    let Error::Checkpoint { name, source: CheckpointError::Configuration { found, expected } } = &error else {
+    let Error::Checkpoint { name, error: CheckpointError::Configuration { found, expected } } = &error else {
         panic!("{error}")
     };
     assert_eq!(*name, format!("checkpoint `{}`", path.display()));

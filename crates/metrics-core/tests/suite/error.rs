@@ -31,9 +31,10 @@ fn question_mark_in_a_function_of_anyhow() {
     }
     let error = anyhow().unwrap_err();
     assert_eq!(error.to_string(), REFUSED);
-    let Some(Error::Member { name, source }) = error.downcast_ref() else { panic!("{error:?}") };
+    assert_eq!(format!("{error:#}"), REFUSED, "a chain says it once");
+    let Some(Error::Member { name, error: inner }) = error.downcast_ref() else { panic!("{error:?}") };
     assert_eq!(name, "error");
-    assert!(matches!(&**source, Error::Argument { op, .. } if op == "mae"));
+    assert!(matches!(&**inner, Error::Argument { op, .. } if op == "mae"));
 }
 
 #[test]

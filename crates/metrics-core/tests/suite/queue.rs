@@ -143,11 +143,11 @@ fn an_error_that_is_noticed_late_changes_nothing() -> Result<()> {
         metrics.merge(&empty).unwrap_err(),
         empty.clone().merge(&metrics).unwrap_err(),
     ] {
-        let source = match error {
-            Error::Member { name, source } if name == "strict" => *source,
+        let inner = match error {
+            Error::Member { name, error } if name == "strict" => *error,
             other => other,
         };
-        assert!(matches!(source, Error::NonFinite { image: 0, .. }), "{source}");
+        assert!(matches!(inner, Error::NonFinite { image: 0, .. }), "{inner}");
         assert_eq!(states(&metrics), before);
     }
     metrics.reset();

@@ -55,7 +55,7 @@ fn files_keep_every_bit() -> Result<()> {
     assert_eq!(Tracker::load(&path)?, saved);
 
     std::fs::write(&path, b"[[0,{}],[0,{}]]").expect("it is written");
-    let Err(Error::Checkpoint { name, source: CheckpointError::Json { message } }) = Tracker::load(&path) else {
+    let Err(Error::Checkpoint { name, error: CheckpointError::Json { message } }) = Tracker::load(&path) else {
         panic!("it was loaded")
     };
     assert_eq!(name, format!("checkpoint `{}`", path.display()));
