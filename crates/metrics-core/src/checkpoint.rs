@@ -104,7 +104,7 @@ impl Checkpoint {
     /// As the content of a file.
     ///
     /// # Errors
-    /// None that is known; encoding the header could fail.
+    /// None is known, but encoding the header could fail.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         format::encode(self, Of::File).map_err(Error::from)
     }
