@@ -13,4 +13,7 @@ print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so)"
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1
 # All values and gradients; laws and sizes repeat them.
-"$suite" kernel::suite --skip laws --skip every_size "$@"
+tests=(kernel::suite --skip laws --skip every_size "$@")
+# A filter that matches nothing would pass.
+"$suite" "${tests[@]}" --list | grep ': test$' >/dev/null || { echo "no test is named ${tests[*]}" >&2; exit 1; }
+"$suite" "${tests[@]}"

@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 
 sources=("$@")
 if ((!${#sources[@]})); then
-    mapfile -t sources < <(find crates/metrics-image/src/kernel/cuda -name '*.cu' 2>/dev/null | sort)
+    mapfile -t sources < <(find crates/metrics-image/src/kernel/cuda -name '*.cu' | sort)
 fi
 if ((!${#sources[@]})); then
-    echo "skipped: there is no .cu file in crates/metrics-image/src/kernel/cuda"
-    exit 0
+    echo "there is no .cu file in crates/metrics-image/src/kernel/cuda" >&2
+    exit 1
 fi
 
 if [ -z "${NVCC:-}" ]; then

@@ -103,7 +103,7 @@ open("pair", "wb").write(struct.pack(f"<{n}f", *(random.random() for _ in range(
             done
         done
     else
-        skipped+=("memcheck and racecheck: there is no compute-sanitizer")
+        skipped+=("memcheck, racecheck and initcheck: there is no compute-sanitizer")
     fi
 
     printf '\n'
