@@ -235,7 +235,7 @@ Versions: {versions}.
 
 ## Beside other libraries
 
-SSIM with a Gaussian window of sigma 1.5 and 11 taps, and the gradient of `1 - ssim` to the prediction where the library has one.
+SSIM with a Gaussian window of sigma 1.5 and 11 taps, and the gradient of `1 - ssim` with respect to the prediction, where the library has one.
 The two sides take turns in one run, each in a process of its own that holds the images; a turn is the median of as many calls as
 fit in 0.2 s after one to warm up, and the table shows the median over turns. Ours is timed with the preset that computes what the
 other library computes, and the run fails unless both scores agree to {SCORE_TOLERANCE:.5f}. Gradients are timed in two programs of ours, one with the

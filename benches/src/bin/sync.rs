@@ -5,8 +5,8 @@
 //! mpirun -n 4 target/release/sync
 //! ```
 //!
-//! Each rank has scored 10 000 images, so that states are as large as they get. A group of many ranks that one machine does not hold is
-//! the work of one of them: it gets its own state as if so many had sent it.
+//! Each rank has scored 10 000 images, so that states are as large as they get. For groups larger than this machine can hold, only the
+//! work of one rank is timed: it gets its own state as if that many ranks had sent it.
 
 use std::time::{Duration, Instant};
 
