@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use clap::Parser;
-use metrics_core::{Collective, Fingerprint, MetricCollection, Mpi, Value};
+use metrics_core::{Collective, DeviceChoice, Fingerprint, MetricCollection, Mpi, Value};
 use metrics_image::{ErrorConfig, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -24,6 +24,10 @@ struct Args {
     /// How many crops there are in all.
     #[arg(long, default_value_t = 96)]
     images: u64,
+    /// Where it runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`. With `cuda`,
+    /// each process of a machine has a GPU of its own.
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
 }
 
 fn main() -> Result<()> {
@@ -33,7 +37,7 @@ fn main() -> Result<()> {
 }
 
 fn evaluate(args: &Args, ranks: &mut dyn Collective) -> Result<()> {
-    let device = device()?;
+    let device = device(args.device)?;
     let photos =
         ["astronaut.png", "chelsea.png", "coffee.png"].iter().map(|name| photo(name)).collect::<Result<Vec<_>>>()?;
     let summary = Reduction::Summary;
@@ -67,13 +71,18 @@ fn evaluate(args: &Args, ranks: &mut dyn Collective) -> Result<()> {
     Ok(())
 }
 
-/// One process for each GPU of a machine; without the feature `cuda`, or without a GPU, the CPU.
-fn device() -> Result<Device> {
+/// The device that was asked for; `cuda` is the GPU of the process's number within its machine, if a launcher has given it one.
+fn device(choice: DeviceChoice) -> Result<Device> {
     let local_rank = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]
         .iter()
         .find_map(|name| std::env::var(name).ok());
-    let ordinal = local_rank.map_or(Ok(0), |rank| rank.parse())?;
-    Ok(Device::cuda_if_available(ordinal)?)
+    let choice = match (choice, local_rank) {
+        (DeviceChoice::Cuda(0), Some(rank)) => {
+            DeviceChoice::Cuda(rank.parse().with_context(|| format!("the local rank is `{rank}`"))?)
+        }
+        (choice, _) => choice,
+    };
+    Ok(choice.open(|line| eprintln!("{line}"))?)
 }
 
 /// A crop and what noise makes of it: functions of the image's number alone. Sides differ from image to image.
