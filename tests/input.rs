@@ -118,6 +118,13 @@ fn settings_that_do_not_fit_the_images() -> Result<()> {
         of(SsimConfig::new(1.0).crop_border(8)),
         "ssim: `crop_border` is 8, which leaves nothing of a side of 16 (`pred` is [1, 1, 16, 16])"
     );
+    assert_eq!(
+        of(SsimConfig::new(1.0).crop_border(1 << 63)),
+        "ssim: `crop_border` is 9223372036854775808, which leaves nothing of a side of 16 (`pred` is [1, 1, 16, 16])"
+    );
+    // The longest windows are refused for the image at once, not after minutes of work.
+    let long = of(SsimConfig::new(1.0).sigma(9362.0));
+    ensure!(long.contains("expected at least 32768 for a window of 65535"), "{long}");
     Ok(())
 }
 
@@ -145,6 +152,17 @@ fn configurations_are_checked_when_built() {
         ssim(SsimConfig::new(1.0).sigma([1.0, -2.0])),
         "SsimConfig: `sigma` must be positive and finite, got -2"
     );
+    for (sigma, got) in [(9363.0, "9.363e3"), (1e8, "1e8"), (1e300, "1e300")] {
+        assert_eq!(
+            ssim(SsimConfig::new(1.0).sigma([1.5, sigma])),
+            format!("SsimConfig: `sigma` must make a window of at most 65535 pixels (7 sigma and 1), got {got}")
+        );
+    }
+    for side in [65537, 1_000_000_000_001, usize::MAX] {
+        let expected = format!("SsimConfig: `window` must be at most 65535 pixels a side, got {side}");
+        assert_eq!(ssim(SsimConfig::new(1.0).uniform(side)), expected);
+        assert_eq!(ssim(SsimConfig::new(1.0).window([11, side])), expected);
+    }
     assert_eq!(ssim(SsimConfig::new(1.0).k1(-0.1)), "SsimConfig: `k1` must be finite and not negative, got -0.1");
     assert_eq!(
         ssim(SsimConfig::new(DataRange::PerImage).channels(Channels::Luma)),

@@ -95,7 +95,7 @@ fn crop(op: &str, image: &Tensor, border: usize) -> Result<Tensor> {
     let mut image = image.clone();
     for axis in 2..image.rank() {
         let side = image.dim(axis)?;
-        if 2 * border >= side {
+        if border.saturating_mul(2) >= side {
             let dims = image.dims();
             let message =
                 format!("`crop_border` is {border}, which leaves nothing of a side of {side} (`pred` is {dims:?})");

@@ -106,7 +106,8 @@ impl SsimConfig {
 
     input_builders!(input);
 
-    /// Uses a Gaussian window of this standard deviation in pixels, one for all axes or one for each.
+    /// Uses a Gaussian window of this standard deviation in pixels, one for all axes or one for each. Without a
+    /// [`window`](Self::window) of its own it reaches 3.5 sigma to each side, at most 65535 pixels in all.
     pub fn sigma(mut self, sigma: impl Into<PerAxis<f64>>) -> Self {
         let size = match self.window {
             Window::Gaussian { size, .. } => size,
@@ -116,7 +117,7 @@ impl SsimConfig {
         self
     }
 
-    /// Sets the side of the window, which must be odd, whatever sigma asks for; a Gaussian stays a Gaussian.
+    /// Sets the side of the window, odd and at most 65535, whatever sigma asks for; a Gaussian stays a Gaussian.
     pub fn window(mut self, size: impl Into<PerAxis<usize>>) -> Self {
         let size = size.into();
         self.window = match self.window {
@@ -126,7 +127,7 @@ impl SsimConfig {
         self
     }
 
-    /// Uses a window of equal weights and this side.
+    /// Uses a window of equal weights and this side, odd and at most 65535.
     pub fn uniform(mut self, size: impl Into<PerAxis<usize>>) -> Self {
         self.window = Window::Uniform { size: size.into() };
         self
@@ -177,8 +178,8 @@ impl SsimConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// A data range that is not positive, a sigma that is not positive, an even window, or a constant that is negative or not
-    /// finite; the message names the setting and the value.
+    /// A data range that is not positive, a sigma that is not positive, a window that is even or too long, or a constant that is
+    /// negative or not finite; the message names the setting and the value.
     pub fn build(self) -> Result<Self> {
         self.validate()?;
         Ok(self)
@@ -200,7 +201,7 @@ impl SsimConfig {
     /// What a kernel needs, for images of `axes` spatial axes.
     pub(crate) fn plan(&self, op: &str, axes: usize) -> Result<Plan> {
         let taps = self.window.taps(op, axes)?;
-        let pixels = taps.iter().map(Vec::len).product::<usize>() as f64;
+        let pixels: f64 = taps.iter().map(|taps| taps.len() as f64).product();
         let covariance = match self.covariance {
             // A window of one pixel has no sample variance; its population variance, 0, serves.
             Covariance::Sample if pixels > 1.0 => pixels / (pixels - 1.0),

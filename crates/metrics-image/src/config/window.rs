@@ -51,6 +51,9 @@ impl<T> From<Vec<T>> for PerAxis<T> {
     }
 }
 
+/// The longest side of a window: far beyond any use, yet its taps take no time to make.
+const LONGEST: usize = 65535;
+
 /// The weights with which SSIM looks at the neighbourhood of a pixel; separable, normalised to sum 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,11 +75,16 @@ impl Window {
         if let Some(sigma) = sigmas.iter().find(|sigma| !(**sigma > 0.0 && sigma.is_finite())) {
             return Some(format!("`sigma` must be positive and finite, got {sigma}"));
         }
-        let sizes = size.map_or(&[][..], PerAxis::values);
-        sizes
-            .iter()
-            .find(|size| **size % 2 == 0)
-            .map(|size| format!("`window` must be odd, so that it has a centre, got {size}"))
+        let Some(size) = size else {
+            let wide = sigmas.iter().find(|sigma| gaussian_size(**sigma) > LONGEST);
+            return wide.map(|sigma| {
+                format!("`sigma` must make a window of at most {LONGEST} pixels (7 sigma and 1), got {sigma:e}")
+            });
+        };
+        let even = size.values().iter().find(|size| **size % 2 == 0);
+        let long = size.values().iter().find(|size| **size > LONGEST);
+        even.map(|size| format!("`window` must be odd, so that it has a centre, got {size}"))
+            .or_else(|| long.map(|size| format!("`window` must be at most {LONGEST} pixels a side, got {size}")))
     }
 
     /// The taps on each of `axes` axes.
@@ -100,7 +108,7 @@ impl Window {
 
 /// TorchMetrics' and scikit-image's rule: 3.5 sigma to each side, rounded half up.
 fn gaussian_size(sigma: f64) -> usize {
-    2 * (3.5 * sigma + 0.5) as usize + 1
+    ((3.5 * sigma + 0.5) as usize).saturating_mul(2).saturating_add(1)
 }
 
 fn gaussian(sigma: f64, size: usize) -> Vec<f64> {
