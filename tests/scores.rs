@@ -157,6 +157,58 @@ fn reductions() -> Result<()> {
 }
 
 #[test]
+fn a_pixel_that_is_not_finite_leaves_the_measured_range_of_others_alone() -> Result<()> {
+    const LEN: usize = 16 * 16;
+    let images = |seed| textured((2, 1, 16, 16), seed, DType::F32);
+    let (pred, target) = (images(1)?, images(2)?);
+    let spoiled = |image: &Tensor, spoil: &[(usize, f32)]| -> Result<Tensor> {
+        let mut pixels: Vec<f32> = image.flatten_all()?.to_vec1()?;
+        spoil.iter().for_each(|&(at, value)| pixels[LEN + at] = value);
+        Ok(Tensor::from_vec(pixels, (2, 1, 16, 16), &Device::Cpu)?)
+    };
+    // Where Candle's `max` and `min` begin, and where they do not.
+    let mut spoils: Vec<Vec<(usize, f32)>> = Vec::new();
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        spoils.extend([0, 100, LEN - 1].map(|at| vec![(at, value)]));
+        spoils.push((0..LEN).map(|at| (at, value)).collect());
+    }
+    let score = |pred: &Tensor, target: &Tensor, range: DataRange| -> Result<[Vec<f64>; 2]> {
+        let psnr_config = PsnrConfig::new(range);
+        let ssims = list(&ssim_per_image(pred, target, &SsimConfig::new(range))?)?;
+        Ok([ssims, list(&psnr_per_image(pred, target, &psnr_config)?)?])
+    };
+    for range in [DataRange::PerImage, DataRange::PerBatch] {
+        for spoil in &spoils {
+            for side in 0..2 {
+                let mut pair = [pred.clone(), target.clone()];
+                pair[side] = spoiled(&pair[side], spoil)?;
+                let what = format!("{range:?} {:?} of {} in input {side}", spoil[0], spoil.len());
+                // Under the batch's range, the neighbour scores as if the bad pixels were within the others' spread.
+                let mut mild = [pred.clone(), target.clone()];
+                let filler: Vec<_> = spoil.iter().map(|&(at, _)| (at, 0.5)).collect();
+                mild[side] = spoiled(&mild[side], &filler)?;
+                let [ssims, decibels] = score(&pair[0], &pair[1], range)?;
+                let [mild_ssims, mild_decibels] = score(&mild[0], &mild[1], range)?;
+                ensure!(ssims[0] == mild_ssims[0] && ssims[1].is_nan(), "{what}: {ssims:?}, not {mild_ssims:?}");
+                ensure!(decibels[0] == mild_decibels[0], "{what}: {decibels:?}, not {mild_decibels:?}");
+                ensure!(!decibels[1].is_finite() && decibels[1] != f64::INFINITY, "{what}: {decibels:?}");
+            }
+        }
+    }
+    // A spread that f32 does not hold is no range: NaN, where an infinite one would call all images equal.
+    let far = spoiled(&pred, &[(0, 3e38), (1, -3e38)])?;
+    for (x, y) in [(&far, &target), (&target, &far)] {
+        let [ssims, decibels] = score(x, y, DataRange::PerBatch)?;
+        ensure!(ssims.iter().all(|score| score.is_nan()), "{ssims:?}");
+        ensure!(decibels.iter().all(|score| *score != f64::INFINITY), "{decibels:?}");
+        let [ssims, decibels] = score(x, y, DataRange::PerImage)?;
+        ensure!(ssims[0].is_finite() && ssims[1].is_nan(), "{ssims:?}");
+        ensure!(decibels[0].is_finite() && decibels[1] != f64::INFINITY, "{decibels:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn l1_ssim_is_the_weighted_sum() -> Result<()> {
     let (x, y) = (textured((2, 3, 16, 16), 1, DType::F64)?, textured((2, 3, 16, 16), 2, DType::F64)?);
     let config = SsimConfig::new(1.0);

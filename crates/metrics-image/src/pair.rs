@@ -140,8 +140,7 @@ fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Re
         let image = image.detach().to_dtype(compute_dtype(image.dtype()))?;
         let (rows, count) = (image.dim(0)?, image.elem_count());
         let rows = if range == DataRange::PerBatch { 1 } else { rows };
-        let flat = image.reshape((rows, count / rows))?;
-        Ok((flat.max(D::Minus1)? - flat.min(D::Minus1)?)?)
+        finite_spread(&image.reshape((rows, count / rows))?)
     };
     let found = match spread {
         Spread::Target => spread_of(target)?,
@@ -149,5 +148,21 @@ fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Re
     };
     // Constant images have no spread; with range 1 two equal ones score 1 instead of 0/0.
     let found = found.eq(0.0)?.where_cond(&found.ones_like()?, &found)?;
+    let found = found.abs()?.lt(f64::INFINITY)?.where_cond(&found, &filled(&found, f64::NAN)?)?;
     Ok(Range::PerImage(found.broadcast_as(pred.dim(0)?)?.contiguous()?))
+}
+
+/// Largest minus smallest finite number of each row of `[rows, pixels]`; infinite if that is too large for the dtype, or if there is
+/// none.
+///
+/// An image that is not finite scores NaN or worse by itself; it must not decide what its neighbours score.
+fn finite_spread(flat: &Tensor) -> Result<Tensor> {
+    let finite = flat.abs()?.lt(f64::INFINITY)?; // NaN is below nothing
+    let or = |other: f64| finite.where_cond(flat, &filled(flat, other)?);
+    Ok((or(f64::NEG_INFINITY)?.max(D::Minus1)? - or(f64::INFINITY)?.min(D::Minus1)?)?)
+}
+
+/// One number, of the shape, dtype and device of another tensor.
+fn filled(like: &Tensor, value: f64) -> candle_core::Result<Tensor> {
+    Tensor::full(value as f32, 1, like.device())?.to_dtype(like.dtype())?.broadcast_as(like.shape())
 }
