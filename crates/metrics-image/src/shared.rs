@@ -47,12 +47,15 @@ impl Need<'_> {
     pub(crate) fn met<'b>(self, batch: &'b Batch) -> Option<(&'b Pair, &'b Outcome)> {
         let pass = batch.work::<Passes>()?.passes.iter().find(|pass| pass.meets(self))?;
         let (pair, outcome) = pass.done.get_or_init(|| pass.run(batch.pred(), batch.target())).as_ref()?;
-        let (wants, met) = (self.wants(), outcome);
-        let there = (!wants.ssim || met.ssim.is_some())
-            && (wants.scales.is_none() || met.scales.is_some())
-            && (!wants.squared || met.squared.is_some())
-            && (!wants.absolute || met.absolute.is_some());
-        there.then_some((pair, outcome))
+        // What the pass found no room for in these images is not there.
+        let met = Wants {
+            ssim: outcome.ssim.is_some(),
+            contrast: outcome.contrast.is_some(),
+            scales: pass.wants.scales.filter(|_| outcome.scales.is_some()),
+            squared: outcome.squared.is_some(),
+            absolute: outcome.absolute.is_some(),
+        };
+        met.covers(self.wants()).then_some((pair, outcome))
     }
 
     fn wants(self) -> Wants {
@@ -137,17 +140,15 @@ impl Pass {
         ours.squared |= more.squared;
         ours.absolute |= more.absolute;
         ours.scales = ours.scales.or(more.scales);
-        self.members.push(member);
+        // A member may have several equal needs, as a formula of two scores of one configuration does.
+        if !self.members.contains(&member) {
+            self.members.push(member);
+        }
     }
 
     /// Whether this is the pass that the need was added to.
     fn meets(&self, need: Need) -> bool {
-        let (ours, more) = (self.wants, need.wants());
-        let there = (!more.ssim || ours.ssim)
-            && (more.scales.is_none() || more.scales == ours.scales)
-            && (!more.squared || ours.squared)
-            && (!more.absolute || ours.absolute);
-        there && self.takes(need)
+        self.wants.covers(need.wants()) && self.takes(need)
     }
 
     fn run(&self, pred: &Tensor, target: &Tensor) -> Option<(Pair, Outcome)> {

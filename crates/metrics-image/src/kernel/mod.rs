@@ -55,6 +55,15 @@ impl Wants {
     pub(crate) fn errors(&self) -> bool {
         self.squared || self.absolute
     }
+
+    /// Whether all of `other` is among this.
+    pub(crate) fn covers(&self, other: Self) -> bool {
+        (self.ssim || !other.ssim)
+            && (self.contrast || !other.contrast)
+            && (other.scales.is_none() || self.scales == other.scales)
+            && (self.squared || !other.squared)
+            && (self.absolute || !other.absolute)
+    }
 }
 
 /// How MS-SSIM makes its scales.
