@@ -1,11 +1,12 @@
 //! What the scores are, apart from what other libraries say they are.
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use metrics_core::{Metric, Value};
 use metrics_image::{
-    Channels, DataRange, L1SsimLoss, MsSsim, MsSsimConfig, NonFinite, Padding, Pooling, Psnr, PsnrConfig, Reduction,
-    Ssim, SsimConfig, contrast_map, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+    Channels, DataRange, L1SsimLoss, MsSsim, MsSsimConfig, NonFinite, Normalize, Padding, Pooling, Psnr, PsnrConfig,
+    Reduction, Ssim, SsimConfig, contrast_map, ms_ssim, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map,
+    ssim_per_image,
 };
 use tests::images::textured;
 
@@ -308,5 +309,43 @@ fn a_nan_image_is_an_error_when_told() -> Result<()> {
     assert_eq!(error.to_string(), "the field `score` of image 0 of the batch is NaN, but must be finite");
     assert_eq!(metric.updates(), 0);
     assert_ne!(metric.fingerprint(), Ssim::new(SsimConfig::new(1.0))?.fingerprint());
+    Ok(())
+}
+
+#[test]
+fn a_scale_of_beta_zero_counts_as_one() -> Result<()> {
+    // Inverted contrast: the term of the fine scale is negative, and coarse stripes are the same.
+    let fine = textured((1, 1, 48, 48), 3, DType::F64)?;
+    let stripes: Vec<f64> = (0..48 * 48).map(|at| ((at / 48 / 8) % 2) as f64).collect();
+    let stripes = Tensor::from_vec(stripes, (1, 1, 48, 48), &Device::Cpu)?;
+    let checks: Vec<f64> = (0..48 * 48).map(|at| ((at / 48 + at % 48) % 2) as f64 * 2.0 - 1.0).collect();
+    let checks = Tensor::from_vec(checks, (1, 1, 48, 48), &Device::Cpu)?;
+    let base = ((fine * 0.02)? + (stripes * 0.2)?)?;
+    let (pred, target) = (((&base * 0.8)? + &checks)?, (&base - &checks)?);
+    let contrast = scalar(&contrast_map(&pred, &target, &SsimConfig::new(1.0))?.mean_all()?)?;
+    ensure!(contrast < -0.5, "{contrast}");
+    let halves = |image: &Tensor| -> Result<Tensor> { Ok(image.avg_pool2d(2)?) };
+    let (coarse_pred, coarse_target) = (halves(&pred)?, halves(&target)?);
+    for normalize in [Normalize::Relu, Normalize::Simple, Normalize::None] {
+        let config = |betas: &[f64]| MsSsimConfig::new(1.0).normalize(normalize).betas(betas);
+        let of = |betas: &[f64]| scalar(&ms_ssim(&pred, &target, &config(betas))?);
+        let coarse = scalar(&ms_ssim(&coarse_pred, &coarse_target, &config(&[1.0]))?)?;
+        let got = of(&[0.0, 1.0])?;
+        ensure!(
+            (got - coarse).abs() < 1e-12 && coarse > 0.1 && coarse < 0.99,
+            "{normalize:?}: {got} instead of {coarse}"
+        );
+        ensure!(of(&[0.0, 0.0])? == 1.0, "{normalize:?}");
+
+        let mut pixels: Vec<f64> = pred.flatten_all()?.to_vec1()?;
+        pixels[100] = f64::NAN;
+        let spoiled = Tensor::from_vec(pixels, (1, 1, 48, 48), &Device::Cpu)?;
+        ensure!(scalar(&ms_ssim(&spoiled, &target, &config(&[0.0, 0.0]))?)?.is_nan(), "{normalize:?}");
+
+        let var = Var::from_tensor(&pred)?;
+        let gradients = ms_ssim(&var, &target, &config(&[0.0, 0.0]))?.backward()?;
+        let gradient = list(gradients.get(&var).context("no gradient")?)?;
+        ensure!(gradient.iter().all(|g| *g == 0.0), "{normalize:?}: {gradient:?}");
+    }
     Ok(())
 }

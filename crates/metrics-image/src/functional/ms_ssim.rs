@@ -86,6 +86,8 @@ fn product_of_powers(terms: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
     for (scale, &beta) in config.betas.iter().enumerate() {
         let term = terms.get(scale)?;
         let power = match config.normalize {
+            // 1 whatever the term is, but NaN stays: 0 · NaN + 1. Candle cuts the graph at `affine(0.0, 1.0)`.
+            _ if beta == 0.0 => ((&term * term.zeros_like()?)? + 1.0)?,
             Normalize::Relu => relu_pow(&term, beta)?,
             Normalize::Simple => term.affine(0.5, 0.5)?.powf(beta)?,
             Normalize::None => term.powf(beta)?,
