@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use metrics_core::Metric;
 use metrics_image::{
-    Channels, DataRange, L1SsimLoss, MsSsimConfig, MsSsimLoss, MseFloor, Padding, Psnr, PsnrConfig, PsnrLoss,
+    Channels, DataRange, L1SsimLoss, MsSsimConfig, MsSsimLoss, MseFloor, Padding, Pooling, Psnr, PsnrConfig, PsnrLoss,
     Reduction, Ssim, SsimConfig, SsimLoss, contrast_per_image, ms_ssim, psnr, ssim, ssim_map,
 };
 
@@ -181,7 +181,12 @@ fn configurations_are_checked_when_built() {
         message(PsnrConfig::new(1.0).floor(MseFloor::Add(-1.0)).build()),
         "PsnrConfig: `floor` must be finite and not negative, got -1"
     );
-    assert_eq!(message(PsnrConfig::new(1.0).cap(f64::NAN).build()), "PsnrConfig: `cap` must be a number, got NaN");
+    for (cap, got) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (f64::NEG_INFINITY, "-inf")] {
+        assert_eq!(
+            message(PsnrConfig::new(1.0).cap(cap).build()),
+            format!("PsnrConfig: `cap` must be finite, got {got}")
+        );
+    }
     // What was not built is checked by what takes it.
     assert_eq!(message(Ssim::new(SsimConfig::new(0.0))), range("0"));
     assert_eq!(message(SsimLoss::new(SsimConfig::new(0.0))), range("0"));
@@ -189,6 +194,9 @@ fn configurations_are_checked_when_built() {
         message(SsimLoss::new(SsimConfig::new(1.0).reduction(Reduction::Summary))),
         "SsimLoss: `reduction` must be Mean, Sum or None for a loss, got Summary"
     );
+    let summary = |pooling| PsnrLoss::new(PsnrConfig::new(1.0).pooling(pooling).reduction(Reduction::Summary));
+    assert!(message(summary(Pooling::PerImage)).ends_with("for a loss, got Summary"));
+    assert!(summary(Pooling::Pooled).is_ok(), "the reduction is without effect");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use metrics_core::{Metric, Value};
 use metrics_image::{
-    Channels, DataRange, L1SsimLoss, MsSsim, MsSsimConfig, NonFinite, Normalize, Padding, Pooling, Psnr, PsnrConfig,
-    Reduction, Ssim, SsimConfig, contrast_map, ms_ssim, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map,
-    ssim_per_image,
+    Channels, DataRange, ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Mse, MseFloor, NonFinite, Normalize,
+    Padding, Pooling, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig, contrast_map, ms_ssim, ms_ssim_per_image, psnr,
+    psnr_per_image, ssim, ssim_map, ssim_per_image,
 };
 use tests::images::textured;
 
@@ -347,5 +347,69 @@ fn a_scale_of_beta_zero_counts_as_one() -> Result<()> {
         let gradient = list(gradients.get(&var).context("no gradient")?)?;
         ensure!(gradient.iter().all(|g| *g == 0.0), "{normalize:?}: {gradient:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn values_lie_within_the_bounds_that_a_metric_states() -> Result<()> {
+    let texture = textured((4, 1, 24, 24), 1, DType::F64)?;
+    let inverted = texture.affine(-1.0, 1.0)?;
+    let near = texture.affine(0.99, 0.0)?;
+    let reductions = [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary];
+    let floors = [MseFloor::None, MseFloor::Add(1e-3), MseFloor::AtLeast(1e-2), MseFloor::Add(0.0)];
+    let mut metrics: Vec<Box<dyn Metric>> = Vec::new();
+    for reduction in reductions {
+        metrics.push(Box::new(Ssim::new(SsimConfig::new(1.0).reduction(reduction))?));
+        metrics.push(Box::new(Mae::new(ErrorConfig::new().reduction(reduction))?));
+        metrics.push(Box::new(Mse::new(ErrorConfig::new().reduction(reduction))?));
+        for normalize in [Normalize::Relu, Normalize::Simple, Normalize::None] {
+            let config = MsSsimConfig::new(1.0).betas([1.0, 1.0]).normalize(normalize).reduction(reduction);
+            metrics.push(Box::new(MsSsim::new(config)?));
+        }
+        for (pooling, floor) in [Pooling::Pooled, Pooling::PerImage].into_iter().flat_map(|p| floors.map(|f| (p, f))) {
+            let config = PsnrConfig::new(2.0).base(3.0).pooling(pooling).floor(floor).reduction(reduction);
+            metrics.push(Box::new(Psnr::new(config.clone())?));
+            metrics.push(Box::new(Psnr::new(config.cap(30.0))?));
+        }
+    }
+    for metric in &metrics {
+        let info = metric.info();
+        for pred in [&texture, &near, &inverted] {
+            let mut metric = metric.clone();
+            let batch = list(&metric.forward(pred, &texture)?)?;
+            let values = match metric.compute()? {
+                Value::Scalar(value) => vec![value],
+                Value::PerImage(values) => values,
+                Value::Summary(summary) => vec![summary.mean, summary.min, summary.max],
+                Value::Group(report) => anyhow::bail!("{report}"),
+            };
+            for value in values.into_iter().chain(batch) {
+                // A few roundings of f64, in the logarithm and in the mean.
+                let slack = 8.0 * f64::EPSILON * value.abs();
+                let within = info.lower.is_none_or(|lower| value >= lower - slack)
+                    && info.upper.is_none_or(|upper| value <= upper + slack);
+                ensure!(within, "{:?}: {value} of {info:?}", metric.fingerprint());
+            }
+        }
+    }
+    let bounds = |config: PsnrConfig| -> Result<Option<f64>> { Ok(Psnr::new(config)?.info().upper) };
+    ensure!(bounds(PsnrConfig::new(1.0))?.is_none());
+    ensure!((bounds(PsnrConfig::piq(1.0))?.context("no bound")? - 80.0).abs() < 1e-12);
+    ensure!((bounds(PsnrConfig::new(10.0).floor(MseFloor::AtLeast(0.1)))?.context("no bound")? - 30.0).abs() < 1e-12);
+    ensure!(bounds(PsnrConfig::piq(1.0).cap(50.0))? == Some(50.0));
+    ensure!(MsSsim::new(MsSsimConfig::new(1.0))?.info().lower == Some(0.0));
+    Ok(())
+}
+
+#[test]
+fn a_reduction_without_effect_does_not_keep_states_apart() -> Result<()> {
+    let (x, y) = (textured((2, 1, 8, 8), 1, DType::F64)?, textured((2, 1, 8, 8), 2, DType::F64)?);
+    let metric = |pooling, reduction| Psnr::new(PsnrConfig::new(1.0).pooling(pooling).reduction(reduction));
+    let (mut mean, mut sum) = (metric(Pooling::Pooled, Reduction::Mean)?, metric(Pooling::Pooled, Reduction::Sum)?);
+    mean.update(&x, &y)?;
+    sum.update(&x, &y)?;
+    mean.merge(&sum)?;
+    ensure!(mean.compute()? == sum.compute()? && mean.updates() == 2);
+    ensure!(metric(Pooling::PerImage, Reduction::Mean)?.merge(&metric(Pooling::PerImage, Reduction::Sum)?).is_err());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use metrics_core::{Error, Reduction, Result};
 
+use crate::config::Pooling;
 use crate::functional::{Errors, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
 use crate::kernel::{Slopes, Wants};
 use crate::scores::{Scores, slope};
@@ -84,10 +85,12 @@ impl PsnrLoss {
     /// A loss of this configuration.
     ///
     /// # Errors
-    /// As [`PsnrConfig::build`], and for `Reduction::Summary`, which has no single value to minimise.
+    /// As [`PsnrConfig::build`], and for per-image values with `Reduction::Summary`, which has no single value to minimise.
     pub fn new(config: PsnrConfig) -> Result<Self> {
         config.validate()?;
-        check_reduction("PsnrLoss", config.reduction)?;
+        if config.pooling == Pooling::PerImage {
+            check_reduction("PsnrLoss", config.reduction)?;
+        }
         Ok(Self { config })
     }
 

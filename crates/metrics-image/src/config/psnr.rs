@@ -125,7 +125,7 @@ impl PsnrConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// A data range that is not positive, a base that is not above 1, a negative floor, or a cap that is not a number.
+    /// A data range that is not positive, a base that is not above 1, a negative floor, or a cap that is not finite.
     pub fn build(self) -> Result<Self> {
         self.validate()?;
         Ok(self)
@@ -143,7 +143,7 @@ impl PsnrConfig {
             }
             _ => None,
         };
-        let cap = self.cap.filter(|cap| cap.is_nan()).map(|cap| format!("`cap` must be a number, got {cap}"));
+        let cap = self.cap.filter(|cap| !cap.is_finite()).map(|cap| format!("`cap` must be finite, got {cap}"));
         check("PsnrConfig", self.input.problem().or(base).or(floor).or(cap))
     }
 }

@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 use metrics_core::{
-    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value,
+    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Reduction, Result, State, Value,
 };
 use metrics_detach::DetachExt;
 
@@ -47,7 +47,11 @@ impl Psnr {
             Pooling::PerImage => State::for_reduction(SCORE, config.reduction),
         };
         let state = state.non_finite(config.non_finite);
-        let fingerprint = Fingerprint::new("psnr", format!("{config:?}"));
+        let effective = match config.pooling {
+            Pooling::Pooled => config.clone().reduction(Reduction::default()), // is without effect
+            Pooling::PerImage => config.clone(),
+        };
+        let fingerprint = Fingerprint::new("psnr", format!("{effective:?}"));
         Ok(Self { config, fingerprint, state })
     }
 
@@ -78,11 +82,13 @@ impl Metric for Psnr {
     }
 
     fn info(&self) -> MetricInfo {
+        let summed = self.config.pooling == Pooling::PerImage && self.config.reduction == Reduction::Sum;
+        let best = decibels(0.0, &self.config); // of equal images: what floor and cap leave of infinity
         MetricInfo {
             differentiable: true,
             higher_is_better: Some(true),
             lower: None,
-            upper: self.config.cap,
+            upper: (best.is_finite() && !summed).then_some(best),
             growth: self.state.growth(),
         }
     }

@@ -5,6 +5,7 @@ use metrics_core::{
 };
 use metrics_detach::DetachExt;
 
+use crate::config::Normalize;
 use crate::functional::{ms_ssim_of_outcome, ms_ssim_scores, ssim_of_pair, ssim_pair, ssim_scores};
 use crate::kernel::Outcome;
 use crate::pair::Pair;
@@ -72,13 +73,13 @@ impl<C: SimilarityConfig> Metric for Similarity<C> {
     }
 
     fn info(&self) -> MetricInfo {
-        MetricInfo {
-            differentiable: true,
-            higher_is_better: Some(true),
-            lower: Some(C::LOWER),
-            upper: Some(1.0),
-            growth: self.state.growth(),
-        }
+        let lowest = self.config.lowest();
+        // A sum over images grows with their number.
+        let (lower, upper) = match self.config.reduction() {
+            Reduction::Sum => ((lowest >= 0.0).then_some(lowest), None),
+            Reduction::Mean | Reduction::None | Reduction::Summary => (Some(lowest), Some(1.0)),
+        };
+        MetricInfo { differentiable: true, higher_is_better: Some(true), lower, upper, growth: self.state.growth() }
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -122,7 +123,8 @@ impl SimilarityConfig for MsSsimConfig {}
 
 pub(crate) trait Scored: Clone + std::fmt::Debug + Send + 'static {
     const NAME: &'static str;
-    const LOWER: f64;
+    /// The lowest score that an image can have.
+    fn lowest(&self) -> f64;
     fn validate(&self) -> Result<()>;
     fn reduction(&self) -> Reduction;
     fn non_finite(&self) -> NonFinite;
@@ -136,7 +138,10 @@ pub(crate) trait Scored: Clone + std::fmt::Debug + Send + 'static {
 
 impl Scored for SsimConfig {
     const NAME: &'static str = "ssim";
-    const LOWER: f64 = -1.0;
+
+    fn lowest(&self) -> f64 {
+        -1.0
+    }
 
     fn validate(&self) -> Result<()> {
         SsimConfig::validate(self)
@@ -166,7 +171,13 @@ impl Scored for SsimConfig {
 
 impl Scored for MsSsimConfig {
     const NAME: &'static str = "ms_ssim";
-    const LOWER: f64 = -1.0;
+
+    fn lowest(&self) -> f64 {
+        match self.normalize {
+            Normalize::Relu | Normalize::Simple => 0.0,
+            Normalize::None => -1.0,
+        }
+    }
 
     fn validate(&self) -> Result<()> {
         MsSsimConfig::validate(self)
