@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use metrics_core::Metric;
+use metrics_core::{Metric, MetricCollection};
 use metrics_image::{
-    Channels, DataRange, L1SsimLoss, MsSsimConfig, MsSsimLoss, MseFloor, Padding, Pooling, Psnr, PsnrConfig, PsnrLoss,
-    Reduction, Ssim, SsimConfig, SsimLoss, contrast_per_image, ms_ssim, psnr, ssim, ssim_map,
+    Channels, DataRange, ErrorConfig, L1SsimLoss, MsSsimConfig, MsSsimLoss, MseFloor, Padding, Pooling, Psnr,
+    PsnrConfig, PsnrLoss, Reduction, Ssim, SsimConfig, SsimLoss, contrast_per_image, mae, ms_ssim, psnr, ssim,
+    ssim_map,
 };
 
 fn zeros(shape: &[usize]) -> Result<Tensor> {
@@ -125,6 +126,44 @@ fn settings_that_do_not_fit_the_images() -> Result<()> {
     // The longest windows are refused for the image at once, not after minutes of work.
     let long = of(SsimConfig::new(1.0).sigma(9362.0));
     ensure!(long.contains("expected at least 32768 for a window of 65535"), "{long}");
+    Ok(())
+}
+
+#[test]
+fn data_ranges_that_the_dtype_does_not_hold() -> Result<()> {
+    let image = zeros(&[1, 1, 24, 24])?;
+    let betas = |range: f64| MsSsimConfig::new(range).betas([0.5, 0.5]);
+    for (dtype, held, beyond, expected) in [
+        (DType::F32, [1e-12, 1e12], [9e-13, 1e-25, 2e12, 1e20], "1e-12 to 1e12 for images computed in F32"),
+        (DType::BF16, [1e-12, 1e12], [9e-13, 1e-25, 2e12, 1e20], "1e-12 to 1e12 for images computed in F32"),
+        (DType::U8, [1e-12, 1e12], [9e-13, 1e-25, 2e12, 1e20], "1e-12 to 1e12 for images computed in F32"),
+        (DType::F64, [1e-100, 1e100], [9e-101, 1e-200, 2e100, 1e160], "1e-100 to 1e100 for images computed in F64"),
+    ] {
+        let image = image.to_dtype(dtype)?;
+        for range in held {
+            ensure!(ssim(&image, &image, &SsimConfig::new(range)).is_ok());
+            ensure!(psnr(&image, &image, &PsnrConfig::new((0.0, range))).is_ok());
+        }
+        for range in beyond {
+            let text = |op: &str| format!("{op}: `data_range` spans {range:e}, expected {expected}");
+            assert_eq!(message(ssim(&image, &image, &SsimConfig::new(range))), text("ssim"));
+            assert_eq!(message(ssim_map(&image, &image, &SsimConfig::new((0.0, range)))), text("ssim_map"));
+            assert_eq!(message(ms_ssim(&image, &image, &betas(range))), text("ms_ssim"));
+            assert_eq!(message(psnr(&image, &image, &PsnrConfig::new(range))), text("psnr"));
+            // What does not refer to a range may be clamped to any.
+            ensure!(
+                mae(&image, &image, &ErrorConfig::new().range((0.0, range)))?
+                    .to_dtype(DType::F64)?
+                    .to_scalar::<f64>()?
+                    == 0.0
+            );
+            // In a collection, where PSNR would ride on the pass of another.
+            let mut metrics = MetricCollection::new()
+                .with("ssim", Ssim::new(SsimConfig::new(1.0))?)?
+                .with("psnr", Psnr::new(PsnrConfig::new(range))?)?;
+            assert_eq!(message(metrics.update(&image, &image)), format!("member `psnr`: {}", text("psnr")));
+        }
+    }
     Ok(())
 }
 

@@ -210,6 +210,46 @@ fn a_pixel_that_is_not_finite_leaves_the_measured_range_of_others_alone() -> Res
 }
 
 #[test]
+fn the_largest_and_smallest_data_ranges() -> Result<()> {
+    let scores = |dtype: DType, range: f64, of: DataRange| -> Result<Vec<f64>> {
+        let image = |seed| textured((1, 3, 40, 40), seed, DType::F64)?.affine(range, 0.0)?.to_dtype(dtype);
+        let (x, y) = (Var::from_tensor(&image(1)?)?, Var::from_tensor(&image(2)?)?);
+        let losses = [
+            psnr(&x, &y, &PsnrConfig::new(of))?,
+            ms_ssim(&x, &y, &MsSsimConfig::new(of).betas([0.4, 0.6]))?,
+            L1SsimLoss::new(SsimConfig::new(of))?.lambda(1.0)?.forward(&x, &y)?,
+        ];
+        let mut numbers = Vec::new();
+        for loss in losses {
+            let gradients = loss.backward()?;
+            numbers.push(scalar(&loss)?);
+            for var in [&x, &y] {
+                let gradient = gradients.get(var).context("no gradient")?.to_dtype(DType::F64)?.affine(range, 0.0)?;
+                numbers.push(scalar(&gradient.sqr()?.sum_all()?.sqrt()?)?);
+            }
+        }
+        Ok(numbers)
+    };
+    for (dtype, ends, tolerance) in [(DType::F64, [1e-100, 1e100], 1e-10), (DType::F32, [1e-12, 1e12], 1e-5)] {
+        let whole = scores(DType::F64, 1.0, 1.0.into())?;
+        let measured = scores(DType::F64, 1.0, DataRange::PerBatch)?;
+        for range in ends {
+            for (got, want) in scores(dtype, range, range.into())?.iter().zip(&whole) {
+                ensure!((got - want).abs() <= tolerance * want.abs(), "{dtype:?} {range:e}: {got} instead of {want}");
+            }
+            // Inside by a little, since a spread is not quite the range.
+            let inside = range.powf(0.99);
+            for (got, want) in scores(dtype, inside, DataRange::PerBatch)?.iter().zip(&measured) {
+                ensure!((got - want).abs() <= tolerance * want.abs(), "{dtype:?} {inside:e}: {got} instead of {want}");
+            }
+            let beyond = scores(dtype, range.powf(1.1), DataRange::PerBatch)?;
+            ensure!(beyond.iter().step_by(3).all(|score| score.is_nan()), "{dtype:?} {range:e}: {beyond:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn l1_ssim_is_the_weighted_sum() -> Result<()> {
     let (x, y) = (textured((2, 3, 16, 16), 1, DType::F64)?, textured((2, 3, 16, 16), 2, DType::F64)?);
     let config = SsimConfig::new(1.0);

@@ -1,5 +1,7 @@
 //! From two tensors of the caller to the pair of images that a kernel scores.
 
+use std::ops::RangeInclusive;
+
 use candle_core::{D, DType, Device, Tensor};
 use metrics_core::{Error, Result};
 use metrics_detach::is_eval;
@@ -32,11 +34,19 @@ pub(crate) enum Range {
 pub(crate) enum Spread {
     Larger,
     Target,
+    /// Nobody asks for the range.
+    Unused,
 }
 
 /// The dtype in which images of `dtype` are computed.
 pub(crate) fn compute_dtype(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// The data ranges of images that are computed in `dtype`: their squares, and what scores and gradients make of those, neither
+/// vanish nor overflow.
+fn ranges_held_by(dtype: DType) -> RangeInclusive<f64> {
+    if dtype == DType::F64 { 1e-100..=1e100 } else { 1e-12..=1e12 }
 }
 
 /// The dtype in which sums over many pixels are kept: f64 wherever there is one.
@@ -59,13 +69,13 @@ impl Pair {
             }
         };
         let (pred, target) = (prepare(pred)?, prepare(target)?);
-        let range = range(input.range, spread, &pred, &target)?;
+        let range = range(op, input.range, spread, &pred, &target)?;
         Ok(Self { pred, target, range, dtype })
     }
 
     /// The same pixels with the data range of another configuration that sees them alike.
-    pub(crate) fn with_range(&self, input: &Input, spread: Spread) -> Result<Self> {
-        let range = range(input.range, spread, &self.pred, &self.target)?;
+    pub(crate) fn with_range(&self, op: &str, input: &Input, spread: Spread) -> Result<Self> {
+        let range = range(op, input.range, spread, &self.pred, &self.target)?;
         Ok(Self { range, ..self.clone() })
     }
 
@@ -132,8 +142,17 @@ fn luma(op: &str, image: &Tensor, range: DataRange) -> Result<Tensor> {
     Ok((sum + (low + span * 16.0 / 255.0))?)
 }
 
-fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Range> {
-    if let Some(range) = range.fixed() {
+fn range(op: &str, range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Range> {
+    let dtype = compute_dtype(pred.dtype());
+    let held = ranges_held_by(dtype);
+    if let (Spread::Larger | Spread::Target, Some(range)) = (spread, range.fixed()) {
+        if !held.contains(&range) {
+            let (least, most) = (held.start(), held.end());
+            let message = format!(
+                "`data_range` spans {range:e}, expected {least:e} to {most:e} for images computed in {dtype:?}"
+            );
+            return Err(Error::argument(op, message));
+        }
         return Ok(Range::Fixed(range));
     }
     let spread_of = |image: &Tensor| -> Result<Tensor> {
@@ -145,10 +164,12 @@ fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Re
     let found = match spread {
         Spread::Target => spread_of(target)?,
         Spread::Larger => spread_of(pred)?.maximum(&spread_of(target)?)?,
+        Spread::Unused => return Ok(Range::Fixed(f64::NAN)),
     };
     // Constant images have no spread; with range 1 two equal ones score 1 instead of 0/0.
     let found = found.eq(0.0)?.where_cond(&found.ones_like()?, &found)?;
-    let found = found.abs()?.lt(f64::INFINITY)?.where_cond(&found, &filled(&found, f64::NAN)?)?;
+    let is_held = found.clamp(*held.start(), *held.end())?.eq(&found)?;
+    let found = is_held.where_cond(&found, &filled(&found, f64::NAN)?)?;
     Ok(Range::PerImage(found.broadcast_as(pred.dim(0)?)?.contiguous()?))
 }
 

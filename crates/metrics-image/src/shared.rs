@@ -167,7 +167,7 @@ impl Pass {
     }
 
     fn errors(&self, pred: &Tensor, target: &Tensor) -> Result<(Pair, Outcome)> {
-        let pair = Pair::new("pass", &self.input, Spread::Target, pred, target)?;
+        let pair = Pair::new("pass", &self.input, Spread::Unused, pred, target)?;
         let outcome = kernel::of(&pair).errors(&pair, self.wants)?;
         Ok((pair, outcome))
     }

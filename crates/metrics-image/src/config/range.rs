@@ -2,6 +2,10 @@ use serde::{Deserialize, Serialize};
 
 /// The span of pixel values, `R` in the formulas of PSNR and SSIM.
 ///
+/// It must lie in `1e-12..=1e12` for images that are computed in f32, which all but f64 are, and in `1e-100..=1e100` in f64: beyond
+/// that, its square and what gradients make of it vanish or overflow. One that is given is then an error; with one that is found
+/// in the data, scores are NaN.
+///
 /// A number converts into [`DataRange::Value`], a pair into [`DataRange::Clamp`]:
 ///
 /// ```
@@ -20,6 +24,7 @@ pub enum DataRange {
     /// The spread found in the data, over the whole batch: an image's score then depends on its batch neighbours.
     ///
     /// SSIM takes the larger spread of the two batches, PSNR the spread of `target`, as TorchMetrics does with `data_range=None`.
+    /// Pixels that are NaN or infinite are left out; where all are equal, the range is 1.
     PerBatch,
     /// The spread found in the data, image by image, by the rule of [`DataRange::PerBatch`].
     PerImage,

@@ -56,7 +56,7 @@ pub(crate) fn error_scores(
     error: PixelError,
 ) -> Result<Scores> {
     config.validate()?;
-    let pair = Pair::new(op, &config.input, Spread::Target, pred, target)?;
+    let pair = Pair::new(op, &config.input, Spread::Unused, pred, target)?;
     error_of_outcome(&pair, &kernel::of(&pair).errors(&pair, error.wants())?, error)
 }
 

@@ -14,7 +14,8 @@ use crate::scores::Scores;
 /// `Reduction::None`; f64 for f64 images, else f32. Identical images score +inf, or the cap, with gradient 0.
 ///
 /// # Errors
-/// Shapes, dtypes or devices that differ, another rank, an empty batch, or a configuration that [`PsnrConfig::build`] refuses.
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, a [`DataRange`](crate::DataRange) beyond the dtype, or a
+/// configuration that [`PsnrConfig::build`] refuses.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

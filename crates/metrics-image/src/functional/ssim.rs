@@ -18,8 +18,8 @@ use crate::scores::{Scores, slope};
 /// [eval scope](metrics_detach::eval_scope).
 ///
 /// # Errors
-/// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, or a configuration
-/// that [`SsimConfig::build`] refuses.
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, a
+/// [`DataRange`](crate::DataRange) beyond the dtype, or a configuration that [`SsimConfig::build`] refuses.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};

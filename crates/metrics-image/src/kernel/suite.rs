@@ -322,6 +322,53 @@ fn images_with_ranges_of_their_own() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_largest_and_smallest_data_ranges() -> Result<()> {
+    let plan = SsimConfig::new(1.0).window(5).plan("suite", 2)?;
+    let shape = [1, 2, 41, 43];
+    let scores = |subject: &Subject, dtype: DType, range: f64| -> Result<[Tensor; 3]> {
+        let var = |seed| {
+            let image = image(&shape, seed, DType::F64)?.affine(range / 255.0, 0.0)?;
+            Var::from_tensor(&image.to_dtype(dtype)?.to_device(&subject.device)?)
+        };
+        let (x, y) = (var(1)?, var(2)?);
+        let pair = pair(&x, &y, range.into())?;
+        let (kernel, odd_sides) = (subject.kernel, OddSides::Drop);
+        let sums = if subject.has(DType::F64) { DType::F64 } else { DType::F32 };
+        let parts = [
+            means(kernel, &pair, &plan, Score::Ssim)?.flatten_all()?,
+            means(kernel, &pair, &plan, Score::Contrast)?.flatten_all()?,
+            scales(kernel, &pair, &plan, 2, odd_sides)?.flatten_all()?,
+            kernel.map(&pair, &plan, Score::Ssim)?.mean_all()?.reshape(1)?.to_dtype(sums)?,
+        ];
+        let values = Tensor::cat(&parts, 0)?;
+        let store = values.sum_all()?.backward()?;
+        let gradient = |var: &Var| match store.get(var) {
+            Some(gradient) => gradient.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.affine(range, 0.0),
+            None => candle_core::bail!("no gradient"),
+        };
+        Ok([values.to_device(&Device::Cpu)?.to_dtype(DType::F64)?, gradient(&x)?, gradient(&y)?])
+    };
+    let oracle = Subject { kernel: &Reference, device: Device::Cpu };
+    let [values, by_x, by_y] = scores(&oracle, DType::F64, 1.0)?;
+    for subject in &all() {
+        for (dtype, ends, value, gradient) in
+            [(DType::F64, [1e-100, 1e100], F64_VALUE, 1e-10), (DType::F32, [1e-12, 1e12], F32_VALUE, 1e-5)]
+        {
+            for range in ends.into_iter().filter(|_| subject.has(dtype)) {
+                let what = format!("{} {dtype:?} at {range:e}", subject.name());
+                let [got, got_by_x, got_by_y] = scores(subject, dtype, range)?;
+                assert_near(&got, &values, value, &what);
+                for (got, want) in [(got_by_x, &by_x), (got_by_y, &by_y)] {
+                    let largest = list(want)?.into_iter().map(f64::abs).fold(0.0, f64::max);
+                    assert_near(&got, want, gradient * largest, &what);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// All that a pass can compute, as one list.
 fn everything(outcome: &Outcome) -> Result<Tensor> {
     let terms = [outcome.ssim()?, outcome.contrast()?, outcome.scales()?];

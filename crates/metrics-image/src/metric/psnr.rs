@@ -107,7 +107,7 @@ impl Metric for Psnr {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         let Some((pair, outcome)) = self.need().met(batch) else { return self.measure(batch.pred(), batch.target()) };
-        let pair = pair.with_range(&self.config.input, Spread::Target)?;
+        let pair = pair.with_range("psnr", &self.config.input, Spread::Target)?;
         self.measurement(&Errors::of_outcome(pair, outcome)?)
     }
 

@@ -32,15 +32,16 @@ pub(super) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
         false => (variances, covariance),
     };
 
-    let c2 = constant(&pair.range, plan.k2, &x)?;
-    let contrast = (covariance.affine(2.0, 0.0)?.broadcast_add(&c2)? / variances.broadcast_add(&c2)?)?;
+    // In squared ranges, so that the square that a quotient's gradient divides by neither vanishes nor overflows.
+    let per_range = inverse_square(&pair.range, &x)?;
+    let relative = |moment: &Tensor, k: f64| moment.broadcast_mul(&per_range)?.affine(1.0, k * k);
+    let contrast = (relative(&covariance.affine(2.0, 0.0)?, plan.k2)? / relative(&variances, plan.k2)?)?;
     if score == Score::Contrast {
         return Ok(contrast);
     }
-    let c1 = constant(&pair.range, plan.k1, &x)?;
     let (mean_x, mean_y) = (mean_x.broadcast_add(&pivot_x)?, mean_y.broadcast_add(&pivot_y)?);
-    let above = (&mean_x * &mean_y)?.affine(2.0, 0.0)?.broadcast_add(&c1)?;
-    let below = (mean_x.sqr()? + mean_y.sqr()?)?.broadcast_add(&c1)?;
+    let above = relative(&(&mean_x * &mean_y)?.affine(2.0, 0.0)?, plan.k1)?;
+    let below = relative(&(mean_x.sqr()? + mean_y.sqr()?)?, plan.k1)?;
     Ok(((above / below)? * contrast)?)
 }
 
@@ -129,17 +130,17 @@ fn with_value(x: &Tensor, f: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>
     Ok((x + (f(&value)? - value)?)?)
 }
 
-/// `(k R)²`, of a shape that broadcasts over `like`.
-fn constant(range: &Range, k: f64, like: &Tensor) -> Result<Tensor> {
+/// `1 / R²`, of a shape that broadcasts over `like`.
+fn inverse_square(range: &Range, like: &Tensor) -> Result<Tensor> {
     let mut shape = vec![1; like.rank()];
-    let constant = match range {
-        Range::Fixed(range) => Tensor::full((k * range).powi(2), shape, &Device::Cpu)?,
+    let inverse = match range {
+        Range::Fixed(range) => Tensor::full(range.powi(-2), shape, &Device::Cpu)?,
         Range::PerImage(range) => {
             shape[0] = range.dim(0)?;
-            range.affine(k, 0.0)?.sqr()?.reshape(shape)?
+            range.sqr()?.recip()?.reshape(shape)?
         }
     };
-    Ok(constant.to_dtype(like.dtype())?.to_device(like.device())?)
+    Ok(inverse.to_dtype(like.dtype())?.to_device(like.device())?)
 }
 
 fn plane_means(map: &Tensor) -> Result<Tensor> {
