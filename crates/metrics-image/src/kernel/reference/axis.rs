@@ -1,6 +1,6 @@
 //! Everything linear that SSIM does to an image, as one matrix along one axis.
 //!
-//! A filter with its border rule, the halving of MS-SSIM with its rule for odd sides, and mean pooling are all of this kind. A
+//! A filter with its border rule and the halving of MS-SSIM with its rule for odd sides are both of this kind. A
 //! product with a banded matrix is exact on any device and dtype, its gradient is the transposed product, and none of Candle's
 //! grouped convolutions (a loop over channels) or `avg_pool2d` (wrong gradient on odd sides) is needed.
 
@@ -54,11 +54,6 @@ impl AxisMap {
                 None => (odd_sides == OddSides::Replicate).then_some((0, 0.5)),
             })
         })
-    }
-
-    /// Means of blocks of `factor` pixels.
-    pub(super) fn mean_pool(side: usize, factor: usize) -> Self {
-        Self::new(side, side / factor, |o| (o * factor..(o + 1) * factor).map(move |i| (i, 1.0 / factor as f64)))
     }
 
     /// The sum of the weights of each output pixel: below 1 where a window reaches into a border of zeros.

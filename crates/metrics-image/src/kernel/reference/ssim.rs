@@ -68,8 +68,23 @@ pub(super) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scal
 
 /// Both images averaged over blocks of `factor` pixels a side.
 pub(in crate::kernel) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
-    let maps: Vec<_> = pair.sides().iter().map(|&side| AxisMap::mean_pool(side, factor)).collect();
-    map_pair(pair, &maps)
+    let pool = |image: &Tensor| pool(image, factor);
+    Ok(Pair { pred: pool(&pair.pred)?, target: pool(&pair.target)?, ..pair.clone() })
+}
+
+fn pool(image: &Tensor, factor: usize) -> Result<Tensor> {
+    let mut pooled = image.clone();
+    for axis in 2..image.rank() {
+        pooled = pooled.narrow(axis, 0, image.dim(axis)? / factor * factor)?;
+    }
+    // Along the last axis first: Candle sums what lies side by side much faster, and little is left for the other axes.
+    for axis in (2..image.rank()).rev() {
+        let mut blocks = pooled.dims().to_vec();
+        blocks[axis] /= factor;
+        blocks.insert(axis + 1, factor);
+        pooled = pooled.reshape(blocks)?.mean(axis + 1)?;
+    }
+    Ok(pooled)
 }
 
 fn halve(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
@@ -157,4 +172,36 @@ fn inner_means(map: &Tensor, plan: &Plan) -> Result<Tensor> {
         inner = inner.narrow(axis, radius, side - 2 * radius)?;
     }
     plane_means(&inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_leaves_out_what_fills_no_block() -> Result<()> {
+        let (shape, factor) = ([2, 3, 5, 7, 11], 3);
+        let image = Tensor::arange(0f64, 2310.0, &Device::Cpu)?.sqr()?;
+        for shape in [&shape[..], &[6, 5, 7, 11]] {
+            let image = image.reshape(shape)?;
+            let [input, output] = [&image, &pool(&image, factor)?].map(|image| image.flatten_to(1));
+            let (input, output) = (input?, output?);
+            let sides: Vec<usize> = input.dims()[1..].iter().map(|side| side / factor).collect();
+            assert_eq!(&output.dims()[1..], sides);
+            for at in 0..output.elem_count() {
+                let mut block = input.clone();
+                let mut rest = at;
+                for axis in (0..output.rank()).rev() {
+                    let (place, len) = (rest % output.dims()[axis], if axis == 0 { 1 } else { factor });
+                    rest /= output.dims()[axis];
+                    block = block.narrow(axis, place * len, len)?;
+                }
+                let want = block.mean_all()?.to_scalar::<f64>()?;
+                let got = output.flatten_all()?.get(at)?.to_scalar::<f64>()?;
+                // 27 roundings in another order.
+                assert!((got - want).abs() <= 1e-14 * want, "{got} instead of {want}");
+            }
+        }
+        Ok(())
+    }
 }
