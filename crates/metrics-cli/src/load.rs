@@ -1,5 +1,6 @@
 //! From files to tensors, within limits: what a file says of itself is checked before memory is taken for it.
 
+mod jpeg;
 mod npy;
 mod picture;
 mod safetensor;

@@ -3,7 +3,9 @@
 use std::io::{BufRead, Seek};
 
 use anyhow::{Result, ensure};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::jpeg;
 
 /// A decoded picture: rows of pixels, each of one to four samples.
 pub(super) struct Picture {
@@ -14,7 +16,7 @@ pub(super) struct Picture {
     samples: Samples,
 }
 
-enum Samples {
+pub(super) enum Samples {
     U8(Vec<u8>),
     U16(Vec<u16>),
     F32(Vec<f32>),
@@ -28,15 +30,21 @@ impl Picture {
     /// Decodes a picture whose format its first bytes tell.
     pub(super) fn read(file: impl BufRead + Seek, max_pixels: u64) -> Result<Self> {
         let mut reader = ImageReader::new(file).with_guessed_format()?;
+        let most_bytes = max_pixels.saturating_mul(PIXEL).saturating_add(WORKING_MEMORY);
+        if reader.format() == Some(ImageFormat::Jpeg) {
+            return jpeg::read(reader.into_inner(), max_pixels, most_bytes);
+        }
         let mut limits = Limits::default();
-        limits.max_alloc = Some(max_pixels.saturating_mul(PIXEL).saturating_add(WORKING_MEMORY));
+        limits.max_alloc = Some(most_bytes);
         reader.limits(limits);
         let decoder = reader.into_decoder()?;
         let (width, height) = decoder.dimensions();
-        let pixels = u64::from(width) * u64::from(height);
-        ensure!(pixels <= max_pixels, "it is {width}×{height}, {pixels} pixels, but `--max-pixels` is {max_pixels}");
-        ensure!(pixels > 0, "it is {width}×{height} and holds no pixels");
+        check_size(width.into(), height.into(), max_pixels)?;
         Ok(Self::of(DynamicImage::from_decoder(decoder)?))
+    }
+
+    pub(super) fn new(width: usize, height: usize, channels: usize, samples: Samples) -> Self {
+        Self { width, height, channels, samples }
     }
 
     fn of(image: DynamicImage) -> Self {
@@ -54,7 +62,7 @@ impl Picture {
             // The last one there is, and whatever a newer version of the crate has.
             image => (4, Samples::F32(image.into_rgba32f().into_raw())),
         };
-        Self { width, height, channels, samples }
+        Self::new(width, height, channels, samples)
     }
 
     /// `[1, C, H, W]`, alpha not counted.
@@ -139,6 +147,14 @@ impl Picture {
         }
         values
     }
+}
+
+/// Refuses a picture before memory is taken for its pixels.
+pub(super) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<()> {
+    let pixels = width.saturating_mul(height);
+    ensure!(pixels <= max_pixels, "it is {width}×{height}, {pixels} pixels, but `--max-pixels` is {max_pixels}");
+    ensure!(pixels > 0, "it is {width}×{height} and holds no pixels");
+    Ok(())
 }
 
 fn channel_of<T: Copy, const CHANNELS: usize>(samples: &[T], channel: usize) -> impl Iterator<Item = T> {

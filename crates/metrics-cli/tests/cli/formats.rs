@@ -1,6 +1,7 @@
 //! What can be read, and what becomes of it.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -162,5 +163,29 @@ fn colours_are_scored_as_asked() -> Result<()> {
         let printed: f64 = value(&stdout(&assert), name).unwrap_or_default().parse()?;
         assert!((printed - f64::from(expected)).abs() < 5.1e-7, "{name}: {printed} instead of {expected}");
     }
+    Ok(())
+}
+
+/// A corner of a photograph, which Pillow has saved with `progressive=True`: the encoder at hand writes baseline files only.
+const PROGRESSIVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/progressive.jpg");
+
+#[test]
+fn truncated_jpegs_are_errors() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [baseline, cut] = ["baseline.jpg", "cut.jpg"].map(|name| folder.path().join(name));
+    corner(200, 180)?.save(&baseline)?;
+    for whole in [&baseline, Path::new(PROGRESSIVE)] {
+        score(whole, whole, "ssim", &[])?;
+        let bytes = fs::read(whole)?;
+        for part in [50, 90, 99] {
+            fs::write(&cut, &bytes[..bytes.len() * part / 100])?;
+            let message = stderr(&compare(whole, &cut, &["--metrics", "ssim"]).code(1));
+            assert!(message.contains("cannot read") && message.contains("cut.jpg"), "{message}");
+        }
+    }
+    // All pixels are there when the marker at the end is not.
+    let bytes = fs::read(&baseline)?;
+    fs::write(&cut, &bytes[..bytes.len() - 2])?;
+    assert_eq!(score(&baseline, &cut, "mae", &[])?, 0.0);
     Ok(())
 }
