@@ -1,5 +1,6 @@
 //! How numbers are written: for people, and for formats without infinities.
 
+pub(crate) use metrics_detach::show_bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// With a fixed number of decimals (6 unless told), or in scientific notation where that would hide or bloat the
@@ -11,18 +12,6 @@ pub(crate) fn show(x: f64, precision: Option<usize>) -> String {
     } else {
         format!("{x:.decimals$e}")
     }
-}
-
-/// A number of bytes: exact below 1 KiB, then to one decimal in the unit that fits.
-pub(crate) fn show_bytes(bytes: usize) -> String {
-    let (mut size, mut unit) = (bytes as f64, "B");
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if size < 1024.0 {
-            break;
-        }
-        (size, unit) = (size / 1024.0, larger);
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
 }
 
 /// A number that is text where it is not finite and the format is for people: JSON has no way to write it.

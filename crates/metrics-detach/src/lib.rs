@@ -63,4 +63,6 @@ pub use detached::{DetachExt, Detached};
 pub use eval::{EvalGuard, eval_scope, is_eval};
 pub use reads::host_reads;
 pub use stats::GraphStats;
+#[doc(hidden)]
+pub use stats::show_bytes;
 pub use vars::eval_var_builder;

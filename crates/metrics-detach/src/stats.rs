@@ -28,9 +28,11 @@ use crate::{deep, storage};
 ///
 /// Candle shows only the part of a graph through which a gradient can flow to a variable. What hangs on to it besides (a
 /// constant such as the target image or a convolution's window, the operations behind a comparison, a rounding or a
-/// multiplication by zero) is kept alive as well but cannot be seen, so the real figures may be higher. Whether there is a
-/// graph at all is exact: a tracked tensor has at least one node, itself, even where no gradient flows, as in
-/// `prediction.ge(0.5)?`.
+/// multiplication by zero) is kept alive as well but cannot be seen, so the real figures may be higher. Nor can it be seen
+/// what a custom operation holds: each value of an SSIM loss of `metrics-image`, alone or with an L1 term, has a gradient that
+/// was made early, one image for each tracked input. Of 20 such values of one variable of 1×3×512×512, 3 MiB are seen, while
+/// the process grows by 61 MiB. Whether there is a graph at all is exact: a tracked tensor has at least one node, itself,
+/// even where no gradient flows, as in `prediction.ge(0.5)?`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GraphStats {
     /// Nodes of the graph: every result of a tracked operation, and the variables. 0 for a tensor without a graph.
@@ -79,16 +81,22 @@ impl fmt::Display for GraphStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = |count| if count == 1 { "" } else { "s" };
         let Self { nodes, variables, bytes } = *self;
-        write!(f, "{nodes} node{} ({variables} variable{}), ", plural(nodes), plural(variables))?;
-        let (mut size, mut unit) = (bytes as f64, "B");
-        for larger in ["KiB", "MiB", "GiB", "TiB"] {
-            if size < 1024. {
-                break;
-            }
-            (size, unit) = (size / 1024., larger);
-        }
-        if unit == "B" { write!(f, "{bytes} B") } else { write!(f, "{size:.1} {unit}") }
+        let bytes = show_bytes(bytes);
+        write!(f, "{nodes} node{} ({variables} variable{}), {bytes}", plural(nodes), plural(variables))
     }
+}
+
+/// A number of bytes: exact below 1 KiB, then to one decimal in the unit that fits. Public for `metrics-core` alone.
+#[doc(hidden)]
+pub fn show_bytes(bytes: usize) -> String {
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024. {
+            break;
+        }
+        (size, unit) = (size / 1024., larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
 }
 
 /// A walk over graphs in progress: what has been counted, and what must not be counted again.
