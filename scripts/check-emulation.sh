@@ -10,7 +10,8 @@ import json, sys
 print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "metrics_image"))')"
 
 # The program is Rust's, so the sanitizer has to be there before it. Fibers leave their stacks without telling it, hence no fake ones.
-export LD_PRELOAD="$(g++ -print-file-name=libasan.so)"
+LD_PRELOAD="$(g++ -print-file-name=libasan.so)"
+export LD_PRELOAD
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1
 # All values and gradients; laws and sizes repeat them.
 tests=(kernel::suite --skip laws --skip every_size "$@")
