@@ -91,6 +91,14 @@ fn sides_too_short() -> Result<()> {
     let contrast = message(contrast_per_image(&image, &image, &SsimConfig::new(1.0)));
     ensure!(contrast.contains("at least 11"), "{contrast}");
 
+    let cropped = of(&[1, 1, 12, 16], &SsimConfig::new(1.0).crop_border(4))?;
+    ensure!(cropped.contains("`pred` has 4 pixels after cropping (sides [4, 8]), expected"), "{cropped}");
+    let pooled = of(&[1, 1, 640, 640], &SsimConfig::piq(1.0).window(301).crop_border(20))?;
+    ensure!(pooled.contains("has 300 pixels after cropping and downsampling (sides [300, 300])"), "{pooled}");
+    let image = zeros(&[1, 1, 400, 400])?;
+    let pooled = message(ms_ssim(&image, &image, &MsSsimConfig::new(1.0).crop_border(113)));
+    ensure!(pooled.contains("has 174 pixels after cropping (sides"), "{pooled}");
+
     let short = zeros(&[1, 1, 175, 200])?;
     assert_eq!(
         message(ms_ssim(&short, &short, &MsSsimConfig::new(1.0))),

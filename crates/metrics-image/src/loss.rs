@@ -9,7 +9,9 @@ use crate::kernel::{Slopes, Wants};
 use crate::scores::{Scores, slope};
 use crate::{MsSsimConfig, PsnrConfig, SsimConfig, kernel};
 
-/// `1 - ssim`, reduced over the batch: 0 for equal images.
+/// `1 - ssim`, reduced over the batch: 0 for equal images; for the formula see [`SsimConfig`].
+///
+/// A [`Var`](candle_core::Var) must not be set between `forward` and `backward`, see [`ssim`](crate::ssim()).
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -38,7 +40,16 @@ impl SsimLoss {
         Ok(Self { config })
     }
 
-    /// The loss of a batch: a scalar, or `[N]` with `Reduction::None`.
+    /// The configuration.
+    pub fn config(&self) -> &SsimConfig {
+        &self.config
+    }
+
+    /// The loss of a batch.
+    ///
+    /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without
+    /// gradient) and device, with values in the data range of the configuration. Returns a scalar in `0..=2`, or their sum, or
+    /// `[N]` with `Reduction::None`; f64 for f64 images, else f32.
     ///
     /// # Errors
     /// As [`ssim`](crate::ssim()).
@@ -49,7 +60,22 @@ impl SsimLoss {
     }
 }
 
-/// `1 - ms_ssim`, reduced over the batch: 0 for equal images.
+/// `1 - ms_ssim`, reduced over the batch: 0 for equal images; for the formula see [`MsSsimConfig`].
+///
+/// A [`Var`](candle_core::Var) must not be set between `forward` and `backward`, see [`ssim`](crate::ssim()).
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{MsSsimConfig, MsSsimLoss};
+///
+/// let loss = MsSsimLoss::new(MsSsimConfig::new(1.0).betas([0.4, 0.6]))?; // two scales: sides of 22 pixels suffice
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.5, 0.2)?)?;
+/// let value = loss.forward(&pred, &target)?;
+/// assert!(value.to_scalar::<f32>()? > 0.0);
+/// assert!(value.backward()?.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MsSsimLoss {
     config: MsSsimConfig,
@@ -66,7 +92,17 @@ impl MsSsimLoss {
         Ok(Self { config })
     }
 
-    /// The loss of a batch: a scalar, or `[N]` with `Reduction::None`.
+    /// The configuration.
+    pub fn config(&self) -> &MsSsimConfig {
+        &self.config
+    }
+
+    /// The loss of a batch.
+    ///
+    /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without
+    /// gradient) and device, with values in the data range of the configuration. Returns a scalar, in `0..=1` unless
+    /// [`Normalize::None`](crate::Normalize::None) lets scores be negative, or their sum, or `[N]` with `Reduction::None`; f64 for
+    /// f64 images, else f32.
     ///
     /// # Errors
     /// As [`ms_ssim`](crate::ms_ssim()).
@@ -75,7 +111,21 @@ impl MsSsimLoss {
     }
 }
 
-/// `-psnr`: unbounded below, with gradient 0 where the images are equal.
+/// `-psnr`, in decibels: -inf for equal images unless there is a cap or a floor, with gradient 0; for the formula see
+/// [`PsnrConfig`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor, Var};
+/// use metrics_image::{PsnrConfig, PsnrLoss};
+///
+/// let loss = PsnrLoss::new(PsnrConfig::new(1.0))?;
+/// let target = Tensor::zeros((1, 3, 8, 8), DType::F64, &Device::Cpu)?;
+/// let pred = Var::from_tensor(&(&target + 0.1)?)?;
+/// let value = loss.forward(&pred, &target)?;
+/// assert!((value.to_scalar::<f64>()? + 20.0).abs() < 1e-12);
+/// assert!(value.backward()?.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PsnrLoss {
     config: PsnrConfig,
@@ -94,7 +144,16 @@ impl PsnrLoss {
         Ok(Self { config })
     }
 
-    /// The loss of a batch: a scalar, or `[N]` for per-image values with `Reduction::None`.
+    /// The configuration.
+    pub fn config(&self) -> &PsnrConfig {
+        &self.config
+    }
+
+    /// The loss of a batch, in decibels when the base is 10.
+    ///
+    /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without
+    /// gradient) and device, with values in the data range of the configuration. Returns a scalar, or `[N]` for per-image values
+    /// with `Reduction::None`; f64 for f64 images, else f32.
     ///
     /// # Errors
     /// As [`psnr`](crate::psnr()).
@@ -105,6 +164,21 @@ impl PsnrLoss {
 
 /// `(1 - λ) · L1 + λ · (1 - ssim)`, the loss of 3-D Gaussian splatting (Kerbl et al., ACM TOG 42(4), 2023, equation 7); λ = 0.2
 /// unless set. Both terms see the same pixels: after the configuration's crop, clamp and choice of channels.
+///
+/// A [`Var`](candle_core::Var) must not be set between `forward` and `backward`, see [`ssim`](crate::ssim()).
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{L1SsimLoss, SsimConfig};
+///
+/// let loss = L1SsimLoss::new(SsimConfig::new(1.0))?.lambda(0.4)?;
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.5, 0.2)?)?;
+/// let value = loss.forward(&pred, &target)?;
+/// assert!(value.to_scalar::<f32>()? > 0.0);
+/// assert!(value.backward()?.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct L1SsimLoss {
     config: SsimConfig,
@@ -134,7 +208,16 @@ impl L1SsimLoss {
         Ok(self)
     }
 
-    /// The loss of a batch: a scalar, or `[N]` with `Reduction::None`.
+    /// The configuration of the SSIM term, which says what pixels both terms see.
+    pub fn config(&self) -> &SsimConfig {
+        &self.config
+    }
+
+    /// The loss of a batch.
+    ///
+    /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without
+    /// gradient) and device, with values in the data range of the configuration; L1 is in their units, not relative to the range.
+    /// Returns a scalar of at least 0, or `[N]` with `Reduction::None`; f64 for f64 images, else f32.
     ///
     /// # Errors
     /// As [`ssim`](crate::ssim()).

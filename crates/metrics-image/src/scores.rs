@@ -33,7 +33,7 @@ impl Scores {
     }
 }
 
-/// The derivative of what [`Scores::reduce`] gives by the score of each image of a pair.
+/// The derivative of what [`Scores::reduce`] gives with respect to the score of each image of a pair.
 pub(crate) fn slope(reduction: Reduction, pair: &Pair) -> f64 {
     match reduction {
         Reduction::Mean | Reduction::Summary => 1.0 / pair.pred.dims()[0] as f64,

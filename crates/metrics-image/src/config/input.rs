@@ -10,7 +10,8 @@ pub enum Channels {
     #[default]
     All,
     /// The luma of an RGB image by ITU-R BT.601 in studio range, as super-resolution papers score:
-    /// `Y = (16 R' + 65.481 r + 128.553 g + 24.966 b) / 255` where `R'` is the data range, so that 8-bit white is 235.
+    /// `Y = low + (16 R' + 65.481 (r - low) + 128.553 (g - low) + 24.966 (b - low)) / 255` where `R'` is the data range and `low`
+    /// its lower bound (0 unless it is [`DataRange::Clamp`]), so that 8-bit white is 235.
     Luma,
 }
 

@@ -15,7 +15,7 @@ pub enum Normalize {
     Relu,
     /// `(v + 1) / 2`.
     Simple,
-    /// Nothing: an image with a negative mean contrast scores NaN.
+    /// Nothing: an image with a negative mean contrast scores NaN, unless its beta is an integer.
     None,
 }
 
@@ -112,13 +112,13 @@ impl MsSsimConfig {
         self
     }
 
-    /// Sets the luminance constant.
+    /// Sets the luminance constant, as [`SsimConfig::k1`].
     pub fn k1(mut self, k1: f64) -> Self {
         self.ssim = self.ssim.k1(k1);
         self
     }
 
-    /// Sets the contrast constant.
+    /// Sets the contrast constant, as [`SsimConfig::k2`].
     pub fn k2(mut self, k2: f64) -> Self {
         self.ssim = self.ssim.k2(k2);
         self

@@ -84,7 +84,8 @@ impl SsimConfig {
         Self::wang2004(data_range).downsample(true)
     }
 
-    /// `skimage.metrics.structural_similarity(x, y, data_range=r)`: uniform 7×7 window, sample covariance, windows inside the image.
+    /// `skimage.metrics.structural_similarity(x, y, data_range=r)`: uniform 7×7 window, sample covariance, windows inside the
+    /// image.
     pub fn skimage(data_range: impl Into<DataRange>) -> Self {
         Self::new(data_range).uniform(7).padding(Padding::Valid).covariance(Covariance::Sample)
     }
@@ -145,13 +146,15 @@ impl SsimConfig {
         self
     }
 
-    /// Sets the luminance constant, 0.01 unless set.
+    /// Sets the luminance constant, 0.01 unless set. With 0, a window that is black in both images is 0/0, so that its image scores
+    /// NaN, equal images included, as in other libraries.
     pub fn k1(mut self, k1: f64) -> Self {
         self.k1 = k1;
         self
     }
 
-    /// Sets the contrast constant, 0.03 unless set.
+    /// Sets the contrast constant, 0.03 unless set. With 0, a window that is flat in both images is 0/0, so that its image scores
+    /// NaN, equal images included, as in other libraries.
     pub fn k2(mut self, k2: f64) -> Self {
         self.k2 = k2;
         self
@@ -196,6 +199,16 @@ impl SsimConfig {
         let constant = bad.map(|(name, k)| format!("`{name}` must be finite and not negative, got {k}"));
         let problem = self.input.problem().or_else(|| self.window.problem()).or(constant);
         check("SsimConfig", problem)
+    }
+
+    /// What has been done to images before a window must fit in them, for messages.
+    pub(crate) fn preparation(&self) -> &'static str {
+        match (self.input.crop_border > 0, self.downsample) {
+            (false, false) => "",
+            (true, false) => " after cropping",
+            (false, true) => " after downsampling",
+            (true, true) => " after cropping and downsampling",
+        }
     }
 
     /// What a kernel needs, for images of `axes` spatial axes.

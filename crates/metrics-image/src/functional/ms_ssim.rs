@@ -10,7 +10,8 @@ use crate::scores::Scores;
 
 /// Multi-scale structural similarity of two batches of images, reduced over the batch; differentiable in both.
 ///
-/// Shapes, dtypes and result as [`ssim`](crate::ssim()). Equal images score 1. Formula and source: [`MsSsimConfig`].
+/// Shapes, dtypes, result and when a `Var` may be set as [`ssim`](crate::ssim()). Equal images score 1. Formula and source:
+/// [`MsSsimConfig`].
 ///
 /// # Errors
 /// As [`ssim`](crate::ssim()); every side must hold the window at the coarsest scale, which for five scales and a window of 11 is
@@ -34,6 +35,18 @@ pub fn ms_ssim(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<
 ///
 /// # Errors
 /// As [`ms_ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{MsSsimConfig, ms_ssim_per_image};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Tensor::cat(&[target.narrow(0, 0, 1)?, target.narrow(0, 1, 1)?.affine(0.8, 0.1)?], 0)?;
+/// let config = MsSsimConfig::new(1.0).betas([0.4, 0.6]);
+/// let scores = ms_ssim_per_image(&pred, &target, &config)?.to_vec1::<f32>()?;
+/// assert!(scores[0] == 1.0 && scores[1] < 1.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn ms_ssim_per_image(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
     ms_ssim_scores("ms_ssim_per_image", pred, target, config)?.per_image()
 }
@@ -59,8 +72,9 @@ pub(crate) fn check_scales(op: &str, pair: &Pair, plan: &Plan, config: &MsSsimCo
         let least = config.odd_sides.minimum_side(taps.len(), scales);
         if side < least {
             let message = format!(
-                "spatial axis {axis} of `pred` has {side} pixels (sides {:?}), expected at least {least} for {scales} scales \
+                "spatial axis {axis} of `pred` has {side} pixels{} (sides {:?}), expected at least {least} for {scales} scales \
                  and a window of {}; use fewer `betas` or a smaller window for smaller images",
+                config.ssim.preparation(),
                 pair.sides(),
                 taps.len()
             );

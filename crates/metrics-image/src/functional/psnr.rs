@@ -35,6 +35,17 @@ pub fn psnr(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tenso
 ///
 /// # Errors
 /// As [`psnr`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{PsnrConfig, psnr_per_image};
+///
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let pred = Tensor::cat(&[(target.narrow(0, 0, 1)? + 0.1)?, target.narrow(0, 1, 1)?], 0)?;
+/// let decibels = psnr_per_image(&pred, &target, &PsnrConfig::new(1.0))?.to_vec1::<f64>()?;
+/// assert!((decibels[0] - 20.0).abs() < 1e-12 && decibels[1] == f64::INFINITY);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn psnr_per_image(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
     Errors::new("psnr_per_image", pred, target, config)?.per_image(config)?.per_image()
 }

@@ -11,11 +11,14 @@ use crate::scores::{Scores, slope};
 /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without gradient)
 /// and device, with values in the data range of the configuration. Returns a scalar in `-1..=1` (the sum over images for
 /// [`Reduction::Sum`](metrics_core::Reduction::Sum)), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
-/// score 1. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
+/// score 1, unless a [constant](SsimConfig::k1) is 0. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
 ///
-/// On a CPU, the gradient by an input that tracks is made together with the value and kept until backward takes it: one image. A
-/// value that is only looked at is two to three times cheaper of detached tensors, or in an
-/// [eval scope](metrics_detach::eval_scope).
+/// On a CPU, the gradient with respect to a tracked input is computed together with the value and kept until backward takes it: one
+/// image. If only the value is wanted, detach the inputs or use an [eval scope](metrics_detach::eval_scope); that is two to three
+/// times cheaper.
+///
+/// A [`Var`](candle_core::Var) must not be set between the value and its `backward`: a gradient that was made early would be of the
+/// old pixels, one that is made from the images, of several scales above all, of neither the old nor the new ones.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, a
@@ -42,6 +45,17 @@ pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tenso
 ///
 /// # Errors
 /// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, ssim_per_image};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 16, 16), &Device::Cpu)?;
+/// let pred = Tensor::cat(&[target.narrow(0, 0, 1)?, target.narrow(0, 1, 1)?.affine(0.8, 0.1)?], 0)?;
+/// let scores = ssim_per_image(&pred, &target, &SsimConfig::new(1.0))?.to_vec1::<f32>()?;
+/// assert!(scores[0] == 1.0 && scores[1] < 1.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
     let (pair, plan) = ssim_pair("ssim_per_image", pred, target, config)?;
     ssim_of_pair(&pair, &plan, 1.0)?.per_image()
@@ -51,6 +65,18 @@ pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Re
 ///
 /// # Errors
 /// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{Padding, SsimConfig, ssim_map};
+///
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 16, 20), &Device::Cpu)?;
+/// let pred = target.affine(0.8, 0.1)?;
+/// assert_eq!(ssim_map(&pred, &target, &SsimConfig::new(1.0))?.dims(), [1, 3, 16, 20]);
+/// let inside = SsimConfig::new(1.0).padding(Padding::Valid); // a window of 11
+/// assert_eq!(ssim_map(&pred, &target, &inside)?.dims(), [1, 3, 6, 10]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
     let (pair, plan) = ssim_pair("ssim_map", pred, target, config)?;
     kernel::of(&pair).map(&pair, &plan, Score::Ssim)
@@ -60,6 +86,18 @@ pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<T
 ///
 /// # Errors
 /// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, contrast_map};
+///
+/// let target = Tensor::rand(0f64, 1f64, (1, 3, 16, 20), &Device::Cpu)?;
+/// let brighter = (&target + 0.1)?; // the same contrast
+/// let map = contrast_map(&brighter, &target, &SsimConfig::new(1.0))?;
+/// assert_eq!(map.dims(), [1, 3, 16, 20]);
+/// assert!((map.min_all()?.to_scalar::<f64>()? - 1.0).abs() < 1e-9);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
     let (pair, plan) = ssim_pair("contrast_map", pred, target, config)?;
     kernel::of(&pair).map(&pair, &plan, Score::Contrast)
@@ -69,18 +107,29 @@ pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Resu
 ///
 /// # Errors
 /// As [`ssim`]; every side must hold the window whatever the padding.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, contrast_per_image};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 16, 16), &Device::Cpu)?;
+/// let paler = target.affine(0.5, 0.25)?;
+/// let scores = contrast_per_image(&paler, &target, &SsimConfig::new(1.0))?.to_vec1::<f32>()?;
+/// assert!(scores.len() == 2 && scores.iter().all(|score| *score < 0.9));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
     let op = "contrast_per_image";
     let (pair, plan) = ssim_pair(op, pred, target, config)?;
     let inside = Plan { padding: Padding::Valid, ..plan.clone() };
-    check_sides(op, pair.sides(), &inside)?;
+    check_sides(op, pair.sides(), &inside, config)?;
     let slopes = Slopes { contrast: 1.0 / pair.channels() as f64, ..Slopes::default() };
     let outcome = kernel::of(&pair).pass(&pair, &plan, Wants { contrast: true, ..Wants::default() }, Some(slopes))?;
     Scores { wide: outcome.contrast()?.mean(D::Minus1)?, dtype: pair.dtype }.per_image()
 }
 
-/// The score of each image. `slope` is the derivative, by each of them, of what the caller is going to make of them, see
-/// [`Slopes`].
+/// The score of each image. `slope` is the derivative of what the caller is going to make of them with respect to each of them,
+/// see [`Slopes`].
 pub(crate) fn ssim_of_pair(pair: &Pair, plan: &Plan, slope: f64) -> Result<Scores> {
     let slopes = Slopes { ssim: slope / pair.channels() as f64, ..Slopes::default() };
     let outcome = kernel::of(pair).pass(pair, plan, Wants { ssim: true, ..Wants::default() }, Some(slopes))?;
@@ -98,7 +147,7 @@ pub(crate) fn ssim_pair(op: &str, pred: &Tensor, target: &Tensor, config: &SsimC
     let pair = Pair::new(op, &config.input, Spread::Larger, pred, target)?;
     let pair = if config.downsample { downsample(&pair)? } else { pair };
     let plan = config.plan(op, pair.sides().len())?;
-    check_sides(op, pair.sides(), &plan)?;
+    check_sides(op, pair.sides(), &plan, config)?;
     Ok((pair, plan))
 }
 
@@ -111,7 +160,7 @@ fn downsample(pair: &Pair) -> Result<Pair> {
 }
 
 /// Every side must be long enough for the window under its border rule.
-fn check_sides(op: &str, sides: &[usize], plan: &Plan) -> Result<()> {
+fn check_sides(op: &str, sides: &[usize], plan: &Plan, config: &SsimConfig) -> Result<()> {
     for (axis, (&side, taps)) in sides.iter().zip(&plan.taps).enumerate() {
         let window = taps.len();
         let (least, border) = match plan.padding {
@@ -121,8 +170,9 @@ fn check_sides(op: &str, sides: &[usize], plan: &Plan) -> Result<()> {
         };
         if side < least {
             let message = format!(
-                "spatial axis {axis} of `pred` has {side} pixels (sides {sides:?}), \
-                 expected at least {least} for a window of {window} {border}"
+                "spatial axis {axis} of `pred` has {side} pixels{} (sides {sides:?}), \
+                 expected at least {least} for a window of {window} {border}",
+                config.preparation()
             );
             return Err(Error::argument(op, message));
         }

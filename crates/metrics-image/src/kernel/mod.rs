@@ -73,7 +73,7 @@ pub(crate) struct Scales {
     pub(crate) odd_sides: OddSides,
 }
 
-/// The derivatives, by each number of a pass, of what the caller is going to make of them, if it knows.
+/// The derivatives, with respect to each number of a pass, of what the caller is going to make of them, if it knows.
 ///
 /// A kernel may make gradients for them together with the numbers; those that turn out to be asked for otherwise are as right, but
 /// slower.

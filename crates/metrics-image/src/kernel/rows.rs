@@ -51,8 +51,8 @@ impl Rows {
         if scale == 0 { self.first } else { [last, !last] }
     }
 
-    /// The foreseen derivative by each row; none for several scales, whose gradient needs what is known of the coarsest only at the
-    /// end.
+    /// The foreseen derivative with respect to each row; none for several scales, whose gradient needs what is known of the
+    /// coarsest only at the end.
     pub(super) fn foreseen(self, slopes: Option<Slopes>) -> Vec<f64> {
         let Some(slopes) = slopes.filter(|_| self.scales.count == 1) else { return Vec::new() };
         let mut by_row = vec![slopes.ssim, slopes.contrast, 0.0, slopes.absolute];

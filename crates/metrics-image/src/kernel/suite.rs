@@ -55,8 +55,8 @@ impl Subject {
     }
 }
 
-/// The fused kernels: those of the CPU, those of GPUs in emulation, and those of the GPU that `METRICS_TEST_DEVICE` names, `cuda` or
-/// `metal`.
+/// The fused kernels: those of the CPU, those of GPUs in emulation, and those of the GPU that `METRICS_TEST_DEVICE` names, `cuda`
+/// or `metal`.
 fn fused() -> Vec<Subject> {
     #[allow(unused_mut, reason = "other systems have no emulation, and other builds no GPU")]
     let mut subjects = vec![Subject::FUSED];
@@ -203,7 +203,7 @@ fn values_of_every_size() -> Result<()> {
 
 type Value<'a> = dyn Fn(&dyn Kernel, &Pair) -> metrics_core::Result<Tensor> + 'a;
 
-/// The gradients by both images, of the sum of `value` weighted unevenly.
+/// The gradients with respect to both images, of the sum of `value` weighted unevenly.
 fn gradients(subject: &Subject, oracle: &Tensor, other: &Tensor, dtype: DType, value: &Value) -> Result<[Tensor; 2]> {
     let var = |image: &Tensor| Var::from_tensor(&image.to_dtype(dtype)?.to_device(&subject.device)?);
     let (x, y) = (var(oracle)?, var(other)?);

@@ -1,4 +1,5 @@
-//! The last leg of the way back: from derivatives by the moments of a block of lines to derivatives by their pixels.
+//! The last leg of the way back: from derivatives with respect to the moments of a block of lines to derivatives with respect to
+//! their pixels.
 
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ pub(super) struct Back<'a, T> {
     margins: Margins,
     rows: &'a mut [T],
     stride: usize,
-    /// A row of the gradient by x and by y.
+    /// A row of the gradient with respect to x and with respect to y.
     gradient: [&'a mut [T]; 2],
     goal: Goal<'a, T>,
 }
@@ -99,7 +100,7 @@ impl<'a, T: Real> Back<'a, T> {
     }
 }
 
-/// Takes filtered derivatives by moments, makes derivatives by pixels.
+/// Takes filtered derivatives with respect to moments, makes derivatives with respect to pixels.
 struct Combine<'a, T> {
     wanted: Wanted,
     pivot: Pivot<T>,

@@ -27,7 +27,7 @@ impl Border {
         Self { input: len, output, lead, mirror: padding == Padding::Reflect, radius }
     }
 
-    /// Its adjoint, which takes derivatives by the moments back to derivatives by the pixels.
+    /// Its adjoint, which takes derivatives with respect to the moments back to derivatives with respect to the pixels.
     ///
     /// With zeros around it the filter is its own adjoint; without padding the adjoint widens the map again. With a mirrored
     /// border it is its own adjoint up to a factor on the lines at the border, see [`fold`](Self::fold).

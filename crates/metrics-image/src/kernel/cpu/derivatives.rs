@@ -38,8 +38,8 @@ pub(super) enum Wanted {
     Both,
 }
 
-/// Takes blocks of moments; makes `F` fields of derivatives: by the means of `u` and `v` and by their mean squares; or, if only
-/// one input wants its gradient, the first two joined to the one it needs.
+/// Takes blocks of moments; makes `F` fields of derivatives: with respect to the means of `u` and `v` and to their mean squares;
+/// or, if only one input wants its gradient, the first two joined to the one it needs.
 pub(super) struct Derive<'a, T, const F: usize> {
     pub(super) scores: Scores<'a, T>,
     weights: Weights<'a, T>,

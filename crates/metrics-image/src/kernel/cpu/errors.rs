@@ -64,7 +64,7 @@ impl<T: Real> WithSimd for Sum<'_, T> {
     }
 }
 
-/// Adds the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|` by the pixels of `x` (side 0) or of `y` (side 1).
+/// Adds the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|` with respect to the pixels of `x` (side 0) or of `y` (side 1).
 pub(super) fn add_slope<T: Real>(arch: Arch, [x, y]: [&[T]; 2], weights: [f64; 2], side: usize, out: &mut [T]) {
     let sign = if side == 0 { 1.0 } else { -1.0 };
     let slopes = [T::of(2.0 * sign * weights[0]), T::of(sign * weights[1])];

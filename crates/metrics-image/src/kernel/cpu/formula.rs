@@ -80,7 +80,7 @@ impl<T: Real, S: Simd> Terms<T, S> {
         Loss { ssim: contrast.mul_add(self.one - luminance, luminance), contrast }
     }
 
-    /// Derivatives of `ssim_weight·ssim + contrast_weight·cs` by the filtered `u`, `v`, `u²`, `v²`.
+    /// Derivatives of `ssim_weight·ssim + contrast_weight·cs` with respect to the filtered `u`, `v`, `u²`, `v²`.
     #[inline(always)]
     pub(super) fn partials(&self, ssim_weight: Lanes<T, S>, contrast_weight: Lanes<T, S>) -> [Lanes<T, S>; 4] {
         let two = self.one + self.one;

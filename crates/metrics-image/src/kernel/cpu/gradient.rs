@@ -1,9 +1,10 @@
-//! The gradient of SSIM by the pixels of a flat plane, in the same walk as the value.
+//! The gradient of SSIM with respect to the pixels of a flat plane, in the same walk as the value.
 //!
-//! The derivatives by the four filtered fields are made row by row as the moments become known, wait in a ring of their own, and
-//! are filtered back, across and along, by the adjoint filter. With `α`, `β` the filtered derivatives by the mean and by the mean
-//! square of `u`, the derivative by the pixel `u` is `α + 2·u·β`; the same for `v`; and since `u = x + y` and `v = x - y`,
-//! `d/dx = d/du + d/dv` and `d/dy = d/du - d/dv`. For one of the two inputs, three fields do.
+//! The derivatives with respect to the four filtered fields are made row by row as the moments become known, wait in a ring of
+//! their own, and are filtered back, across and along, by the adjoint filter. With `α`, `β` the filtered derivatives with respect
+//! to the mean and with respect to the mean square of `u`, the derivative with respect to the pixel `u` is `α + 2·u·β`; the same
+//! for `v`; and since `u = x + y` and `v = x - y`, `d/dx = d/du + d/dv` and `d/dy = d/du - d/dv`. For one of the two inputs, three
+//! fields do.
 
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ use super::total::ErrorRows;
 use super::value::Sums;
 use super::window::clamp;
 
-/// Walks a stretch: makes the gradient by its pixels, adds to the sums of each of its bands.
+/// Walks a stretch: makes the gradient with respect to its pixels, adds to the sums of each of its bands.
 pub(super) fn walk<T: Real>(
     subject: &Subject<T>,
     goal: Goal<T>,

@@ -1,5 +1,5 @@
 //! Fused kernels for the CPU: each pixel is read once, filtered along and across in registers and first-level cache, and
-//! nothing of the size of an image is kept.
+//! nothing of the size of an image is kept. (piq's downsampling comes before them, in Candle's operations.)
 //!
 //! Planes are cut into bands and tiles by their size alone, and sums of both are added in order, so that results have the same
 //! bits on one thread or many, for an image alone or in a batch, and whatever the strides. How many bands a thread walks in one
@@ -105,8 +105,9 @@ impl Walk<'_> {
         })
     }
 
-    /// Scores, and the gradient of their sum, weighted plane by plane, by the pixels as dense planes one after another, for each
-    /// input that wants one; plus what the gradient by the pixels of the halved images (`coarser`, for each input) gives.
+    /// Scores, and the gradient of their sum, weighted plane by plane, with respect to the pixels as dense planes one after
+    /// another, for each input that wants one; plus what the gradient with respect to the pixels of the halved images (`coarser`,
+    /// for each input) gives.
     pub(crate) fn gradient<P: Pixel>(
         &self,
         pairs: &[Pair<P>],
@@ -175,8 +176,8 @@ pub(crate) fn halved(dims: [usize; 3], plan: &Plan, odd_sides: OddSides) -> [usi
     Halving::new(dims, plan.taps.len() < 3, odd_sides).dims()
 }
 
-/// The errors of pairs of planes of one size, and the gradient of their sum, weighted plane by plane (no weights: 0), by the
-/// pixels as dense planes one after another, for each input that wants one.
+/// The errors of pairs of planes of one size, and the gradient of their sum, weighted plane by plane (no weights: 0), with respect
+/// to the pixels as dense planes one after another, for each input that wants one.
 pub(crate) fn errors<P: Pixel>(
     pairs: &[Pair<P>],
     weights: &[[f64; 2]],

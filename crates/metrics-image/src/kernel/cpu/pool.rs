@@ -142,7 +142,7 @@ fn average<T: Real>([a, b, c, d]: [&[T]; 4], weight: T, out: &mut [MaybeUninit<T
     }
 }
 
-/// The gradient by the pixels of the next coarser scale, which goes back to the pixels they are means of.
+/// The gradient with respect to the pixels of the next coarser scale, which goes back to the pixels they are means of.
 #[derive(Clone, Copy)]
 pub(super) struct Coarser<'a, T> {
     /// A dense plane.

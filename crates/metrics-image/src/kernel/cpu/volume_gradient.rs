@@ -1,4 +1,5 @@
-//! The gradient of SSIM by the voxels of a volume: as for a plane, with one more ring for the derivatives across depth.
+//! The gradient of SSIM with respect to the voxels of a volume: as for a plane, with one more ring for the derivatives across
+//! depth.
 
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ use super::value::Sums;
 use super::volume::{Shape, Slices};
 use super::window::clamp;
 
-/// Walks a stretch of slices: makes the gradient by its voxels, adds to the sums of each of its bands.
+/// Walks a stretch of slices: makes the gradient with respect to its voxels, adds to the sums of each of its bands.
 pub(super) fn walk<T: Real>(
     subject: &Subject<T>,
     goal: Goal<T>,

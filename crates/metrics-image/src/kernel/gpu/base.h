@@ -1,8 +1,8 @@
 // What all kernels share: pixels, sums, and the parameters of a launch.
 //
 // This text is CUDA C++ and Metal at once. The dialect that comes before it names the address spaces (DEVICE, LOCAL, CONSTANT,
-// PRIVATE), FUNCTION, UNROLL, BARRIER, the integer types, `Number` (in which results are kept), `HAS_DOUBLE`, `reciprocal`, `as_float`,
-// `as_uint`, `from_half` and `to_half`.
+// PRIVATE), FUNCTION, UNROLL, BARRIER, the integer types, `Number` (in which results are kept), `HAS_DOUBLE`, `reciprocal`,
+// `as_float`, `as_uint`, `from_half` and `to_half`.
 
 enum { MAX_TAPS = 33, MAX_VOLUME_TAPS = 11 };
 
@@ -110,9 +110,9 @@ struct Params {
     T contrast;           // 2 k2² over the factor on the covariance
     T range;              // the data range, unless each image has its own
     T spread;             // 1, or 0 under a window of one pixel, which has no variance
-    T slopes[QUANTITIES]; // foreseen derivatives by the quantities
+    T slopes[QUANTITIES]; // foreseen derivatives with respect to the quantities
     T near;               // by how much slopes may differ and still count as foreseen, relatively
-    T sign;               // 1 for the gradient by the first image, -1 for the second
+    T sign;               // 1 for the gradient with respect to the first image, -1 for the second
     T unused;
     i32 input[3];
     i32 map[3];
@@ -150,7 +150,7 @@ FUNCTION i64 offset(CONSTANT Params<T>& p, i32 which, i32 slice, i32 row, i32 co
     return i64(slice) * p.strides[which][2] + i64(row) * p.strides[which][3] + i64(column) * p.strides[which][4];
 }
 
-// The derivative by a quantity of a plane.
+// The derivative with respect to a quantity of a plane.
 template <class T>
 FUNCTION T slope(CONSTANT Params<T>& p, DEVICE const Number* weights, i32 quantity, i32 plane) {
     if (p.weights == FORESEEN) return p.slopes[quantity];

@@ -15,11 +15,11 @@ pub(super) trait Operation: Send + Sync + 'static {
 
     fn forward(&self, images: &Images) -> Result<(Storage, Shape)>;
 
-    /// The gradients by both images, of those that want one, from that by the result.
+    /// The gradients with respect to both images, of those that want one, from that with respect to the result.
     fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<Gradients>;
 }
 
-/// A gradient by each of two images that wants one.
+/// A gradient with respect to each of two images that wants one.
 pub(super) type Gradients = [Option<Storage>; 2];
 
 /// Makes something for each of two images that wants it.

@@ -3,8 +3,8 @@
 // A block owns a tile of rows and columns and walks along the slices. Each slice of `u = x + y` and `v = x - y`, around a pivot and
 // with its border, lies in the block's memory and is filtered along columns and rows; each thread filters one place across the
 // slices, in registers: a number is added to all results that it takes part in, the oldest of which is then complete. From the four
-// moments of a place come `1 - ssim` and `1 - cs`, and for a gradient the derivatives by the moments, which go back the same way:
-// across the slices in registers, along rows and columns through the block's memory.
+// moments of a place come `1 - ssim` and `1 - cs`, and for a gradient the derivatives with respect to the moments, which go back
+// the same way: across the slices in registers, along rows and columns through the block's memory.
 //
 // A block of a gradient owns fewer results than it has threads, since a result depends on a whole window of places.
 
@@ -26,7 +26,8 @@ struct Shape {
     };
 };
 
-// The line that stands at a padded position: mirrored beyond the border, or -1 for zeros. Any will do where no result depends on it.
+// The line that stands at a padded position: mirrored beyond the border, or -1 for zeros. Any will do where no result depends on
+// it.
 FUNCTION i32 line_at(i32 position, i32 lead, i32 lines, bool mirror) {
     const i32 line = position - lead, last = lines - 1;
     if (line >= 0 && line <= last) return line;
@@ -163,8 +164,8 @@ FUNCTION void push_back(PRIVATE T* pending, T value, CONSTANT Params<T>& p, i32 
     }
 }
 
-// A line of derivatives in the memory of the block, filtered back to pixel line `to`. `stride` leads from one map line to the next; the
-// last that has a part in line `to` lies at `newest`.
+// A line of derivatives in the memory of the block, filtered back to pixel line `to`. `stride` leads from one map line to the next;
+// the last that has a part in line `to` lies at `newest`.
 template <class T, int TAPS>
 FUNCTION T filter_back(LOCAL const T* newest, i32 stride, CONSTANT Params<T>& p, i32 axis, i32 to) {
     const i32 window = TAPS > 0 ? TAPS : p.window[axis];
@@ -179,8 +180,8 @@ FUNCTION T filter_back(LOCAL const T* newest, i32 stride, CONSTANT Params<T>& p,
     return sum;
 }
 
-// SSIM at one place. With `P`, `Q` the variances and `A`, `B` the squared means of `u`, `v`, luminance is `1 - 2B / (A + B + c1)` and
-// contrast `1 - 2Q / (P + Q + c2)`.
+// SSIM at one place. With `P`, `Q` the variances and `A`, `B` the squared means of `u`, `v`, luminance is `1 - 2B / (A + B + c1)`
+// and contrast `1 - 2Q / (P + Q + c2)`.
 template <class T>
 struct Terms {
     T mean_u, mean_v, pivoted_u, pivoted_v;
@@ -206,7 +207,8 @@ struct Terms {
     // What SSIM lacks of 1.
     FUNCTION_MEMBER T lack() { return fma(contrast, T(1) - luminance, luminance); }
 
-    // Derivatives of the weighted sum of SSIM and contrast by `x` (or `y`, by the sign) through the means, and by the mean squares.
+    // Derivatives of the weighted sum of SSIM and contrast with respect to `x` (or `y`, by the sign) through the means, and to the
+    // mean squares.
     FUNCTION_MEMBER void derive(T ssim, T cs, T spread, T sign, PRIVATE T* by) {
         const T luminance_part = ssim * (T(1) - contrast) * by_luminance;
         const T contrast_part = fma(ssim, T(1) - luminance, cs) * by_contrast * spread;
@@ -279,7 +281,7 @@ FUNCTION bool filter_slice_back(LOCAL T* pixels, LOCAL T* fields, CONSTANT Param
     return true;
 }
 
-// The derivatives by the quantities of a plane, for each place or pixel.
+// The derivatives with respect to the quantities of a plane, for each place or pixel.
 template <class T>
 struct Slopes {
     T ssim, contrast, squared, absolute;

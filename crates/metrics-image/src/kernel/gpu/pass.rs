@@ -18,14 +18,14 @@ const NEAR: [f64; 2] = [8.0 * f64::EPSILON, 4.0 * f32::EPSILON as f64];
 
 /// `[N, C, …]` twice to `[rows, N, C]`; see [`Rows`].
 ///
-/// If an input tracks, the gradient for the slopes that are foreseen is made with the numbers, and the coarser scales of both images (a
-/// third of their size in all) wait for backward.
+/// If an input tracks, the gradient for the slopes that are foreseen is made with the numbers, and the coarser scales of both
+/// images (a third of their size in all) wait for backward.
 pub(super) struct Pass {
     plan: Plan,
     range: Range,
     rows: Rows,
     tracked: [bool; 2],
-    /// The foreseen derivative by each quantity, if there is any.
+    /// The foreseen derivative with respect to each quantity, if there is any.
     slopes: Option<[f64; QUANTITIES]>,
     /// What was made for them, until backward takes it.
     early: Mutex<Option<Gradients>>,

@@ -154,7 +154,7 @@ FUNCTION void halve(DEVICE const P* x, DEVICE const P* y, DEVICE T* half_x, DEVI
     half_y[at] = sum_y * weight;
 }
 
-// What the gradient by a halved image gives a pixel.
+// What the gradient with respect to a halved image gives a pixel.
 template <class T>
 FUNCTION T from_coarser(DEVICE const T* coarser, CONSTANT Params<T>& p, i32 plane, i32 slice, i32 row, i32 column) {
     const i32 line[3] = {slice, row, column};

@@ -24,11 +24,11 @@ pub(super) struct Walk<'a, 'b> {
 pub(super) struct Goal<'a> {
     /// By which image.
     pub(super) side: usize,
-    /// The derivatives by the rows.
+    /// The derivatives with respect to the rows.
     pub(super) weights: Option<View<'a>>,
-    /// The derivative by each place of a map.
+    /// The derivative with respect to each place of a map.
     pub(super) map: Option<View<'a>>,
-    /// The gradient by the halved image.
+    /// The gradient with respect to the halved image.
     pub(super) coarser: Option<View<'a>>,
     /// What was made for the foreseen slopes, to be corrected.
     pub(super) early: Option<Storage>,
@@ -107,8 +107,8 @@ impl Walk<'_, '_> {
     }
 }
 
-/// What is subtracted from the pixels of each plane, so that squares of large values do not eat up small variances: for all planes of
-/// the first image, then of the second.
+/// What is subtracted from the pixels of each plane, so that squares of large values do not eat up small variances: for all planes
+/// of the first image, then of the second.
 fn pivots(images: &Images) -> Result<Storage> {
     let (gpu, blocks) = (&images.gpu, 2 * images.geometry.planes());
     let mut pivots = gpu.alloc(gpu.real(), blocks)?;

@@ -4,12 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Result, Tensor};
 
-/// Gradients by both images, of those that want one.
+/// Gradients with respect to both images, of those that want one.
 pub(super) type Gradients = [Option<Tensor>; 2];
 
 /// Gradients that were made early, for the slopes that the caller foresaw: one image for each, until backward takes them.
 pub(super) struct Early {
-    /// The foreseen derivative by each row of the pass, the same for all planes; empty if there is none.
+    /// The foreseen derivative with respect to each row of the pass, the same for all planes; empty if there is none.
     slopes: Vec<f64>,
     wanted: [bool; 2],
     gradients: Mutex<Option<Gradients>>,
