@@ -173,12 +173,13 @@ fn range(op: &str, range: DataRange, spread: Spread, pred: &Tensor, target: &Ten
     Ok(Range::PerImage(found.broadcast_as(pred.dim(0)?)?.contiguous()?))
 }
 
-/// Largest minus smallest finite number of each row of `[rows, pixels]`; infinite if that is too large for the dtype, or if there is
-/// none.
+/// Largest minus smallest finite number of each row of `[rows, pixels]`; infinite if that is too large for the dtype, or if there
+/// is none.
 ///
 /// An image that is not finite scores NaN or worse by itself; it must not decide what its neighbours score.
 fn finite_spread(flat: &Tensor) -> Result<Tensor> {
-    let finite = flat.abs()?.lt(f64::INFINITY)?; // NaN is below nothing
+    let zero = flat.affine(0.0, 0.0)?; // NaN where a pixel is NaN or infinite
+    let finite = zero.eq(&zero)?;
     let or = |other: f64| finite.where_cond(flat, &filled(flat, other)?);
     Ok((or(f64::NEG_INFINITY)?.max(D::Minus1)? - or(f64::INFINITY)?.min(D::Minus1)?)?)
 }
