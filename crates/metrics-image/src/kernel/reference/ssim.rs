@@ -74,15 +74,13 @@ pub(in crate::kernel) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
 
 fn pool(image: &Tensor, factor: usize) -> Result<Tensor> {
     let mut pooled = image.clone();
-    for axis in 2..image.rank() {
-        pooled = pooled.narrow(axis, 0, image.dim(axis)? / factor * factor)?;
-    }
     // Along the last axis first: Candle sums what lies side by side much faster, and little is left for the other axes.
     for axis in (2..image.rank()).rev() {
         let mut blocks = pooled.dims().to_vec();
         blocks[axis] /= factor;
+        let whole = pooled.narrow(axis, 0, blocks[axis] * factor)?;
         blocks.insert(axis + 1, factor);
-        pooled = pooled.reshape(blocks)?.mean(axis + 1)?;
+        pooled = whole.reshape(blocks)?.mean(axis + 1)?;
     }
     Ok(pooled)
 }
