@@ -39,9 +39,11 @@
 //!
 //! # What is where
 //!
-//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], each also per image, [`mae()`] and [`mse()`], and the maps [`ssim_map()`] and
+//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], [`mae()`] and [`mse()`], each also per image, and the maps [`ssim_map()`]
+//!   and
 //!   [`contrast_map()`];
-//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], with a preset for each library they agree with;
+//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], with a preset for each library they agree
+//!   with;
 //! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`L1SsimLoss`];
 //! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`], [`Mae`], [`Mse`]; members of a collection share their passes over the pixels, see
 //!   [`MetricCollection::plan`](metrics_core::MetricCollection::plan).
@@ -64,8 +66,8 @@ pub use config::{
     Pooling, PsnrConfig, SsimConfig,
 };
 pub use functional::{
-    contrast_map, contrast_per_image, mae, ms_ssim, ms_ssim_per_image, mse, psnr, psnr_per_image, ssim, ssim_map,
-    ssim_per_image,
+    contrast_map, contrast_per_image, mae, mae_per_image, ms_ssim, ms_ssim_per_image, mse, mse_per_image, psnr,
+    psnr_per_image, ssim, ssim_map, ssim_per_image,
 };
 pub use kernel::Padding;
 pub use loss::{L1SsimLoss, MsSsimLoss, PsnrLoss, SsimLoss};

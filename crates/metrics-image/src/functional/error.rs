@@ -40,12 +40,58 @@ pub fn mae(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tenso
     error_scores("mae", pred, target, config, PixelError::Absolute)?.reduce(config.reduction)
 }
 
+/// [`mae`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`mae`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{ErrorConfig, mae_per_image};
+///
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let errors = mae_per_image(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(errors.to_vec1::<f64>()?, [0.25, 0.25]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mae_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    error_scores("mae_per_image", pred, target, config, PixelError::Absolute)?.per_image()
+}
+
 /// Mean squared error of two batches of images, `Σ (x - y)² / n`; otherwise as [`mae`].
 ///
 /// # Errors
 /// As [`mae`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{ErrorConfig, mse};
+///
+/// let target = Tensor::zeros((1, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let error = mse(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(error.to_scalar::<f64>()?, 0.0625);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn mse(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
     error_scores("mse", pred, target, config, PixelError::Squared)?.reduce(config.reduction)
+}
+
+/// [`mse`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`mae`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{ErrorConfig, mse_per_image};
+///
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let errors = mse_per_image(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(errors.to_vec1::<f64>()?, [0.0625, 0.0625]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mse_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    error_scores("mse_per_image", pred, target, config, PixelError::Squared)?.per_image()
 }
 
 pub(crate) fn error_scores(

@@ -5,7 +5,7 @@ mod ms_ssim;
 mod psnr;
 mod ssim;
 
-pub use error::{mae, mse};
+pub use error::{mae, mae_per_image, mse, mse_per_image};
 pub use ms_ssim::{ms_ssim, ms_ssim_per_image};
 pub use psnr::{psnr, psnr_per_image};
 pub use ssim::{contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_image};
