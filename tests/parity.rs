@@ -9,7 +9,7 @@ use metrics_image::{
 use tests::golden::{Case, Golden};
 
 /// f64 against f64: only the order of operations differs, far below this.
-const F64: f64 = 1e-6;
+const F64: f64 = 1e-9;
 /// f32 images against the f64 answer, as the project promises.
 const F32: f64 = 1e-5;
 /// Gradients are stored rounded to f32 (6e-8 relative), made with exact constants where a library rounds its own.
