@@ -86,12 +86,11 @@ fn span<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Range<f64> {
     low - room..high + room
 }
 
-/// Means over windows around each point, shorter at both ends.
+/// Means over what there is within a reach of each point.
 fn smoothed(points: &[(f64, f64)]) -> Points {
     let reach = (points.len() as f64 * SMOOTHING / 2.0).ceil() as usize;
     let mean_around = |(i, &(x, _)): (usize, &(f64, f64))| {
-        let reach = reach.min(i).min(points.len() - 1 - i);
-        let window = &points[i - reach..=i + reach];
+        let window = &points[i.saturating_sub(reach)..points.len().min(i + reach + 1)];
         (x, window.iter().map(|&(_, y)| y).sum::<f64>() / window.len() as f64)
     };
     points.iter().enumerate().map(mean_around).collect()
