@@ -22,6 +22,7 @@ use crate::ranks;
 use crate::resume::Resume;
 use crate::score::{self, Outcome, Time, Work};
 use crate::tally::{Tally, Total};
+use crate::targets;
 
 /// The shell's code for a program that Ctrl-C ended.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
         return ranks::run(args);
     }
     let (scorer, pairs) = prepare(args)?;
+    targets::check(args, &pairs, args.run.resume.as_slice())?;
     let mut run = Run::new(args, &scorer, &pairs)?;
     let stop = interruption()?;
     run.refuse_lost_pairs();

@@ -31,8 +31,13 @@ impl Maps {
         Ok(Self { folder: folder.into(), names, config: map_config(&args.metrics), range })
     }
 
+    /// Where the map of a pair is written.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(self.names.of(name))
+    }
+
     pub(crate) fn draw(&self, name: &str, images: &Loaded) -> Result<()> {
-        let path = self.folder.join(self.names.of(name));
+        let path = self.path(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }

@@ -17,6 +17,7 @@
 //! | `metrics.rs` | from options to metrics, and the scores of one pair |
 //! | `score.rs` | threads that load and score pairs, and give the scores back in order |
 //! | `tally.rs` | what all pairs so far add up to |
+//! | `targets.rs` | files that are written, none of which may be one that is read |
 //! | `output.rs` | table, JSON, CSV |
 //! | `progress.rs` | what is said on standard error: a bar, notes, errors |
 //! | `resume.rs`, `identity.rs` | a tally as a file, and what a run that goes on from it must have in common with it |
@@ -45,6 +46,7 @@ mod rows;
 mod score;
 mod table;
 mod tally;
+mod targets;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

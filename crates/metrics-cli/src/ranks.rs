@@ -24,6 +24,7 @@ use crate::output::Output;
 use crate::pairs::Pair;
 use crate::resume::Resume;
 use crate::rows;
+use crate::targets;
 use signals::{Interrupted, Signals};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
@@ -42,7 +43,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
 
 /// An error is of this rank alone; what all know, rank 0 has said.
 pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &Signals) -> Result<ExitCode> {
-    let listed = match agree(ranks, list(args))? {
+    let listed = list(args, ranks.world_size());
+    let listed = match agree(ranks, listed)? {
         Ok(listed) => listed,
         Err(code) => return Ok(code),
     };
@@ -72,11 +74,19 @@ pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &
     whole.map_or(Ok(ExitCode::SUCCESS), |whole| whole.end(Ok(()), false))
 }
 
-fn list(args: &CompareArgs) -> Result<(Scorer, Vec<Pair>)> {
+fn list(args: &CompareArgs, ranks: usize) -> Result<(Scorer, Vec<Pair>)> {
     if args.pairs.reference == Path::new("-") {
         return Err(Usage("`--mpi` needs a manifest that every rank can read, not standard input".into()).into());
     }
-    prepare(args)
+    let (scorer, pairs) = prepare(args)?;
+    let progress = |path: &PathBuf| (0..ranks).flat_map(|rank| progress_files(path, rank)).collect::<Vec<_>>();
+    targets::check(args, &pairs, &args.run.resume.as_ref().map(progress).unwrap_or_default())?;
+    Ok((scorer, pairs))
+}
+
+/// What a rank goes on from: its progress, and its rows.
+fn progress_files(path: &Path, rank: usize) -> [PathBuf; 2] {
+    [beside(path, &format!(".rank-{rank}")), beside(path, &format!(".rank-{rank}.rows"))]
 }
 
 /// The part of one rank.
@@ -96,11 +106,11 @@ impl<'a> Part<'a> {
         (rank, ranks): (usize, usize),
     ) -> Result<Self> {
         let identity = Identity::new(args, scorer, pairs).of_rank(rank, ranks, own.len());
-        let resume =
-            args.run.resume.as_deref().map(|path| Resume::new(&beside(path, &format!(".rank-{rank}")), identity));
+        let files = args.run.resume.as_deref().map(|path| progress_files(path, rank));
+        let resume = files.as_ref().map(|[progress, _]| Resume::new(progress, identity));
         let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
-        let (rows, temporary) = match &args.run.resume {
-            Some(path) => (beside(path, &format!(".rank-{rank}.rows")), None),
+        let (rows, temporary) = match files {
+            Some([_, rows]) => (rows, None),
             None => {
                 let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?.into_temp_path();
                 (file.to_path_buf(), Some(file))

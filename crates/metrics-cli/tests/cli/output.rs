@@ -172,3 +172,49 @@ fn maps_and_a_report_are_drawn() -> Result<()> {
     assert!(fs::read_to_string(path("report.html"))? == page);
     Ok(())
 }
+
+#[test]
+fn what_is_read_is_not_written() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    fs::create_dir(folder.path().join("a"))?;
+    for name in ["a/a.png", "a/a.ssim.png", "b.png"] {
+        corner(32, 32)?.save(path(name))?;
+    }
+    fs::write(path("list.csv"), "a/a.png,a/a.ssim.png,a.png\nb.png,b.png\n")?;
+    let (list, a, b) = (path("list.csv"), path("a"), path("b.png"));
+    let (again, new) = (path("a/../b.png"), path("new"));
+    let refused: [(&[&str], &str); 8] = [
+        (&[&a, &a, "--maps", &a], "`--maps` would overwrite"),
+        (&[&b, &path("a/a.png"), "--output", &b], "`--output` would overwrite"),
+        (&[&b, &path("a/a.png"), "--report", &again], "`--report` would overwrite"),
+        (&[&b, &path("a/a.png"), "--resume", &again], "`--resume` would overwrite"),
+        (&[&list, "--output", &list], "list.csv, which this run reads"),
+        (&[&list, "--output", &new, "--report", &path("a/../new")], "`--output` and `--report` would both write"),
+        (&[&list, "--output", &new, "--resume", &new], "`--resume` and `--output` would both write"),
+        (&[&list, "--maps", &a, "--output", &path("a/b.ssim.png")], "`--output` and `--maps` would both write"),
+    ];
+    let files = [list.as_str(), &b, &path("a/a.png"), &path("a/a.ssim.png")].map(str::to_owned);
+    let before = files.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    for (arguments, message) in refused {
+        let assert = run(["compare", "--metrics", "ssim"].iter().chain(arguments)).code(2);
+        assert_lines(&assert, 1, &[message]);
+        assert!(files.iter().zip(&before).all(|(file, bytes)| fs::read(file).is_ok_and(|now| now == *bytes)));
+        assert!(!fs::exists(&new)?, "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_what_is_read_are_not_written() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [image, link] = ["image.png", "link"].map(|name| folder.path().join(name));
+    corner(32, 32)?.save(&image)?;
+    std::os::unix::fs::symlink(&image, &link)?;
+    let refused = compare(&image, &image, &["--metrics", "ssim", "--output", &link.to_string_lossy()]).code(2);
+    assert_lines(&refused, 1, &["`--output` would overwrite"]);
+    // Devices hold nothing that could be lost.
+    compare(&image, &image, &["--metrics", "ssim", "--output", "/dev/null", "--report", "/dev/null"]).success();
+    Ok(())
+}
