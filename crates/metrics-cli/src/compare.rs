@@ -76,13 +76,12 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
-        let resume = args.run.resume.as_deref().map(|path| Resume::new(path, Identity::new(args, scorer, pairs)));
-        let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
-        let (tally, kept) = match earlier {
-            Some((tally, written)) => (tally, Some(written)),
-            None => (Tally::new(scorer), None),
-        };
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
+        targets::check_writable(&args.output)?;
+        let identity = || Identity::new(args, scorer, pairs);
+        let mut resume = args.run.resume.as_deref().map(|path| Resume::new(path, identity()));
+        let begun = resume.as_mut().map(|resume| resume.begin(scorer)).transpose()?;
+        let (tally, kept) = begun.unwrap_or_else(|| (Tally::new(scorer), None));
         let output = Output::open(&args.output, scorer.columns(), kept)?;
         let progress = Progress::of_pairs(pairs.len() as u64, tally.counts.done, args.run.quiet);
         Ok(Self { maps, resume, progress, ..Self::bare(args, scorer, pairs, tally, output) })
@@ -90,6 +89,7 @@ impl<'a> Run<'a> {
 
     /// What rank 0 makes of the parts of all.
     pub(crate) fn whole(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
+        targets::check_writable(&args.output)?;
         let output = Output::open(&args.output, scorer.columns(), None)?;
         Ok(Self::bare(args, scorer, pairs, Tally::new(scorer), output))
     }
@@ -100,11 +100,10 @@ impl<'a> Run<'a> {
         scorer: &'a Scorer,
         (pairs, own): (&[Pair], &'a [Pair]),
         output: Output<'a>,
-        (resume, earlier): (Option<Resume>, Option<Tally>),
+        (resume, tally): (Option<Resume>, Tally),
         rank: usize,
     ) -> Result<Self> {
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
-        let tally = earlier.unwrap_or_else(|| Tally::new(scorer));
         let progress = Progress::of_rank(rank, args.run.quiet);
         Ok(Self { maps, resume, progress, gathered: None, ..Self::bare(args, scorer, own, tally, output) })
     }
@@ -118,11 +117,15 @@ impl<'a> Run<'a> {
 
     /// Says at once which pairs cannot be, instead of after hours of work.
     pub(crate) fn refuse_lost_pairs(&mut self) {
-        if self.args.run.keep_going {
-            return;
+        if !self.args.run.keep_going {
+            self.refuse(self.left());
         }
-        let left = self.left();
-        let lost: Vec<_> = left.iter().filter_map(|pair| Some((pair, pair.files.as_ref().err()?))).collect();
+    }
+
+    /// Refuses those that cannot be.
+    pub(crate) fn refuse<'b>(&mut self, pairs: impl IntoIterator<Item = &'b Pair>) {
+        let lost = pairs.into_iter().filter_map(|pair| Some((pair, pair.files.as_ref().err()?)));
+        let lost: Vec<_> = lost.collect();
         let Some(((pair, error), others)) = lost.split_last() else { return };
         for (_, error) in others {
             self.progress.error(error);
@@ -168,34 +171,35 @@ impl<'a> Run<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Writes and counts what became of the next pair, unless it ends the run.
+    fn note(&mut self, pair: &Pair, line: Line) -> Result<ControlFlow<()>> {
+        if let (Line::Failed(error), false) = (line, self.args.run.keep_going) {
+            // It is not done: who repairs the file can resume with it.
+            self.failure = Some((pair.name.clone(), error.into()));
+            return Ok(ControlFlow::Break(()));
+        }
+        self.note_done(pair, line)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
     /// Writes and counts what became of the next pair.
-    pub(crate) fn note(&mut self, pair: &Pair, line: Line) -> Result<ControlFlow<()>> {
+    pub(crate) fn note_done(&mut self, pair: &Pair, line: Line) -> Result<()> {
         if let Some(gathered) = &mut self.gathered {
-            let values = if let Line::Scores(values) = line { values } else { &[] };
-            gathered.add(values, self.scorer.columns());
+            let scores = if let Line::Scores(scores) = line { Some(scores) } else { None };
+            gathered.add(scores, self.scorer.columns());
         }
         match line {
-            Line::Scores(values) => {
-                self.output.pair(&pair.name, line)?;
-                self.tally.score(&pair.name, values, self.scorer.columns());
-            }
-            Line::Skipped(reason) => {
-                self.progress.note_of_pair(&format!("left out: {reason}"));
-                self.output.pair(&pair.name, line)?;
-                self.tally.skip();
-            }
-            Line::Failed(error) if self.args.run.keep_going => {
-                self.progress.error_of_pair(error);
-                self.output.pair(&pair.name, line)?;
-                self.tally.fail(&pair.name, error.into());
-            }
-            // It is not done: who repairs the file can resume with it.
-            Line::Failed(error) => {
-                self.failure = Some((pair.name.clone(), error.into()));
-                return Ok(ControlFlow::Break(()));
-            }
+            Line::Scores(scores) => scores.undrawn.iter().for_each(|error| self.progress.error_of_pair(error)),
+            Line::Skipped(reason) => self.progress.note_of_pair(&format!("left out: {reason}")),
+            Line::Failed(error) => self.progress.error_of_pair(error),
         }
-        Ok(ControlFlow::Continue(()))
+        self.output.pair(&pair.name, line)?;
+        match line {
+            Line::Scores(scores) => self.tally.score(&pair.name, scores, self.scorer.columns()),
+            Line::Skipped(_) => self.tally.skip(),
+            Line::Failed(error) => self.tally.fail(&pair.name, error.into()),
+        }
+        Ok(())
     }
 
     pub(crate) fn save(&mut self) -> Result<()> {
@@ -251,7 +255,8 @@ impl<'a> Run<'a> {
         }
         let broken = fail_under::broken(&self.args.output.fail_under, self.scorer.columns(), &totals);
         broken.iter().for_each(|line| self.progress.error(line));
-        let fine = broken.is_empty() && self.tally.counts.failed == 0;
+        let counts = &self.tally.counts;
+        let fine = broken.is_empty() && counts.failed == 0 && counts.undrawn == 0;
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -261,11 +266,25 @@ impl<'a> Run<'a> {
         gathered.write(path, self.args, self.pairs, &reading, columns, (totals, &self.tally.counts))
     }
 
+    fn note_nan(&self) {
+        let counts = &self.tally.counts;
+        for ((column, &count), worst) in self.scorer.columns().iter().zip(&counts.nan).zip(&counts.worst) {
+            // Nothing is worse than NaN, so the worst is the first that is.
+            if let (1.., Some(worst)) = (count, worst) {
+                self.progress.note(&format!("{} is NaN for {}", column.name, some_pairs(count, &worst.pair)));
+            }
+        }
+    }
+
     fn notes(&self, interrupted: bool) {
         let (counts, pairs) = (&self.tally.counts, self.pairs.len());
         if counts.small > 0 {
             let (what, why) = (of_pairs(counts.small, counts.scored), self.scorer.too_small());
             self.progress.note(&format!("ms_ssim is left out{what}: {why}"));
+        }
+        self.note_nan();
+        if counts.scored == 0 && counts.failed == 0 && counts.skipped > 0 {
+            self.progress.note("no pair was compared: all were left out");
         }
         if counts.failed > 0 && self.args.run.keep_going {
             self.progress.note(&format!("{} of {pairs} pairs could not be compared", counts.failed));
@@ -281,6 +300,11 @@ impl<'a> Run<'a> {
             self.progress.note(&line);
         }
     }
+}
+
+/// How many pairs, and one of them.
+fn some_pairs(count: u64, first: &str) -> String {
+    if count == 1 { format!("1 pair: {first}") } else { format!("{count} pairs, first {first}") }
 }
 
 fn of_pairs(some: u64, all: u64) -> String {

@@ -11,9 +11,9 @@ use metrics_image::SsimConfig;
 
 use crate::args::{CompareArgs, Usage};
 use crate::load::{self, Loaded, Reading};
-use crate::metrics::{Column, Kind, map_config};
+use crate::metrics::{Column, Kind, PairScores, map_config};
 use crate::pairs::Pair;
-use crate::pictures::{Failure, Histogram, MOST_PAIRS, Page, Worst, write_heat_map};
+use crate::pictures::{Failure, Histogram, MOST_PAIRS, Page, Pictures, Worst, write_heat_map};
 use crate::tally::{Counts, Total, is_worse};
 
 /// `--maps`: a picture for each pair.
@@ -37,12 +37,15 @@ impl Maps {
     }
 
     pub(crate) fn draw(&self, name: &str, images: &Loaded) -> Result<()> {
-        let path = self.path(name);
+        self.write(&self.path(name), name, images).with_context(|| format!("there is no map of {name}"))
+    }
+
+    fn write(&self, path: &Path, name: &str, images: &Loaded) -> Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        let [reference, test] = unit(images, self.range)?;
-        write_heat_map(&path, name, &reference, &test, &self.config)
+        let [reference, test] = unit(images, self.range).with_context(|| format!("cannot draw {}", path.display()))?;
+        write_heat_map(path, name, &reference, &test, &self.config)
     }
 }
 
@@ -132,14 +135,15 @@ impl Gathered {
     }
 
     /// Takes notice of the next pair, which has no values if it was not scored.
-    pub(crate) fn add(&mut self, values: &[Option<f64>], columns: &[Column]) {
+    pub(crate) fn add(&mut self, scores: Option<&PairScores>, columns: &[Column]) {
+        let [values, worst] = scores.map(|scores| [&scores.values[..], &scores.worst]).unwrap_or_default();
         let named = columns.iter().zip(values).filter(|(column, _)| column.is_per_pair());
         let named: Vec<_> = named.filter_map(|(column, value)| Some((column.name.clone(), (*value)?))).collect();
         for (name, value) in &named {
             let histogram = self.histograms.iter_mut().find(|(other, _)| other == name);
             histogram.into_iter().for_each(|(_, histogram)| histogram.add(*value));
         }
-        if let Some(value) = values.get(self.ranking).copied().flatten() {
+        if let Some(value) = worst.get(self.ranking).copied().flatten() {
             let higher = columns[self.ranking].kind.higher_is_better();
             // Behind those that are as bad: the order is that of the pairs then.
             let place = self.worst.iter().position(|other| is_worse(value, other.value, higher));
@@ -160,12 +164,9 @@ impl Gathered {
         columns: &[Column],
         (totals, counts): (&[Option<Total>], &Counts),
     ) -> Result<()> {
-        let (config, range) = (map_config(&args.metrics), args.metrics.data_range.unwrap_or(1.0));
         let draw = |Candidate { index, values, .. }| {
-            let Pair { name, files } = &pairs[index];
-            let files = files.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-            let [reference, test] = unit(&load::pair(&files.reference, &files.test, reading)?, range)?;
-            Worst::new(name.clone(), values, &reference, &test, &config)
+            let pictures = pictures(&pairs[index], args, reading).map_err(|error| format!("{error:#}"));
+            Worst::new(pairs[index].name.clone(), values, pictures)
         };
         let mut summary = Named::new();
         for (column, total) in columns.iter().zip(totals) {
@@ -180,13 +181,21 @@ impl Gathered {
             summary: Report::from(summary),
             histograms: self.histograms,
             worst_by: columns[self.ranking].name.clone(),
-            worst: self.worst.into_iter().map(draw).collect::<Result<_>>()?,
+            worst: self.worst.into_iter().map(draw).collect(),
             failures: failures
                 .map(|failure| Failure { name: failure.pair.clone(), message: failure.error.clone() })
                 .collect(),
         };
         page.write(path)
     }
+}
+
+/// A pair that was scored may still have no pictures: arrays may hold several images, and files may be gone by now.
+fn pictures(pair: &Pair, args: &CompareArgs, reading: &Reading) -> Result<Pictures> {
+    let files = pair.files.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let images = load::pair(&files.reference, &files.test, reading)?;
+    let [reference, test] = unit(&images, args.metrics.data_range.unwrap_or(1.0))?;
+    Pictures::new(&reference, &test, &map_config(&args.metrics))
 }
 
 fn title(args: &CompareArgs) -> String {

@@ -153,11 +153,21 @@ pub(crate) struct Accumulated {
     parts: Vec<Part>,
 }
 
-/// The scores of one pair.
+/// The scores of one pair, and what they add to those of all.
 pub(crate) struct Scores {
     pub(crate) accumulated: Accumulated,
-    /// One for each column, but for those that the pair is too small for.
+    pub(crate) pair: PairScores,
+}
+
+/// What is told of one pair. It has a place for each column, with nothing in it where the pair is too small.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PairScores {
+    /// The means over the images of the pair.
     pub(crate) values: Vec<Option<f64>>,
+    /// The values of the worst image, which are the same where there is one image.
+    pub(crate) worst: Vec<Option<f64>>,
+    /// Why there is no map of the pair, if there should be one.
+    pub(crate) undrawn: Option<String>,
 }
 
 impl Scorer {
@@ -227,8 +237,15 @@ impl Scorer {
             let metrics = if small { &mut part.small } else { &mut part.all };
             eval_scope(|| metrics.update(&test, &reference))?;
         }
-        let values = self.columns.iter().map(|column| Ok(accumulated.value(column)?.and_then(|value| value.scalar())));
-        Ok(Scores { values: values.collect::<Result<_>>()?, accumulated })
+        let pair = self.pair_scores(&accumulated)?;
+        Ok(Scores { pair, accumulated })
+    }
+
+    fn pair_scores(&self, accumulated: &Accumulated) -> Result<PairScores> {
+        let all: Vec<_> = self.columns.iter().map(|column| accumulated.value(column)).collect::<Result<_>>()?;
+        let values = all.iter().map(|value| value.as_ref()?.scalar()).collect();
+        let worst = all.iter().zip(&self.columns).map(|(value, column)| worst_image(value.as_ref()?, column.kind));
+        Ok(PairScores { values, worst: worst.collect(), undrawn: None })
     }
 
     /// Why a pair has no MS-SSIM.
@@ -238,6 +255,16 @@ impl Scorer {
 
     fn cropped(&self) -> String {
         if self.crop_border == 0 { String::new() } else { format!(" after cropping {}", self.crop_border) }
+    }
+}
+
+/// The value of the worst of the images that a value is of.
+fn worst_image(value: &Value, kind: Kind) -> Option<f64> {
+    match value {
+        // NaN is the worst there is, and neither the least nor the greatest.
+        Value::Summary(summary) if summary.mean.is_nan() => Some(summary.mean),
+        Value::Summary(summary) => Some(if kind.higher_is_better() { summary.min } else { summary.max }),
+        value => value.scalar(),
     }
 }
 

@@ -9,7 +9,7 @@ use metrics_core::{Named, Value};
 use serde::Serialize;
 
 use crate::args::OutputArgs;
-use crate::metrics::Column;
+use crate::metrics::{Column, PairScores};
 use crate::rows::Row;
 use crate::table;
 use crate::tally::{Counts, Failure, Tally, Total};
@@ -61,7 +61,7 @@ pub(crate) struct Output<'a> {
 /// One line for a pair.
 #[derive(Clone, Copy)]
 pub(crate) enum Line<'a> {
-    Scores(&'a [Option<f64>]),
+    Scores(&'a PairScores),
     /// Left out, as the user wants it.
     Skipped(&'a str),
     Failed(&'a str),
@@ -122,7 +122,7 @@ impl<'a> Output<'a> {
 
     fn csv(&self, name: &str, line: Line) -> Result<Vec<u8>> {
         let (values, error) = match line {
-            Line::Scores(values) => (values, ""),
+            Line::Scores(scores) => (&scores.values[..], ""),
             Line::Skipped(error) | Line::Failed(error) => (&[][..], error),
         };
         let value = |(index, _): (usize, &Column)| match values.get(index) {
@@ -138,9 +138,9 @@ impl<'a> Output<'a> {
         fields.insert("pair", serde_json::to_value(name)?)?;
         match line {
             Line::Skipped(error) | Line::Failed(error) => fields.insert("error", serde_json::to_value(error)?)?,
-            Line::Scores(values) => {
+            Line::Scores(scores) => {
                 for (index, column) in self.per_pair() {
-                    let value = values.get(index).copied().flatten().map(Value::Scalar);
+                    let value = scores.values.get(index).copied().flatten().map(Value::Scalar);
                     fields.insert(&column.name, serde_json::to_value(value)?)?;
                 }
             }
@@ -159,7 +159,7 @@ impl<'a> Output<'a> {
             Format::Csv | Format::Rows => Vec::new(),
             // An error has been told; an empty table would only hide it.
             Format::Table if tally.counts.scored == 0 => Vec::new(),
-            Format::Table => table(self.columns, totals, list_len == 1).into_bytes(),
+            Format::Table => table(self.columns, totals, &tally.counts, list_len == 1).into_bytes(),
             Format::Json => {
                 let mut text = serde_json::to_vec_pretty(&Summary::new(self.columns, totals, &tally.counts)?)?;
                 text.push(b'\n');
@@ -273,7 +273,7 @@ impl<'a> Summary<'a> {
 }
 
 /// One pair has values; more have a mean, a spread, and one that is the worst.
-fn table(columns: &[Column], totals: &[Option<Total>], one_pair: bool) -> String {
+fn table(columns: &[Column], totals: &[Option<Total>], counts: &Counts, one_pair: bool) -> String {
     let show = |number: f64| Value::Scalar(number).to_string();
     let totals = || columns.iter().zip(totals).filter_map(|(column, total)| Some((&column.name, total.as_ref()?)));
     if one_pair {
@@ -281,7 +281,10 @@ fn table(columns: &[Column], totals: &[Option<Total>], one_pair: bool) -> String
         rows.extend(totals().map(|(name, total)| [name.clone(), show(total.value())]));
         return table::text(&rows, &[0]);
     }
-    let mut rows = vec![["metric", "mean", "std", "min", "max", "pairs", "worst"].map(String::from)];
+    // Arrays may hold several images, and all numbers but the pair that is the worst are of images.
+    let of_images = totals().any(|(_, total)| matches!(&total.value, Value::Summary(all) if all.count > counts.scored));
+    let counted = if of_images { "images" } else { "pairs" };
+    let mut rows = vec![["metric", "mean", "std", "min", "max", counted, "worst"].map(String::from)];
     rows.extend(totals().map(|(name, total)| {
         let [mut std, mut min, mut max, mut count] = [const { String::new() }; 4];
         if let Value::Summary(summary) = &total.value {

@@ -24,6 +24,7 @@ use crate::output::Output;
 use crate::pairs::Pair;
 use crate::resume::Resume;
 use crate::rows;
+use crate::tally::Tally;
 use crate::targets;
 use signals::{Interrupted, Signals};
 
@@ -62,9 +63,9 @@ pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &
         Ok(started) => started,
         Err(code) => return Ok(code),
     };
-    let lost = !args.run.keep_going && pairs.iter().any(|pair| pair.files.is_err());
-    if lost {
-        whole.iter_mut().for_each(Run::refuse_lost_pairs);
+    let left = left(ranks, part.run.done().0, pairs)?;
+    if !args.run.keep_going && left.iter().any(|pair| pair.files.is_err()) {
+        whole.iter_mut().for_each(|whole| whole.refuse(left.iter().copied()));
     } else {
         part.compare(signals)?;
         if let Err(code) = part.give(ranks, whole.as_mut())? {
@@ -89,6 +90,17 @@ fn progress_files(path: &Path, rank: usize) -> [PathBuf; 2] {
     [beside(path, &format!(".rank-{rank}")), beside(path, &format!(".rank-{rank}.rows"))]
 }
 
+/// The pairs that no earlier run has done, of which this rank has `done` of its own.
+fn left<'a>(ranks: &mut dyn Collective, done: u64, pairs: &'a [Pair]) -> Result<Vec<&'a Pair>> {
+    let mut left = vec![false; pairs.len()];
+    for (rank, bytes) in ranks.all_gather(&done.to_le_bytes())?.iter().enumerate() {
+        let done = bytes.as_slice().try_into().map(u64::from_le_bytes).context("a rank gave no count")?;
+        let own = left.iter_mut().skip(rank).step_by(ranks.world_size());
+        own.skip(usize::try_from(done).unwrap_or(usize::MAX)).for_each(|left| *left = true);
+    }
+    Ok(pairs.iter().zip(left).filter_map(|(pair, left)| left.then_some(pair)).collect())
+}
+
 /// The part of one rank.
 struct Part<'a> {
     run: Run<'a>,
@@ -107,8 +119,9 @@ impl<'a> Part<'a> {
     ) -> Result<Self> {
         let identity = Identity::new(args, scorer, pairs).of_rank(rank, ranks, own.len());
         let files = args.run.resume.as_deref().map(|path| progress_files(path, rank));
-        let resume = files.as_ref().map(|[progress, _]| Resume::new(progress, identity));
-        let earlier = resume.as_ref().map(|resume| resume.load(scorer)).transpose()?.flatten();
+        let mut resume = files.as_ref().map(|[progress, _]| Resume::new(progress, identity));
+        let begun = resume.as_mut().map(|resume| resume.begin(scorer)).transpose()?;
+        let (tally, kept) = begun.unwrap_or_else(|| (Tally::new(scorer), None));
         let (rows, temporary) = match files {
             Some([_, rows]) => (rows, None),
             None => {
@@ -116,9 +129,8 @@ impl<'a> Part<'a> {
                 (file.to_path_buf(), Some(file))
             }
         };
-        let output = Output::rows(&rows, scorer.columns(), earlier.as_ref().map(|(_, written)| *written))?;
-        let begun = (resume, earlier.map(|(tally, _)| tally));
-        let run = Run::part(args, scorer, (pairs, own), output, begun, rank)?;
+        let output = Output::rows(&rows, scorer.columns(), kept)?;
+        let run = Run::part(args, scorer, (pairs, own), output, (resume, tally), rank)?;
         Ok(Self { run, rows, _temporary: temporary })
     }
 
@@ -152,7 +164,8 @@ impl<'a> Part<'a> {
             whole.tally.accumulated = self.run.tally.accumulated.clone();
             times.iter().for_each(|bytes| whole.time.add(bytes));
             for (row, pair) in rows::in_order(&rows, whole.pairs.len())?.iter().zip(whole.pairs) {
-                row.with_line(|line| whole.note(pair, line).map(drop))?;
+                // A rank has failures in its rows only if it went on, now or in the run that it is resumed from.
+                row.with_line(|line| whole.note_done(pair, line))?;
             }
         }
         Ok(Ok(()))

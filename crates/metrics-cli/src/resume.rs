@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::metrics::Scorer;
 use crate::tally::{Counts, Tally};
 
-const FORMAT: &str = "image-metrics resume 2";
+const FORMAT: &str = "image-metrics resume 3";
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The file, and what a run must agree with to go on from it.
@@ -50,8 +50,19 @@ impl Resume {
         Self { path: path.into(), identity, saved: Instant::now() }
     }
 
+    /// What to go on from, and how many bytes an earlier run had written, if there was one. It is saved at once, because a path that
+    /// cannot be written to is better known before the work than after it.
+    pub(crate) fn begin(&mut self, scorer: &Scorer) -> Result<(Tally, Option<u64>)> {
+        let (tally, kept) = match self.load(scorer)? {
+            Some((tally, written)) => (tally, Some(written)),
+            None => (Tally::new(scorer), None),
+        };
+        self.save(&tally, kept.unwrap_or(0))?;
+        Ok((tally, kept))
+    }
+
     /// What an earlier run saved, and how many bytes it had written; nothing if there was none.
-    pub(crate) fn load(&self, scorer: &Scorer) -> Result<Option<(Tally, u64)>> {
+    fn load(&self, scorer: &Scorer) -> Result<Option<(Tally, u64)>> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -71,7 +82,9 @@ impl Resume {
             bail!("its run had {theirs}, this one has {ours}");
         }
         let mut tally = Tally::new(scorer);
-        let fits = saved.counts.worst.len() == tally.counts.worst.len() && saved.counts.done <= ours.pairs;
+        let fits = saved.counts.worst.len() == tally.counts.worst.len()
+            && saved.counts.nan.len() == tally.counts.nan.len()
+            && saved.counts.done <= ours.pairs;
         ensure!(fits, "its counts do not fit its list");
         let states = saved.states.iter().map(|state| from_hex(state).context("a state is not hexadecimal"));
         tally.accumulated.load(&states.collect::<Result<Vec<_>>>()?)?;

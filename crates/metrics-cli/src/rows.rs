@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::PairScores;
 use crate::output::Line;
 
 /// A [`Line`] that keeps the bits of numbers, which JSON has no infinities for.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Row {
-    Scores(Vec<Option<u64>>),
+    Scores { values: Vec<Option<u64>>, worst: Vec<Option<u64>>, undrawn: Option<String> },
     Skipped(String),
     Failed(String),
 }
@@ -17,7 +18,10 @@ pub(crate) enum Row {
 impl From<Line<'_>> for Row {
     fn from(line: Line) -> Self {
         match line {
-            Line::Scores(values) => Self::Scores(values.iter().map(|value| value.map(f64::to_bits)).collect()),
+            Line::Scores(PairScores { values, worst, undrawn }) => {
+                let bits = |values: &[Option<f64>]| values.iter().map(|value| value.map(f64::to_bits)).collect();
+                Self::Scores { values: bits(values), worst: bits(worst), undrawn: undrawn.clone() }
+            }
             Line::Skipped(reason) => Self::Skipped(reason.into()),
             Line::Failed(error) => Self::Failed(error.into()),
         }
@@ -28,9 +32,10 @@ impl Row {
     /// Hands `each` the line that this row was made of.
     pub(crate) fn with_line<T>(&self, each: impl FnOnce(Line) -> T) -> T {
         match self {
-            Self::Scores(bits) => {
-                let values: Vec<_> = bits.iter().map(|bits| bits.map(f64::from_bits)).collect();
-                each(Line::Scores(&values))
+            Self::Scores { values, worst, undrawn } => {
+                let numbers = |bits: &[Option<u64>]| bits.iter().map(|bits| bits.map(f64::from_bits)).collect();
+                let scores = PairScores { values: numbers(values), worst: numbers(worst), undrawn: undrawn.clone() };
+                each(Line::Scores(&scores))
             }
             Self::Skipped(reason) => each(Line::Skipped(reason)),
             Self::Failed(error) => each(Line::Failed(error)),

@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::args::Mismatch;
 use crate::draw::Maps;
-use crate::load::{self, Reading, SizesDiffer};
+use crate::load::{self, Loaded, Reading, SizesDiffer};
 use crate::metrics::{Scorer, Scores};
 use crate::output::Line;
 use crate::pairs::Pair;
@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
 impl Outcome {
     pub(crate) fn line(&self) -> Line<'_> {
         match self {
-            Self::Scored(scores) => Line::Scores(&scores.values),
+            Self::Scored(scores) => Line::Scores(&scores.pair),
             Self::Skipped(reason) => Line::Skipped(reason),
             Self::Failed(error) => Line::Failed(error),
         }
@@ -118,10 +118,12 @@ impl Work<'_> {
     }
 
     fn outcome(&self, pair: &Pair) -> Outcome {
-        // Decoders read what strangers wrote. A bug in one of them is the end of a pair, not of the run.
-        let scored = catch_unwind(AssertUnwindSafe(|| self.score(pair)));
-        match scored.unwrap_or_else(|_| Err(anyhow!("the program has a bug that this pair brings up"))) {
-            Ok(scores) => Outcome::Scored(scores),
+        match caught(|| self.score(pair)) {
+            Ok((mut scores, images)) => {
+                let drawn = self.maps.map(|maps| caught(|| maps.draw(&pair.name, &images)));
+                scores.pair.undrawn = drawn.and_then(Result::err).map(|error| format!("{error:#}"));
+                Outcome::Scored(scores)
+            }
             Err(error) if self.mismatch == Mismatch::Skip && error.is::<SizesDiffer>() => {
                 Outcome::Skipped(error.to_string())
             }
@@ -129,7 +131,7 @@ impl Work<'_> {
         }
     }
 
-    fn score(&self, pair: &Pair) -> Result<Scores> {
+    fn score(&self, pair: &Pair) -> Result<(Scores, Loaded)> {
         let files = pair.files.as_ref().map_err(|error| anyhow!("{error}"))?;
         let start = Instant::now();
         let images = load::pair(&files.reference, &files.test, self.reading)?;
@@ -141,12 +143,14 @@ impl Work<'_> {
         let nanoseconds = |from: Instant, to: Instant| u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX);
         self.time.loading.fetch_add(nanoseconds(start, loaded), Ordering::Relaxed);
         self.time.scoring.fetch_add(nanoseconds(loaded, Instant::now()), Ordering::Relaxed);
-        let scores = scores?;
-        if let Some(maps) = self.maps {
-            maps.draw(&pair.name, &images)?;
-        }
-        Ok(scores)
+        Ok((scores?, images))
     }
+}
+
+/// Decoders read what strangers wrote. A bug in one of them is the end of a pair, not of the run.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(anyhow!("the program has a bug that this pair brings up")))
 }
 
 /// Lets this thread's kernels run on this thread alone, as long as what is returned is kept. When every processor has a pair of its

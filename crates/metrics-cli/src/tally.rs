@@ -4,7 +4,7 @@ use anyhow::Result;
 use metrics_core::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Accumulated, Column, Scorer};
+use crate::metrics::{Accumulated, Column, PairScores, Scorer};
 
 /// So many failed pairs are listed by name; all are counted, and each was a line on standard error.
 const LISTED: usize = 100;
@@ -27,7 +27,11 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
     /// Scored pairs that are too small for MS-SSIM.
     pub(crate) small: u64,
-    /// The worst pair of each column, the first of several.
+    /// Scored pairs of which there is no map, though there should be.
+    pub(crate) undrawn: u64,
+    /// Pairs of which a column is not a number.
+    pub(crate) nan: Vec<u64>,
+    /// The pair with the worst image by each column, the first of several.
     pub(crate) worst: Vec<Option<Worst>>,
     pub(crate) failures: Vec<Failure>,
 }
@@ -73,17 +77,21 @@ impl Total {
 
 impl Tally {
     pub(crate) fn new(scorer: &Scorer) -> Self {
-        let worst = vec![None; scorer.columns().len()];
-        Self { accumulated: scorer.accumulated(), counts: Counts { worst, ..Counts::default() } }
+        let (worst, nan) = (vec![None; scorer.columns().len()], vec![0; scorer.columns().len()]);
+        Self { accumulated: scorer.accumulated(), counts: Counts { worst, nan, ..Counts::default() } }
     }
 
     /// Counts a scored pair; what it adds to the metrics is for the caller to merge.
-    pub(crate) fn score(&mut self, pair: &str, values: &[Option<f64>], columns: &[Column]) {
+    pub(crate) fn score(&mut self, pair: &str, scores: &PairScores, columns: &[Column]) {
         let counts = &mut self.counts;
         counts.done += 1;
         counts.scored += 1;
-        counts.small += u64::from(values.contains(&None));
-        for ((worst, column), value) in counts.worst.iter_mut().zip(columns).zip(values) {
+        counts.small += u64::from(scores.values.contains(&None));
+        counts.undrawn += u64::from(scores.undrawn.is_some());
+        for (nan, value) in counts.nan.iter_mut().zip(&scores.values) {
+            *nan += u64::from(value.is_some_and(f64::is_nan));
+        }
+        for ((worst, column), value) in counts.worst.iter_mut().zip(columns).zip(&scores.worst) {
             let Some(value) = value.filter(|_| column.is_per_pair()) else { continue };
             let worse = |than: &Worst| is_worse(value, than.value(), column.kind.higher_is_better());
             if worst.as_ref().is_none_or(worse) {

@@ -1,12 +1,12 @@
 //! The files that a run writes: none of them may be one that it reads, and no two may be the same.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::args::{CompareArgs, Usage};
+use crate::args::{CompareArgs, OutputArgs, Usage};
 use crate::draw::Maps;
 use crate::pairs::Pair;
 
@@ -29,6 +29,26 @@ pub(crate) fn check(args: &CompareArgs, pairs: &[Pair], progress: &[PathBuf]) ->
             let message = format!("`{option}` would overwrite {}, which this run reads", path.display());
             return Err(Usage(message).into());
         }
+    }
+    Ok(())
+}
+
+/// Refuses what could not be written, before the work and not after it. `Output` opens its file at the start anyway.
+pub(crate) fn check_writable(args: &OutputArgs) -> Result<()> {
+    if let Some(folder) = &args.maps {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let Some(path) = &args.report else { return Ok(()) };
+    let there = fs::metadata(path);
+    // To open a pipe might wait for who reads it.
+    if there.as_ref().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Ok(());
+    }
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    // A run that is stopped leaves no empty page.
+    if there.is_err() {
+        let _ = fs::remove_file(path);
     }
     Ok(())
 }

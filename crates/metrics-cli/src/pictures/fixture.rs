@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use metrics_core::{MetricCollection, Reduction};
 use metrics_image::{Psnr, PsnrConfig, Ssim, SsimConfig, psnr_per_image, ssim_per_image};
 
-use super::{Failure, Histogram, Page, Worst};
+use super::{Failure, Histogram, Page, Pictures, Worst};
 
 /// A drawing with edges and slopes, `[1, 3, height, width]`.
 pub(super) fn drawing(height: usize, width: usize) -> Tensor {
@@ -43,7 +43,8 @@ pub(super) fn page() -> Page {
         metrics.update(&test, &reference).unwrap();
         let values = values(&reference, &test);
         histograms.iter_mut().zip(&values).for_each(|((_, histogram), (_, value))| histogram.add(*value));
-        worst.push(Worst::new(name.into(), values, &reference, &test, &config).unwrap());
+        let pictures = Pictures::new(&reference, &test, &config).unwrap();
+        worst.push(Worst::new(name.into(), values, Ok(pictures)));
     }
     Page {
         title: "Fixture <b>".into(),

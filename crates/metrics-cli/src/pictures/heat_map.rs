@@ -35,7 +35,7 @@ pub(crate) fn write_heat_map(
         let score = score.to_dtype(DType::F64)?.squeeze(0)?.to_scalar()?;
         pixels::png(&draw(name, score, &map))
     };
-    let file = draw().with_context(|| format!("cannot draw the SSIM map of {name}"))?;
+    let file = draw().with_context(|| format!("cannot draw {}", path.display()))?;
     fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -127,10 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_pair_or_the_file() {
+    fn errors_name_the_file() {
         let image = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
         let error = write_heat_map(Path::new("map.png"), "pair", &image, &image, &SsimConfig::new(1.0)).unwrap_err();
-        assert_eq!(error.to_string(), "cannot draw the SSIM map of pair");
+        assert_eq!(error.to_string(), "cannot draw map.png");
 
         let image = fixture::drawing(40, 40);
         let path = Path::new("no/such/folder/map.png");

@@ -16,7 +16,7 @@ mod worst;
 pub(crate) use heat_map::write_heat_map;
 pub(crate) use histogram::Histogram;
 pub(crate) use page::{Failure, MOST_PAIRS, Page};
-pub(crate) use worst::Worst;
+pub(crate) use worst::{Pictures, Worst};
 
 #[cfg(test)]
 #[path = "../../tests/browser/mod.rs"]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use metrics_core::{Report, Summary, Value};
 
 use super::html::Text;
-use super::worst::{Picture, Worst};
+use super::worst::{Picture, Pictures, Worst};
 use super::{Histogram, chart, legend};
 
 const STYLE: &str = include_str!("page.css");
@@ -205,20 +205,28 @@ fn pair(pair: &Worst) -> String {
     let value =
         |(name, value): &(String, f64)| format!("<div><dt>{}</dt><dd>{}</dd></div>", Text(name), number(*value));
     let values: String = pair.values.iter().map(value).collect();
-    let (width, height) = pair.size;
-    let views = &pair.views;
-    let figures = [
-        figure(&views.reference, "Reference", "reference", &pair.name),
-        figure(&views.test, "Test", "test", &pair.name),
-        figure(&views.difference, &format!("Difference × {}", pair.amplified), "difference", &pair.name),
-        figure(&views.map, "SSIM map", "SSIM map", &pair.name),
-    ]
-    .concat();
+    let (size, views) = match &pair.pictures {
+        Ok(pictures) => {
+            let (width, height) = pictures.size;
+            let size = format!("<div><dt>size</dt><dd>{width} × {height}</dd></div>");
+            (size, format!("<div class=\"views\">\n{}</div>", figures(pictures, &pair.name)))
+        }
+        Err(why) => (String::new(), format!("<p>No pictures: {}</p>", Text(why))),
+    };
     format!(
         "<article class=\"pair\">\n<h3><bdi>{name}</bdi></h3>\n\
-         <dl class=\"values\">{values}<div><dt>size</dt><dd>{width} × {height}</dd></div></dl>\n\
-         <div class=\"views\">\n{figures}</div>\n</article>\n"
+         <dl class=\"values\">{values}{size}</dl>\n{views}\n</article>\n"
     )
+}
+
+fn figures(Pictures { views, amplified, .. }: &Pictures, name: &str) -> String {
+    [
+        figure(&views.reference, "Reference", "reference", name),
+        figure(&views.test, "Test", "test", name),
+        figure(&views.difference, &format!("Difference × {amplified}"), "difference", name),
+        figure(&views.map, "SSIM map", "SSIM map", name),
+    ]
+    .concat()
 }
 
 fn figure(picture: &Picture, caption: &str, what: &str, name: &str) -> String {
@@ -251,7 +259,7 @@ mod tests {
         assert_eq!(html.matches("<svg class=\"chart\"").count(), page.histograms.len());
         assert_eq!(html.matches("<article class=\"pair\"").count(), page.worst.len());
         for pair in &page.worst {
-            let Views { reference, test, difference, map } = &pair.views;
+            let Views { reference, test, difference, map } = &pair.pictures.as_ref().unwrap().views;
             assert!([reference, test, difference, map].iter().all(|picture| html.contains(&picture.url)));
         }
         assert!(page.failures.iter().all(|failure| html.contains(&Text(&failure.message).to_string())));

@@ -88,7 +88,11 @@ mod ranks {
         let mut child = ranks.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let own: Vec<_> = (0..RANKS).map(|rank| folder.path().join(format!("progress.rank-{rank}"))).collect();
         let start = Instant::now();
-        while !own.iter().all(|file| file.exists()) {
+        let done = |file: &Path| -> Result<u64> {
+            let saved: serde_json::Value = serde_json::from_slice(&fs::read(file)?)?;
+            saved["counts"]["done"].as_u64().context("no count")
+        };
+        while !own.iter().all(|file| done(file).is_ok_and(|done| done > 0)) {
             ensure!(start.elapsed() < Duration::from_secs(120), "no progress comes");
             sleep(Duration::from_millis(5));
         }
@@ -101,10 +105,6 @@ mod ranks {
         let output = child.wait_with_output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && errors.contains("exited on signal 9 (Killed)"), "{errors}");
-        let done = |file: &Path| -> Result<u64> {
-            let saved: serde_json::Value = serde_json::from_slice(&fs::read(file)?)?;
-            saved["counts"]["done"].as_u64().context("no count")
-        };
         for file in &own {
             let done = done(file)?;
             assert!(0 < done && done < 500, "a rank was to be stopped in the middle, but it was at {done}");

@@ -1,12 +1,16 @@
 //! What is printed, and the exit code.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
+use candle_core::Tensor;
 use tempfile::TempDir;
 
-use crate::common::{PROGRAM, assert_lines, compare, corner, degraded, json, photograph, row, run, stderr, stdout};
+use crate::common::{
+    PROGRAM, assert_lines, compare, corner, degraded, json, manifest, photograph, row, run, stderr, stdout, tensor,
+};
 
 #[test]
 fn thresholds_decide_the_exit_code() -> Result<()> {
@@ -216,5 +220,78 @@ fn links_to_what_is_read_are_not_written() -> Result<()> {
     assert_lines(&refused, 1, &["`--output` would overwrite"]);
     // Devices hold nothing that could be lost.
     compare(&image, &image, &["--metrics", "ssim", "--output", "/dev/null", "--report", "/dev/null"]).success();
+    Ok(())
+}
+
+/// Two arrays of two images, of which the test's second is worse than the first.
+fn images_of_two(folder: &Path) -> Result<[PathBuf; 2]> {
+    let image = tensor(&corner(32, 32)?)?;
+    let paths = ["two.npy", "worse.npy"].map(|name| folder.join(name));
+    Tensor::cat(&[&image, &image], 0)?.write_npy(&paths[0])?;
+    Tensor::cat(&[&image, &image.affine(0.5, 0.0)?], 0)?.write_npy(&paths[1])?;
+    Ok(paths)
+}
+
+#[test]
+fn the_worst_pair_has_the_worst_image() -> Result<()> {
+    let folder = TempDir::new()?;
+    images_of_two(folder.path())?;
+    let image = tensor(&corner(32, 32)?)?;
+    image.write_npy(folder.path().join("one.npy"))?;
+    // The mean of the two images is better than this, the second of them is worse.
+    image.affine(0.7, 0.0)?.write_npy(folder.path().join("dark.npy"))?;
+    let list = folder.path().join("list.csv");
+    fs::write(&list, "one.npy,dark.npy\ntwo.npy,worse.npy\n")?;
+    let options = ["--metrics", "ssim,mse", "--data-range", "1"];
+    let summary = json(&manifest(&list, &[&options[..], &["--json"]].concat()).success())?;
+    for (metric, extreme) in [("ssim", "min"), ("mse", "max")] {
+        let metric = &summary["metrics"][metric];
+        assert_eq!(metric["worst"]["pair"], "worse.npy", "{summary}");
+        assert_eq!(metric["worst"]["value"], metric[extreme], "{summary}");
+    }
+    let table = stdout(&manifest(&list, &options).success());
+    assert_eq!((row(&table, "metric")[5].as_str(), row(&table, "ssim")[5].as_str()), ("images", "3"), "{table}");
+    Ok(())
+}
+
+#[test]
+fn scores_are_kept_where_pictures_cannot_be_drawn() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [reference, test] = images_of_two(folder.path())?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (maps, report) = (path("maps"), path("report.html"));
+    let options = ["--metrics", "ssim", "--data-range", "1"];
+    let plain = stdout(&compare(&reference, &test, &options).success());
+    let drawn = compare(&reference, &test, &[&options[..], &["--report", &report]].concat()).success();
+    assert_eq!(stdout(&drawn), plain);
+    let page = fs::read_to_string(&report)?;
+    assert!(page.contains("worse.npy") && page.contains("No pictures: images of [2, 3, 32, 32]"), "{page}");
+
+    let drawn = compare(&reference, &test, &[&options[..], &["--maps", &maps]].concat()).code(1);
+    assert_eq!(stdout(&drawn), plain);
+    assert_lines(&drawn, 1, &["error: there is no map of", "cannot draw ", "worse.ssim.png: images of [2, 3, 32, 32]"]);
+
+    // One that cannot be written does not keep others from being.
+    let list = folder.path().join("list.csv");
+    corner(32, 32)?.save(folder.path().join("a.png"))?;
+    fs::write(&list, "a.png,a.png,1\na.png,a.png,2\n")?;
+    fs::create_dir(folder.path().join("maps/1.ssim.png"))?;
+    let drawn = manifest(&list, &["--metrics", "ssim", "--json", "--maps", &maps]).code(1);
+    assert_lines(&drawn, 1, &["there is no map of 1: cannot write ", "1.ssim.png: Is a directory"]);
+    assert_eq!(json(&drawn)?["scored"], 2);
+    assert!(folder.path().join("maps/2.ssim.png").is_file());
+    Ok(())
+}
+
+#[test]
+fn pairs_without_a_number_are_noted() -> Result<()> {
+    let folder = TempDir::new()?;
+    let image = tensor(&corner(32, 32)?)?;
+    let [good, bad, list] = ["good.npy", "bad.npy", "list.csv"].map(|name| folder.path().join(name));
+    image.write_npy(&good)?;
+    image.affine(f64::NAN, 0.0)?.write_npy(&bad)?;
+    fs::write(&list, "good.npy,good.npy\ngood.npy,bad.npy\n")?;
+    let assert = manifest(&list, &["--metrics", "mse", "--data-range", "1"]).success();
+    assert_lines(&assert, 1, &["note: mse is NaN for 1 pair: bad.npy"]);
     Ok(())
 }

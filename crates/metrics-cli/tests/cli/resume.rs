@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use crate::common::{PROGRAM, assert_lines, corner, degraded, manifest, stdout};
+use crate::common::{PROGRAM, assert_lines, compare, corner, degraded, manifest, stdout};
 
 /// Pairs enough that a run lasts some seconds, of which one cannot be read.
 fn list(folder: &Path) -> Result<PathBuf> {
@@ -32,9 +32,15 @@ fn start(list: &Path, options: &[&str]) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
+fn done(progress: &Path) -> Option<u64> {
+    let saved: serde_json::Value = serde_json::from_slice(&fs::read(progress).ok()?).ok()?;
+    saved["counts"]["done"].as_u64()
+}
+
+/// Waits until some pairs are done. The file is there before that.
 fn wait_for(path: &Path) -> Result<()> {
     let start = Instant::now();
-    while !path.exists() {
+    while done(path).unwrap_or(0) == 0 {
         ensure!(start.elapsed() < Duration::from_secs(120), "{} does not come", path.display());
         sleep(Duration::from_millis(5));
     }
@@ -55,8 +61,7 @@ fn a_killed_run_goes_on_to_the_same_bytes() -> Result<()> {
     wait_for(&progress)?;
     child.kill()?; // SIGKILL
     ensure!(!child.wait()?.success());
-    let saved: serde_json::Value = serde_json::from_slice(&fs::read(&progress)?)?;
-    let done = saved["counts"]["done"].as_u64().unwrap_or(0);
+    let done = done(&progress).unwrap_or(0);
     assert!(0 < done && done < 1500, "the run was to be killed in the middle, but it was at {done}");
 
     manifest(&list, &resumed).code(1);
@@ -118,5 +123,45 @@ fn another_run_is_not_gone_on_from() -> Result<()> {
     assert_lines(&manifest(&list, &options).code(1), 1, &["it is damaged"]);
     fs::write(&progress, &text[..text.len() / 2])?;
     assert_lines(&manifest(&list, &options).code(1), 1, &["it is not what `--resume` writes"]);
+    Ok(())
+}
+
+#[test]
+fn paths_are_tried_before_the_work() -> Result<()> {
+    let folder = TempDir::new()?;
+    corner(32, 32)?.save(folder.path().join("a.png"))?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (list, output) = (folder.path().join("list.csv"), path("output"));
+    fs::write(&list, "a.png,a.png\n")?;
+    fs::write(&output, "of another run")?;
+    let options = ["--metrics", "ssim", "--csv", "--output", &output];
+    for (option, file) in [("--report", path("nowhere/x")), ("--report", path("")), ("--resume", path("nowhere/x"))] {
+        let refused = manifest(&list, &[&options[..], &[option, &file]].concat()).code(1);
+        assert_lines(&refused, 1, &["error: cannot"]);
+        assert_eq!(fs::read_to_string(&output)?, "of another run");
+    }
+    // A run of which nothing is done can be gone on from too.
+    let progress = path("progress");
+    fs::write(&list, "nobody.png,a.png\n")?;
+    let resumed = [&options[..], &["--resume", &progress]].concat();
+    manifest(&list, &resumed).code(1);
+    assert_eq!(done(progress.as_ref()), Some(0));
+    manifest(&list, &resumed).code(1);
+    assert_eq!(fs::read_to_string(&output)?.lines().count(), 2);
+    Ok(())
+}
+
+#[test]
+fn failures_of_the_run_before_do_not_end_the_next() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    for (path, name) in [(&a, "1.png"), (&a, "2.png"), (&b, "2.png")] {
+        fs::create_dir_all(path)?;
+        corner(32, 32)?.save(path.join(name))?;
+    }
+    let progress = folder.path().join("progress").to_string_lossy().into_owned();
+    let options = ["--metrics", "ssim", "--json", "--resume", &progress];
+    let all = stdout(&compare(&a, &b, &[&options[..], &["--keep-going"]].concat()).code(1));
+    assert_eq!(stdout(&compare(&a, &b, &options).code(1)), all);
     Ok(())
 }
