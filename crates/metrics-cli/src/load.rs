@@ -137,7 +137,9 @@ fn read(path: &Path, reading: &Reading) -> Result<Image> {
 fn read_kind(path: &Path, reading: &Reading) -> Result<Image> {
     let metadata = std::fs::metadata(path)?;
     ensure!(!metadata.is_dir(), "it is a folder");
-    ensure!(!metadata.is_file() || metadata.len() > 0, "the file is empty");
+    // To open a pipe would wait for somebody to write to it.
+    ensure!(metadata.is_file(), "it is not a regular file");
+    ensure!(metadata.len() > 0, "the file is empty");
     let limit = reading.max_pixels;
     match extension(path).as_deref() {
         Some("npy") => Ok(Image::Array(npy::read(std::fs::File::open(path)?, limit)?)),

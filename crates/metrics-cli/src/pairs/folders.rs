@@ -66,9 +66,15 @@ fn images(folder: &Path, by: Match) -> Found {
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
         match entry {
             Ok(entry) => add(&mut found, &entry, folder, by),
+            // A link to nothing, of no image's name.
+            Err(error)
+                if error
+                    .path()
+                    .is_some_and(|path| path.is_symlink() && !path.exists() && !load::is_image_name(path)) => {}
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();
-                let key = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+                let key = path.strip_prefix(folder).ok().filter(|key| !key.as_os_str().is_empty());
+                let key = key.unwrap_or(&path).to_owned();
                 found.insert(key, Err(fault(&error, &path)));
             }
         }

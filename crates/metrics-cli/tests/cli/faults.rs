@@ -156,3 +156,40 @@ fn files_that_may_not_be_read_are_named() -> Result<()> {
     assert!(message.contains("secret.png: Permission denied"), "{message}");
     Ok(())
 }
+
+/// A run that waits for somebody to write to a pipe would never end.
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_regular_file_is_an_error() -> Result<()> {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use crate::common::PROGRAM;
+
+    let folder = TempDir::new()?;
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    for side in [&a, &b] {
+        fs::create_dir(side)?;
+        corner(32, 32)?.save(side.join("good.png"))?;
+        assert!(Command::new("mkfifo").arg(side.join("pipe.png")).status()?.success());
+    }
+    let run = |files: [&Path; 2]| {
+        let mut command = assert_cmd::Command::new(PROGRAM);
+        command.arg("compare").args(files).args(["--metrics", "ssim", "--keep-going", "--json"]);
+        command.timeout(Duration::from_secs(60)).assert().code(1)
+    };
+    let assert = run([&a, &b]);
+    assert_lines(&assert, 2, &["pipe.png: it is not a regular file"]);
+    assert_eq!(json(&assert)?["scored"], 1);
+    assert_lines(&run([&a.join("good.png"), Path::new("/dev/stdin")]), 2, &["/dev/stdin: it is not a regular file"]);
+
+    // Of links to nothing, those count that images would count by.
+    for side in [&a, &b] {
+        fs::remove_file(side.join("pipe.png"))?;
+        std::os::unix::fs::symlink("nothing", side.join(".lock"))?;
+    }
+    compare(&a, &b, &["--metrics", "ssim"]).success();
+    std::os::unix::fs::symlink("nothing", a.join("gone.png"))?;
+    assert_lines(&compare(&a, &b, &["--metrics", "ssim"]).code(1), 1, &["gone.png"]);
+    Ok(())
+}
