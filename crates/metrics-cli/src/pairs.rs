@@ -57,8 +57,10 @@ fn from_manifest(path: &Path) -> Result<Vec<Pair>> {
         return Err(Usage(format!("{} is an image; name the image to judge too", path.display())).into());
     }
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    manifest::parse(file, folder).with_context(|| path.display().to_string())
+    // What a shell puts in the place of a command has its paths from the user, as standard input has.
+    let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let folder = path.parent().filter(|_| regular).unwrap_or(Path::new(""));
+    manifest::parse(io::BufReader::new(file), folder).with_context(|| path.display().to_string())
 }
 
 /// A number that tells lists of pairs apart: the same in every run.

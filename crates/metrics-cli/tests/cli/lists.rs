@@ -129,3 +129,14 @@ fn manifests_name_pairs() -> Result<()> {
     assert_lines(&manifest(folder.path(), &[]).code(2), 1, &["is a folder"]);
     Ok(())
 }
+
+#[cfg(unix)]
+#[test]
+fn a_manifest_from_a_command_starts_where_the_user_is() -> Result<()> {
+    let folder = folders()?;
+    let script = r#""$0" compare <(printf 'a/1.png,b/1.png\n') --metrics ssim --csv"#;
+    let mut shell = Command::new("bash");
+    let assert = shell.current_dir(folder.path()).args(["-c", script, PROGRAM]).assert().success();
+    assert_eq!(stdout(&assert), "pair,ssim,error\nb/1.png,1,\n");
+    Ok(())
+}
