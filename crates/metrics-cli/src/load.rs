@@ -4,6 +4,7 @@ mod jpeg;
 mod npy;
 mod picture;
 mod safetensor;
+mod tiff;
 
 use std::fmt;
 use std::io::Cursor;

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, Seek};
 
-use anyhow::{Result, ensure};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use anyhow::{Result, bail, ensure};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::jpeg;
+use super::tiff::{self, Tiff};
 
 /// A decoded picture: rows of pixels, each of one to four samples.
 pub(super) struct Picture {
@@ -14,6 +15,8 @@ pub(super) struct Picture {
     /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
     channels: usize,
     samples: Samples,
+    /// Whether colours have been multiplied by alpha.
+    premultiplied: bool,
 }
 
 pub(super) enum Samples {
@@ -28,23 +31,42 @@ const WORKING_MEMORY: u64 = 1 << 26;
 
 impl Picture {
     /// Decodes a picture whose format its first bytes tell.
-    pub(super) fn read(file: impl BufRead + Seek, max_pixels: u64) -> Result<Self> {
+    pub(super) fn read(mut file: impl BufRead + Seek, max_pixels: u64) -> Result<Self> {
+        let is_big_tiff = tiff::is_big(file.fill_buf()?);
         let mut reader = ImageReader::new(file).with_guessed_format()?;
+        if is_big_tiff {
+            reader.set_format(ImageFormat::Tiff);
+        }
         let most_bytes = max_pixels.saturating_mul(PIXEL).saturating_add(WORKING_MEMORY);
         if reader.format() == Some(ImageFormat::Jpeg) {
             return jpeg::read(reader.into_inner(), max_pixels, most_bytes);
         }
+        // OpenEXR says so of all its files.
+        let mut premultiplied = reader.format() == Some(ImageFormat::OpenExr);
+        if reader.format() == Some(ImageFormat::Tiff) {
+            let mut file = reader.into_inner();
+            match tiff::look(&mut file, max_pixels, most_bytes)? {
+                Tiff::Grey(picture) => return Ok(picture),
+                Tiff::Other { premultiplied: is } => premultiplied = is,
+            }
+            file.rewind()?;
+            reader = ImageReader::with_format(file, ImageFormat::Tiff);
+        }
         let mut limits = Limits::default();
         limits.max_alloc = Some(most_bytes);
         reader.limits(limits);
-        let decoder = reader.into_decoder()?;
+        let is_tiff = reader.format() == Some(ImageFormat::Tiff);
+        let decoder = match reader.into_decoder() {
+            Err(ImageError::Unsupported(_)) if is_tiff => bail!(tiff::EXPECTED),
+            decoder => decoder?,
+        };
         let (width, height) = decoder.dimensions();
         check_size(width.into(), height.into(), max_pixels)?;
-        Ok(Self::of(DynamicImage::from_decoder(decoder)?))
+        Ok(Self { premultiplied, ..Self::of(DynamicImage::from_decoder(decoder)?) })
     }
 
     pub(super) fn new(width: usize, height: usize, channels: usize, samples: Samples) -> Self {
-        Self { width, height, channels, samples }
+        Self { width, height, channels, samples, premultiplied: false }
     }
 
     fn of(image: DynamicImage) -> Self {
@@ -140,7 +162,9 @@ impl Picture {
                     let pixels = samples.chunks_exact(self.channels);
                     values.extend(pixels.zip(alpha).map(|(pixel, &a)| {
                         let opacity = opacity(a);
-                        (f64::from(value(pixel[channel])) * opacity + white * (1.0 - opacity)) as f32
+                        let colour = f64::from(value(pixel[channel]));
+                        let colour = if self.premultiplied { colour } else { colour * opacity };
+                        (colour + white * (1.0 - opacity)) as f32
                     }))
                 }
             }

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use image::{DynamicImage, ImageBuffer, Luma, Rgb32FImage, RgbImage, Rgba, RgbaImage};
+use image::{DynamicImage, ImageBuffer, Luma, Rgb32FImage, RgbImage, Rgba, Rgba32FImage, RgbaImage};
 use metrics_image::{Channels, ErrorConfig, PsnrConfig, SsimConfig, mae, psnr, ssim};
 use tempfile::TempDir;
+use tiff::encoder::TiffEncoder;
+use tiff::encoder::colortype::{Gray8, Gray32Float, Gray64Float, RGB8};
+use tiff::tags::ExtraSamples;
 
 use crate::common::{
     assert_lines, chelsea, compare, corner, degraded, json, photograph, stderr, stdout, tensor, value,
@@ -187,5 +190,56 @@ fn truncated_jpegs_are_errors() -> Result<()> {
     let bytes = fs::read(&baseline)?;
     fs::write(&cut, &bytes[..bytes.len() - 2])?;
     assert_eq!(score(&baseline, &cut, "mae", &[])?, 0.0);
+    Ok(())
+}
+
+#[test]
+fn colours_that_are_multiplied_are_not_multiplied_again() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [exr, white, tiff] = ["a.exr", "white.exr", "a.tif"].map(|name| folder.path().join(name));
+    // Half of (0.5, 1, 0), on white.
+    Rgba32FImage::from_pixel(16, 16, Rgba([0.25, 0.5, 0.0, 0.5])).save(&exr)?;
+    Rgb32FImage::from_pixel(16, 16, image::Rgb([0.75, 1.0, 0.5])).save(&white)?;
+    let options = ["--data-range", "1", "--alpha", "composite"];
+    assert_eq!(score(&white, &exr, "mae", &options)?, 0.0);
+
+    let encode = |kind: ExtraSamples, pixel: [u8; 4]| -> Result<()> {
+        let mut encoder = TiffEncoder::new(fs::File::create(&tiff)?)?;
+        let mut image = encoder.new_image::<RGB8>(16, 16)?;
+        image.extra_samples(&[kind])?;
+        Ok(image.write_data(&pixel.repeat(256))?)
+    };
+    let expected = folder.path().join("expected.png");
+    // 51 of 255 is a fifth, so that white adds 204.
+    RgbImage::from_pixel(16, 16, image::Rgb([204, 224, 255])).save(&expected)?;
+    for (kind, pixel) in
+        [(ExtraSamples::AssociatedAlpha, [0, 20, 51, 51]), (ExtraSamples::UnassociatedAlpha, [0, 100, 255, 51])]
+    {
+        encode(kind, pixel)?;
+        // Two roundings to f32 of values up to 1.
+        assert!(score(&expected, &tiff, "mae", &["--alpha", "composite"])? < 1.2e-7, "{kind:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn grey_floats_and_big_files_of_tiff_are_read() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [array, tiff, big] = ["a.npy", "a.tif", "big.tif"].map(|name| folder.path().join(name));
+    let values: Vec<f32> = (0..256).map(|value| value as f32 / 7.0).collect();
+    Tensor::from_slice(&values, (16, 16), &Device::Cpu)?.write_npy(&array)?;
+    TiffEncoder::new(fs::File::create(&tiff)?)?.write_image::<Gray32Float>(16, 16, &values)?;
+    assert_eq!(score(&array, &tiff, "mae", &["--data-range", "40"])?, 0.0);
+    assert_lines(&compare(&array, &tiff, &[]).code(1), 1, &["unknown range"]);
+    assert_lines(&compare(&tiff, &tiff, &["--max-pixels", "255"]).code(1), 1, &["`--max-pixels` is 255"]);
+
+    let bytes: Vec<u8> = (0..=255).collect();
+    TiffEncoder::new_big(fs::File::create(&big)?)?.write_image::<Gray8>(16, 16, &bytes)?;
+    Tensor::from_slice(&bytes, (16, 16), &Device::Cpu)?.write_npy(&array)?;
+    assert_eq!(score(&array, &big, "mae", &["--data-range", "255"])?, 0.0);
+
+    TiffEncoder::new(fs::File::create(&tiff)?)?.write_image::<Gray64Float>(16, 16, &[0.5; 256])?;
+    let refused = compare(&tiff, &tiff, &["--data-range", "1"]).code(1);
+    assert_lines(&refused, 1, &["a.tif: it is a TIFF file of another kind than grey, RGB or CMYK in 8 or 16 bits"]);
     Ok(())
 }
