@@ -115,3 +115,16 @@ fn fault(error: &walkdir::Error, path: &Path) -> String {
         (None, None) => format!("cannot read {}: {error}", path.display()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_read_has_its_name() {
+        let pairs = pairs(Path::new("no/such/folder"), Path::new("nor/this"), Match::Path);
+        assert_eq!(pairs.iter().map(|pair| pair.name.as_str()).collect::<Vec<_>>(), ["no/such/folder", "nor/this"]);
+        let error = pairs[0].files.as_ref().unwrap_err();
+        assert!(error.starts_with("cannot read no/such/folder: "), "{error}");
+    }
+}
