@@ -37,6 +37,12 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Compare two images, two folders of images, or the pairs of a manifest.
+    ///
+    /// Pictures are PNG, JPEG, WebP, TIFF, BMP, PNM, OpenEXR or Radiance HDR files, told apart by their content. Of animations and of
+    /// files with several pages the first picture is scored, and as it is stored: a rotation in EXIF data is ignored.
+    ///
+    /// Arrays are .npy files, or .safetensors files that hold one tensor or one called `image`: [H, W], [H, W, C] or [C, H, W] with
+    /// at most 4 channels, or [N, C, H, W], which are N images.
     Compare(Box<CompareArgs>),
     /// List metrics and presets: ranges, formulas and sources.
     Metrics,
@@ -49,10 +55,7 @@ pub(crate) enum Command {
     Man,
 }
 
-/// Compare two images, two folders of images, or the pairs of a manifest.
-///
-/// Images are PNG, JPEG, WebP, TIFF, BMP, PNM, OpenEXR or Radiance HDR files, told apart by their content, or arrays in .npy and
-/// .safetensors files: [H, W], [H, W, C] or [C, H, W] with at most 4 channels, or [N, C, H, W].
+// What this command does is said at `Command::Compare`: help does not show what is said here.
 #[derive(Args)]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
@@ -73,8 +76,10 @@ pub(crate) struct CompareArgs {
 
 #[derive(Args)]
 pub(crate) struct PairArgs {
-    /// The image as it should be, or a folder of such images; alone: a manifest, a CSV file of lines `reference,test` whose paths are
-    /// relative to it, or `-` for standard input.
+    /// The image as it should be, or a folder of such images; alone: a manifest, or `-` for a manifest on standard input.
+    ///
+    /// A manifest is a CSV file of lines `reference,test` or `reference,test,name`, whose paths are relative to it, or on standard
+    /// input to the current folder. A first line `reference,test` is a heading, and lines that start with # are comments.
     #[arg(value_name = "REF")]
     pub(crate) reference: PathBuf,
 
@@ -82,9 +87,9 @@ pub(crate) struct PairArgs {
     #[arg(value_name = "TEST")]
     pub(crate) test: Option<PathBuf>,
 
-    /// How files of two folders find each other: by path within the folder, or by path without the extension.
-    #[arg(long = "match", value_enum, default_value = "path", value_name = "BY")]
-    pub(crate) by: Match,
+    /// How files of two folders find each other: by path within the folder, as without this, or by path without the extension.
+    #[arg(long = "match", value_enum, value_name = "BY")]
+    pub(crate) by: Option<Match>,
 }
 
 impl PairArgs {
@@ -175,7 +180,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
 
-    /// Save progress to this file every second, and continue from it if it is there; lines already printed are not printed again.
+    /// Save progress to this file every second, and continue from it if it is there. After a crash, with --output each line is
+    /// written exactly once; without, lines since the last save are printed again.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 

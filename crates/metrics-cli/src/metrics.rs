@@ -18,8 +18,10 @@ use crate::load::Loaded;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     Psnr,
+    #[value(alias = "psnr_pooled")]
     PsnrPooled,
     Ssim,
+    #[value(alias = "ms_ssim")]
     MsSsim,
     Mae,
     Mse,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use metrics_core::Fingerprint;
 
-use crate::args::{PairArgs, Usage};
+use crate::args::{Match, PairArgs, Usage};
 use crate::load;
 
 /// Two files to compare, or why there are not two.
@@ -30,9 +30,13 @@ pub(crate) struct Files {
 /// All pairs, in the order of the output.
 pub(crate) fn list(args: &PairArgs) -> Result<Vec<Pair>> {
     let PairArgs { reference, test, by } = args;
+    let folders = test.as_ref().is_some_and(|test| reference.is_dir() || test.is_dir());
+    if by.is_some() && !folders {
+        return Err(Usage("`--match` is for two folders".into()).into());
+    }
     let Some(test) = test else { return from_manifest(reference) };
     match (reference.is_dir(), test.is_dir()) {
-        (true, true) => Ok(folders::pairs(reference, test, *by)),
+        (true, true) => Ok(folders::pairs(reference, test, by.unwrap_or(Match::Path))),
         (false, false) => {
             let files = Files { reference: reference.clone(), test: test.clone() };
             Ok(vec![Pair { name: test.display().to_string(), files: Ok(files) }])

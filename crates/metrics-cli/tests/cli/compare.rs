@@ -47,6 +47,13 @@ fn only_the_metrics_asked_for() {
 }
 
 #[test]
+fn metrics_may_be_named_as_in_the_output() {
+    let chelsea = photograph("chelsea.png");
+    let named = |metrics| stdout(&compare(&chelsea, &chelsea, &["--metrics", metrics]).success());
+    assert_eq!(named("psnr_pooled,ms_ssim"), named("psnr-pooled,ms-ssim"));
+}
+
+#[test]
 fn grey_and_colour_are_compared_as_colour() -> Result<()> {
     let folder = TempDir::new()?;
     let path = folder.path().join("grey.png");
@@ -119,6 +126,7 @@ fn wrong_command_line_is_told_apart() {
         (&["--data-range", "NaN"], "--data-range"),
         (&["--max-pixels", "0"], "--max-pixels"),
         (&["--json", "--csv"], "--csv"),
+        (&["--match", "path"], "`--match` is for two folders"),
         (&["--fail-under", "ssim"], "METRIC=VALUE"),
         (&["--fail-under", "mae=1"], "lower is better"),
         (&["--fail-under", "ssim=NaN"], "not a number"),
@@ -134,6 +142,8 @@ fn wrong_command_line_is_told_apart() {
         let refused = stderr(&compare(folder, other, &[]).code(2));
         assert!(refused.contains("is a folder, but") && refused.contains(message), "{refused}");
     }
+    let listed = stderr(&manifest(&photograph("list.csv"), &["--match", "stem"]).code(2));
+    assert!(listed.contains("`--match` is for two folders"), "{listed}");
     let alone = stderr(&manifest(&chelsea, &[]).code(2));
     assert!(alone.contains("chelsea.png is an image; name the image to judge too"), "{alone}");
 }
