@@ -13,6 +13,7 @@ use crate::args::{Color, CompareArgs, RunArgs, Usage};
 use crate::draw::{Gathered, Maps};
 use crate::fail_under;
 use crate::identity::Identity;
+use crate::line;
 use crate::load::Reading;
 use crate::metrics::Scorer;
 use crate::output::{Line, Output};
@@ -243,7 +244,7 @@ impl<'a> Run<'a> {
             if compared.is_ok() {
                 return Err(error);
             }
-            self.progress.error(&format!("{error:#}"));
+            self.progress.error(&line::of_error(&error));
         }
         compared?;
         self.notes(interrupted);

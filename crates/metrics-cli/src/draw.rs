@@ -10,6 +10,7 @@ use metrics_core::{Named, Report};
 use metrics_image::SsimConfig;
 
 use crate::args::{CompareArgs, Usage};
+use crate::line;
 use crate::load::{self, Loaded, Reading};
 use crate::metrics::{Column, Kind, PairScores, map_config};
 use crate::pairs::Pair;
@@ -165,7 +166,7 @@ impl Gathered {
         (totals, counts): (&[Option<Total>], &Counts),
     ) -> Result<()> {
         let draw = |Candidate { index, values, .. }| {
-            let pictures = pictures(&pairs[index], args, reading).map_err(|error| format!("{error:#}"));
+            let pictures = pictures(&pairs[index], args, reading).map_err(|error| line::of_error(&error));
             Worst::new(pairs[index].name.clone(), values, pictures)
         };
         let mut summary = Named::new();

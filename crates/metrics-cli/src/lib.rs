@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `args.rs` | the command line |
 //! | `pairs.rs` | from two files, two folders or a manifest to named pairs of files |
+//! | `line.rs` | errors and names as one line |
 //! | `load.rs` | from files to tensors, within limits |
 //! | `metrics.rs` | from options to metrics, and the scores of one pair |
 //! | `score.rs` | threads that load and score pairs, and give the scores back in order |
@@ -34,6 +35,7 @@ mod compare;
 mod draw;
 mod fail_under;
 mod identity;
+mod line;
 mod load;
 mod metrics;
 mod output;
@@ -70,7 +72,7 @@ pub fn run() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         // When standard error is gone too, the exit code is all that is left to say it with.
-        let _ = writeln!(io::stderr(), "error: {error:#}");
+        let _ = writeln!(io::stderr(), "error: {}", line::escaped(&line::of_error(&error)));
         if error.is::<args::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
@@ -84,7 +86,11 @@ pub mod fuzzing {
 
 fn print(bytes: &[u8]) -> Result<ExitCode> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("cannot write to standard output")?;
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        // Who closes a pipe has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.context("cannot write to standard output")?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,7 +99,13 @@ fn man() -> Result<Vec<u8>> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    // Not its section of commands, which sends the reader to a page for each.
     for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
         let title = format!("image-metrics {}", subcommand.get_name()).to_uppercase();
         writeln!(page, ".SH {title}")?;

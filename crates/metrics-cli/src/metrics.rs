@@ -225,7 +225,8 @@ impl Scorer {
         check_dtype(images.reference.dtype(), self.device())?;
         let on_device = |image: &Tensor| image.to_device(&self.device);
         let (reference, test) = (on_device(&images.reference)?, on_device(&images.test)?);
-        let side = height.min(width).saturating_sub(2 * self.crop_border);
+        let side = height.min(width).saturating_sub(self.crop_border.saturating_mul(2));
+        ensure!(side > 0, "`--crop-border {}` leaves nothing of {width}×{height}", self.crop_border);
         let mut accumulated = self.accumulated();
         for part in &mut accumulated.parts {
             let small = side < self.ms_ssim_side && part.small.len() < part.all.len();

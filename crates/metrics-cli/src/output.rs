@@ -9,6 +9,7 @@ use metrics_core::{Named, Value};
 use serde::Serialize;
 
 use crate::args::OutputArgs;
+use crate::line::escaped;
 use crate::metrics::{Column, PairScores};
 use crate::rows::Row;
 use crate::table;
@@ -291,7 +292,7 @@ fn table(columns: &[Column], totals: &[Option<Total>], counts: &Counts, one_pair
             [std, min, max] = [summary.std, summary.min, summary.max].map(show);
             count = summary.count.to_string();
         }
-        let worst = total.worst.as_ref().map_or(String::new(), |worst| worst.pair.clone());
+        let worst = total.worst.as_ref().map_or(String::new(), |worst| escaped(&worst.pair));
         [name.clone(), show(total.value()), std, min, max, count, worst]
     }));
     table::text(&rows, &[0, 6])

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::line::escaped;
+
 /// A rank has no bar; it says this often how far it is.
 const SAID: Duration = Duration::from_secs(10);
 
@@ -76,7 +78,7 @@ impl Progress {
     fn say(&self, kind: &str, line: &str) {
         self.bar.suspend(|| {
             // There is nowhere left to say that standard error is gone.
-            let _ = writeln!(io::stderr(), "{kind}: {}", line.replace('\n', " "));
+            let _ = writeln!(io::stderr(), "{kind}: {}", escaped(line));
         });
     }
 }

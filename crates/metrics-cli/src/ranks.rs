@@ -19,6 +19,7 @@ use tempfile::TempPath;
 use crate::args::{CompareArgs, Usage};
 use crate::compare::{INTERRUPTED, Run, prepare};
 use crate::identity::Identity;
+use crate::line;
 use crate::metrics::Scorer;
 use crate::output::Output;
 use crate::pairs::Pair;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
             return error;
         }
         // The others wait for this rank, or would: only all can end.
-        let _ = writeln!(io::stderr(), "error: rank {rank}: {error:#}");
+        let _ = writeln!(io::stderr(), "error: rank {rank}: {}", line::escaped(&line::of_error(&error)));
         engine::abort(&engine, if error.is::<Interrupted>() { INTERRUPTED } else { 1 })
     })
 }
@@ -183,7 +184,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn agree<T>(ranks: &mut dyn Collective, result: Result<T>) -> Result<Result<T, ExitCode>> {
     let text = match &result {
         Ok(_) => String::new(),
-        Err(error) => format!("{}{error:#}", if error.is::<Usage>() { '2' } else { '1' }),
+        Err(error) => format!("{}{}", if error.is::<Usage>() { '2' } else { '1' }, line::of_error(error)),
     };
     let texts = ranks.all_gather(text.as_bytes())?;
     let failed: Vec<_> =
@@ -198,7 +199,7 @@ fn agree<T>(ranks: &mut dyn Collective, result: Result<T>) -> Result<Result<T, E
     let all_the_same = texts.iter().all(|text| *text == texts[0]);
     for (rank, (_, error)) in failed.iter().take(if all_the_same { 1 } else { failed.len() }) {
         let which = if all_the_same { String::new() } else { format!("rank {rank}: ") };
-        let _ = writeln!(io::stderr(), "error: {which}{}", String::from_utf8_lossy(error));
+        let _ = writeln!(io::stderr(), "error: {which}{}", line::escaped(&String::from_utf8_lossy(error)));
     }
     Ok(Err(if value == Some(b'2') { ExitCode::from(2) } else { ExitCode::FAILURE }))
 }

@@ -12,6 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::args::Mismatch;
 use crate::draw::Maps;
+use crate::line;
 use crate::load::{self, Loaded, Reading, SizesDiffer};
 use crate::metrics::{Scorer, Scores};
 use crate::output::Line;
@@ -118,16 +119,16 @@ impl Work<'_> {
     }
 
     fn outcome(&self, pair: &Pair) -> Outcome {
-        match caught(|| self.score(pair)) {
+        match caught(&pair.name, || self.score(pair)) {
             Ok((mut scores, images)) => {
-                let drawn = self.maps.map(|maps| caught(|| maps.draw(&pair.name, &images)));
-                scores.pair.undrawn = drawn.and_then(Result::err).map(|error| format!("{error:#}"));
+                let drawn = self.maps.map(|maps| caught(&pair.name, || maps.draw(&pair.name, &images)));
+                scores.pair.undrawn = drawn.and_then(Result::err).map(|error| line::of_error(&error));
                 Outcome::Scored(scores)
             }
             Err(error) if self.mismatch == Mismatch::Skip && error.is::<SizesDiffer>() => {
                 Outcome::Skipped(error.to_string())
             }
-            Err(error) => Outcome::Failed(format!("{error:#}")),
+            Err(error) => Outcome::Failed(line::of_error(&error)),
         }
     }
 
@@ -148,9 +149,9 @@ impl Work<'_> {
 }
 
 /// Decoders read what strangers wrote. A bug in one of them is the end of a pair, not of the run.
-fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn caught<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = catch_unwind(AssertUnwindSafe(work));
-    done.unwrap_or_else(|_| Err(anyhow!("the program has a bug that this pair brings up")))
+    done.unwrap_or_else(|_| Err(anyhow!("the program has a bug that {name} brings up")))
 }
 
 /// Lets this thread's kernels run on this thread alone, as long as what is returned is kept. When every processor has a pair of its
