@@ -198,3 +198,28 @@ fn a_signal_ends_a_rank_before_it_waits() -> Result<()> {
     assert_eq!(error, "interrupted after 0 of its 23 pairs");
     Ok(())
 }
+
+#[test]
+fn failures_of_the_run_before_do_not_end_the_next() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [a, b, output, progress] = ["a", "b", "output", "progress"].map(|name| folder.path().join(name));
+    for side in [&a, &b] {
+        fs::create_dir(side)?;
+        RgbImage::new(16, 16).save(side.join("both.png"))?;
+    }
+    RgbImage::new(16, 16).save(a.join("alone.png"))?;
+    let [a, b, output, progress] = [a, b, output, progress].map(|path| path.display().to_string());
+    let run = |going: Option<&str>| {
+        let command = ["image-metrics", "compare", &a, &b, "--metrics", "ssim", "--json", "--output", &output];
+        let command = command.into_iter().chain(["--resume", &progress]).chain(going);
+        by_ranks(2, |_| match Cli::parse_from(command.clone()).command {
+            Command::Compare(args) => *args,
+            _ => unreachable!("the command is `compare`"),
+        })
+    };
+    assert_codes(run(Some("--keep-going")), ExitCode::FAILURE);
+    let first = fs::read(&output)?;
+    assert_codes(run(None), ExitCode::FAILURE);
+    assert!(fs::read(&output)? == first);
+    Ok(())
+}
