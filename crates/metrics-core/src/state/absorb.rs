@@ -31,7 +31,7 @@ impl State {
     /// # Errors
     /// When the contribution has no images, lacks a declared field or part, has one that is not declared, or has a field that
     /// is not a float tensor `[images]`; when there is not one weight per image, finite and not negative; when a number is
-    /// not finite and [`NonFinite::Error`](crate::NonFinite::Error) is declared; and when reading tensors back fails. The
+    /// not finite and [`NonFinite::Error`] is declared; and when reading tensors back fails. The
     /// last two are noticed when they are read back; a contribution that waits and is refused then is refused again each
     /// time, until the state is reset.
     pub fn absorb(&mut self, contribution: Contribution) -> Result<()> {
