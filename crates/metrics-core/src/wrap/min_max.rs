@@ -3,7 +3,9 @@
 use candle_core::Tensor;
 
 use super::{check_scalar, emptied, group, number, part, scalar};
-use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value};
+use crate::{
+    Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value,
+};
 
 /// A metric, with the smallest and the largest value that a batch had.
 ///
@@ -83,7 +85,7 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
         check_scalar("MinMax", &self.inner)?;
         let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
         let number = number("MinMax", &self.inner, &value)?.detach().reshape(1)?;
-        let extremes = if self.inner.state().may_skip() && !contribution.needs_labels() {
+        let extremes = if self.inner.state().may_skip() {
             self.extremes(&contribution)?
         } else {
             Contribution::of_update().with("min", &number).with("max", &number)
@@ -93,7 +95,10 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
 
     /// The extremes are of the weighted images.
     fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
-        let of_metric = self.inner.by_weight(contribution.parts()[0].clone(), weights)?;
+        let Some(of_metric) = contribution.parts().first() else {
+            return Err(Error::argument("MinMax", "`contribution` has no parts, but must be what `measure` gives"));
+        };
+        let of_metric = self.inner.by_weight(of_metric.clone(), weights)?;
         let extremes = self.extremes(&of_metric)?;
         Ok(whole(of_metric, extremes))
     }

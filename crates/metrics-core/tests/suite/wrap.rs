@@ -2,8 +2,8 @@
 
 use candle_core::{Tensor, Var};
 use metrics_core::{
-    BootStrapper, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite, PerLabel, Reduction, Result,
-    Running, Summary, Value,
+    BootStrapper, Contribution, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite, PerLabel,
+    Reduction, Result, Running, Summary, Value,
 };
 
 use crate::toy::{Mae, Mood, Moody, batch, probe, zeros};
@@ -225,6 +225,9 @@ fn extremes_are_of_the_images_that_count() -> Result<()> {
     metric.update_weighted(&pred, &target, &[0.0, 0.0, 2.0])?;
     let extremes = |metric: &dyn Metric| Ok::<_, Error>((scalar(metric, "min")?, scalar(metric, "max")?));
     assert_eq!((extremes(&metric)?, scalar(&metric, "value")?), ((2.0, 5.0), 18.0 / 6.0));
+
+    let error = metric.by_weight(Contribution::new(1), &[1.0]).unwrap_err().to_string();
+    assert_eq!(error, "MinMax: `contribution` has no parts, but must be what `measure` gives");
 
     let mut skipping = MinMax::new(mean().with_policy(NonFinite::Skip));
     skipping.update(&pred, &target)?;
