@@ -10,8 +10,6 @@
 #include <ucontext.h>
 #include <vector>
 
-#include "shim/memory.h"
-
 namespace emulation {
 
 // A function that leaves its stack: the sanitizers must not think of it as one that never returns.
@@ -35,7 +33,6 @@ struct Host {
     void* scheduler[5];
     Grid grid;
     Outcome outcome;
-    unsigned worker, block;
     unsigned grids; // so far
 };
 
@@ -47,7 +44,7 @@ Host& host() {
 // Back to the scheduler, until it comes round again. The compiler's own jumps are much faster than switching contexts, which asks the
 // system each time.
 LEAVES_ITS_STACK void pause(int state) {
-    Fiber& fiber = host().fibers[host().worker];
+    Fiber& fiber = host().fibers[now.worker];
     fiber.state = static_cast<decltype(fiber.state)>(state);
     if (__builtin_setjmp(fiber.place) == 0) __builtin_longjmp(host().scheduler, 1);
 }
@@ -91,12 +88,12 @@ public:
 
 // False if some of the threads came to a barrier that others did not come to.
 bool run_block(Host& all) {
-    Order order(all.grid.workers, all.grids + all.block);
+    Order order(all.grid.workers, all.grids + now.block);
     for (;;) {
         memory::next_phase();
         unsigned waiting = 0;
         for (unsigned worker : order.next()) {
-            all.worker = worker;
+            now.worker = worker;
             resume(all.fibers[worker]);
             waiting += all.fibers[worker].state == Fiber::WAITING;
         }
@@ -111,9 +108,6 @@ bool is_at(const char* place, const char* file, int line) {
 }
 
 } // namespace
-
-unsigned worker() { return host().worker; }
-unsigned block() { return host().block; }
 
 void barrier(const char* file, int line) {
     if (host().grid.without && is_at(host().grid.without, file, line)) {
@@ -132,7 +126,7 @@ Outcome run(Grid grid) {
     memory::open_grid(all.grid.races);
     Order blocks(all.grid.blocks, all.grids);
     for (unsigned block : blocks.next()) {
-        all.block = block;
+        now.block = block;
         memory::open_block();
         if (!run_block(all)) {
             all.fibers.clear();

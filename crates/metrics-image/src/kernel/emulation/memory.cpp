@@ -14,16 +14,13 @@
 #include "shim/fibers.h"
 
 namespace emulation {
+
+__thread Now now;
+
 namespace {
 
 constexpr size_t CELL = 4; // bytes of the smallest number in the memory of a block
-constexpr unsigned NOBODY = ~0u, SEVERAL = ~1u;
-
-// The last accesses to a cell: in which phases, and by whom.
-struct Cell {
-    unsigned written = 0, read = 0;
-    unsigned writer = NOBODY, reader = NOBODY;
-};
+constexpr unsigned SEVERAL = ~0u;
 
 // What a grid writes, and which thread of which block wrote each byte.
 struct Output {
@@ -35,10 +32,8 @@ struct Watch {
     std::unique_ptr<unsigned char[]> room;
     size_t bytes = 0;
     bool opened = false; // whether this block has its memory
-    unsigned phase = 0, first_phase = 0;
     std::vector<Cell> cells;
     std::vector<Output> outputs;
-    bool races = true;
     std::string fault;
 };
 
@@ -47,44 +42,45 @@ Watch& watch() {
     return watch;
 }
 
-// Where the memory of the block lies while a grid runs: asked at each access, so without a guard.
-thread_local uintptr_t room_from = 0;
-thread_local size_t room_bytes = 0;
-thread_local bool watching = false;
-
 void report(const std::string& what, size_t at, const char* where) {
     std::string& fault = watch().fault;
     if (fault.empty()) fault = what + " byte " + std::to_string(at) + " of " + where;
 }
 
-std::string me() { return "thread " + std::to_string(worker()) + " of block " + std::to_string(block()); }
+std::string me() { return "thread " + std::to_string(now.worker) + " of block " + std::to_string(now.block); }
 
 std::string me_and(unsigned other) {
     return me() + " and " + (other == SEVERAL ? "several others" : "thread " + std::to_string(other));
 }
 
-void touch(Watch& all, size_t at, bool writes) {
+// Says what is wrong with an access.
+__attribute__((noinline)) void blame(const Cell& cell, size_t at, bool writes) {
     static const char WHERE[] = "the memory of the block, with no barrier between";
-    Cell& cell = all.cells[at / CELL];
-    const unsigned here = worker();
-    if (!writes && cell.written < all.first_phase) {
+    if (!writes && cell.written < now.first_phase) {
         report(me() + " reads", at, "the memory of the block, which no thread wrote");
-    } else if (cell.written == all.phase && cell.writer != here) {
+    } else if (cell.written == now.phase && cell.writer != now.worker) {
         report(me_and(cell.writer) + (writes ? " both write" : " read and write"), at, WHERE);
-    } else if (writes && cell.read == all.phase && cell.reader != here) {
+    } else {
         report(me_and(cell.reader) + " write and read", at, WHERE);
     }
+}
+
+inline void touch(size_t at, bool writes) {
+    Cell& cell = now.cells[at / CELL];
+    const bool written = cell.written == now.phase && cell.writer != now.worker;
+    const bool read = cell.read == now.phase && cell.reader != now.worker;
+    if (written || (writes ? read : cell.written < now.first_phase)) blame(cell, at, writes);
     if (writes) {
-        cell.written = all.phase;
-        cell.writer = here;
+        cell.written = now.phase;
+        cell.writer = now.worker;
     } else {
-        cell.reader = cell.read == all.phase && cell.reader != here ? SEVERAL : here;
-        cell.read = all.phase;
+        cell.read = now.phase;
+        cell.reader = read ? SEVERAL : now.worker;
     }
 }
 
 void own(Output& output, size_t at) {
-    const uint64_t here = uint64_t(block()) << 32 | worker();
+    const uint64_t here = uint64_t(now.block) << 32 | now.worker;
     uint64_t& owner = output.owners[at];
     if (owner != ~uint64_t(0) && owner != here) {
         report(me_and(unsigned(owner)) + " of block " + std::to_string(owner >> 32) + " both write", at, "a result");
@@ -92,17 +88,19 @@ void own(Output& output, size_t at) {
     owner = here;
 }
 
-inline void access(const void* address, size_t bytes, bool writes) {
-    if (!watching) return;
-    const uintptr_t from = reinterpret_cast<uintptr_t>(address);
-    if (from - room_from < room_bytes) {
-        Watch& all = watch();
-        for (size_t at = from - room_from; at < from - room_from + bytes && at < room_bytes; at += CELL) touch(all, at, writes);
-        return;
-    }
-    if (!writes) return;
+__attribute__((noinline)) void result(uintptr_t from, size_t bytes) {
     for (Output& output : watch().outputs) {
         for (size_t at = from - output.from; at < output.owners.size() && at < from - output.from + bytes; at++) own(output, at);
+    }
+}
+
+inline void access(const void* address, size_t bytes, bool writes) {
+    const uintptr_t from = reinterpret_cast<uintptr_t>(address);
+    const size_t first = from - now.room;
+    if (first < now.bytes) {
+        for (size_t at = first; at < first + bytes && at < now.bytes; at += CELL) touch(at, writes);
+    } else if (writes && now.watching) {
+        result(from, bytes);
     }
 }
 
@@ -120,10 +118,9 @@ void* block_memory(size_t bytes) {
         all.opened = true;
         std::memset(all.room.get(), 0xff, bytes);
     }
-    if (all.races) {
-        room_from = reinterpret_cast<uintptr_t>(all.room.get());
-        room_bytes = bytes;
-    }
+    now.room = reinterpret_cast<uintptr_t>(all.room.get());
+    now.bytes = now.watching ? bytes : 0;
+    now.cells = all.cells.data();
     return all.room.get();
 }
 
@@ -134,28 +131,26 @@ void watch_output(void* from, size_t bytes) {
 }
 
 void open_grid(bool races) {
-    Watch& all = watch();
-    all.races = watching = races;
-    all.fault.clear();
+    now.watching = races;
+    watch().fault.clear();
 }
 
 void open_block() {
     Watch& all = watch();
     all.opened = false;
-    all.first_phase = all.phase + 1;
     // Numbers of phases are not used twice.
-    if (all.phase > ~0u / 2) {
+    if (now.phase > ~0u / 2) {
         all.cells.assign(all.cells.size(), Cell());
-        all.phase = 0;
-        all.first_phase = 1;
+        now.phase = 0;
     }
+    now.first_phase = now.phase + 1;
 }
 
-void next_phase() { watch().phase++; }
+void next_phase() { now.phase++; }
 
 std::string close_grid() {
-    watching = false;
-    room_bytes = 0;
+    now.watching = false;
+    now.bytes = 0;
     watch().outputs.clear();
     return watch().fault;
 }

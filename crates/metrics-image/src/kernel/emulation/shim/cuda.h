@@ -15,7 +15,7 @@ struct EmulatedIndex {
     bool of_block;
     struct X {
         bool of_block;
-        operator unsigned() const { return of_block ? emulation::block() : emulation::worker(); }
+        operator unsigned() const { return of_block ? emulation::now.block : emulation::now.worker; }
     } x{of_block};
 };
 static const EmulatedIndex blockIdx{true}, threadIdx{false};

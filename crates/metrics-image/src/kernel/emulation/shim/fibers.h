@@ -4,11 +4,9 @@
 #include <functional>
 #include <string>
 
-namespace emulation {
+#include "memory.h"
 
-// The running thread and its block, each by its number.
-unsigned worker();
-unsigned block();
+namespace emulation {
 
 // Waits for the other threads of the block. The place is that of the barrier in the text of the kernels.
 void barrier(const char* file, int line);

@@ -55,7 +55,7 @@ void launch(const Kernel (&kernels)[COUNT], bool told, Launch& to) {
         }
         const auto body = [&] {
             if (!told) return kernel.call(to.args);
-            unsigned index = block(), thread = worker(), at = index * to.workers + thread;
+            unsigned index = now.block, thread = now.worker, at = index * to.workers + thread;
             std::vector<void*> all(to.args, to.args + to.count);
             all.push_back(kernel.each ? &at : &index);
             all.push_back(&thread);

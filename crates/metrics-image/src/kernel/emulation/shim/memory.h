@@ -1,9 +1,27 @@
 // The memory of a block, and a watch over who reads and writes it.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace emulation {
+
+// The last accesses to a cell of the memory of a block: in which phases, and by whom.
+struct Cell {
+    unsigned written, read;
+    unsigned writer, reader;
+};
+
+// What is asked at each access: plain numbers, so that no access has to make sure that they are there.
+struct Now {
+    unsigned worker, block;
+    bool watching;
+    uintptr_t room; // where the memory of the block lies
+    size_t bytes;   // and how much of it is watched
+    Cell* cells;
+    unsigned phase, first_phase; // the running phase, and the first one of the block
+};
+extern __thread Now now;
 
 // The memory that the threads of a block share. It starts as NaN in each block.
 void* block_memory(size_t bytes);
