@@ -49,7 +49,9 @@ FUNCTION u16 to_half(float x) {
 
 #define REAL(P) RealOf<P>::Type
 // One block on a processor is enough: without saying so, registers are spilt for the sake of more.
+#ifndef ENTRY // the emulation has its own
 #define ENTRY(NAME, THREADS) extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME
+#endif
 #define PARAMS(P) const __grid_constant__ Params<REAL(P)> p
 #define PLACE i32(blockIdx.x), i32(threadIdx.x)
 

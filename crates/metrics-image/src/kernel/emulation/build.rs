@@ -25,13 +25,14 @@ fn main() {
     }
     println!("cargo:rerun-if-changed=..");
     println!("cargo:rerun-if-env-changed=EMULATION_SANITIZE");
-    let mut kernels = build();
-    kernels.file("emulate_cuda.cpp").file("emulate_metal.cpp");
+    build().file("emulate_cuda.cpp").file("emulate_metal.cpp").compile("emulated_kernels");
+    let mut watched = build();
+    watched.define("WATCHED", None).file("emulate_cuda.cpp").file("emulate_metal.cpp");
     if !sanitized() {
         // A call before each access to memory; what is called is in `memory.cpp`, not in ThreadSanitizer.
-        kernels.flag("-fsanitize=thread");
+        watched.flag("-fsanitize=thread");
     }
-    kernels.compile("emulated_kernels");
+    watched.compile("watched_kernels");
     build().file("fibers.cpp").file("memory.cpp").compile("emulation");
     if sanitized() {
         println!("cargo:rustc-link-lib=dylib=asan");

@@ -19,8 +19,10 @@ const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS
 
 } // namespace
 
-extern "C" void emulate_cuda(emulation::Launch* launch) { emulation::launch(KERNELS, false, *launch); }
+extern "C" void ENTRY_OF(cuda)(emulation::Launch* launch) { emulation::launch(KERNELS, false, *launch); }
 
+#ifndef WATCHED
 extern "C" size_t params_size(bool doubled) {
     return doubled ? sizeof(Params<double>) : sizeof(Params<float>);
 }
+#endif

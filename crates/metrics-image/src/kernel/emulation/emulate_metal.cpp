@@ -24,4 +24,4 @@ const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS
 
 } // namespace
 
-extern "C" void emulate_metal(emulation::Launch* launch) { emulation::launch(KERNELS, true, *launch); }
+extern "C" void ENTRY_OF(metal)(emulation::Launch* launch) { emulation::launch(KERNELS, true, *launch); }

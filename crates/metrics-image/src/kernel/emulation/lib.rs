@@ -1,15 +1,17 @@
 //! Runs the text of the GPU kernels on the CPU, for tests. On Linux only; elsewhere this crate is empty.
 //!
 //! The threads of a block are fibers with real barriers. They run in rising, falling or shuffled order, from block to block, and so do
-//! the blocks of a grid. The memory of a block starts as NaN. Every access to it is watched: a race between two barriers is an error, and
-//! so is a number that no thread of the block has written, whatever the kernel makes of it. Two threads that write one result are an
-//! error too. (A build with `EMULATION_SANITIZE` has the sanitizers of the compiler instead of this watch.)
+//! the blocks of a grid. The memory of a block starts as NaN.
 //!
-//! `EMULATION_WITHOUT_BARRIER=pass.h:12` leaves out the barrier at that place of the text, and `EMULATION_RACES=0` watches for nothing:
-//! `scripts/check-barriers.sh` asks with both whether the tests of values notice.
+//! In one launch of four, every access to memory is watched, which takes three times as long: a race between two barriers is an error,
+//! and so is a number that no thread of the block has written, whatever the kernel makes of it. Two threads that write one result are an
+//! error too. `EMULATION_WATCH=1` watches all launches, and `EMULATION_WATCH=0` none. (A build with `EMULATION_SANITIZE` has the
+//! sanitizers of the compiler instead.)
+//!
+//! `EMULATION_WITHOUT_BARRIER=pass.h:12` leaves out the barrier at that place of the text.
 #![cfg(target_os = "linux")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::ffi::{CStr, CString, c_char, c_uint, c_void};
 use std::ptr;
@@ -51,6 +53,8 @@ struct Launch {
 unsafe extern "C" {
     fn emulate_cuda(launch: *mut Launch);
     fn emulate_metal(launch: *mut Launch);
+    fn watch_cuda(launch: *mut Launch);
+    fn watch_metal(launch: *mut Launch);
     fn params_size(doubled: bool) -> usize;
 }
 
@@ -65,6 +69,8 @@ struct Removal {
 }
 
 thread_local! {
+    /// So far.
+    static LAUNCHES: Cell<usize> = const { Cell::new(0) };
     static REMOVED: RefCell<Option<Removal>> = RefCell::new(
         env::var("EMULATION_WITHOUT_BARRIER").ok().map(|place| Removal { place, kernel: None, reached: false }),
     );
@@ -77,6 +83,16 @@ pub fn without_barrier<R>(place: &str, kernel: &str, f: impl FnOnce() -> R) -> (
     let result = f();
     let removal = REMOVED.replace(before);
     (result, removal.is_some_and(|removal| removal.reached))
+}
+
+/// Whether to watch this launch: one without a barrier, one that the environment asks for, or every fourth of this thread.
+fn is_watched(lacks_barrier: bool) -> bool {
+    let turn = LAUNCHES.replace(LAUNCHES.get() + 1);
+    match env::var("EMULATION_WATCH").as_deref() {
+        Ok("0") => false,
+        Ok(_) => true,
+        Err(_) => lacks_barrier || turn.is_multiple_of(4),
+    }
 }
 
 /// Runs kernel `name` in `blocks` blocks of `workers` threads.
@@ -108,9 +124,12 @@ pub unsafe fn launch(dialect: Dialect, name: &str, blocks: u32, workers: u32, ar
         Arg::Read(_) | Arg::Write(_) => ptr::from_ref(buffer).cast_mut().cast(),
     };
     let places: Vec<*mut c_void> = args.iter().zip(&buffers).map(place).collect();
-    let run = match dialect {
-        Dialect::Cuda => emulate_cuda,
-        Dialect::Metal => emulate_metal,
+    let watched = is_watched(without.is_some());
+    let run = match (dialect, watched) {
+        (Dialect::Cuda, false) => emulate_cuda,
+        (Dialect::Cuda, true) => watch_cuda,
+        (Dialect::Metal, false) => emulate_metal,
+        (Dialect::Metal, true) => watch_metal,
     };
     let mut launch = Launch {
         name: c_name.as_ptr(),
@@ -120,7 +139,7 @@ pub unsafe fn launch(dialect: Dialect, name: &str, blocks: u32, workers: u32, ar
         blocks,
         workers,
         without: without.as_ref().map_or(ptr::null(), |place| place.as_ptr()),
-        races: env::var_os("EMULATION_RACES").is_none_or(|watch| watch != "0"),
+        races: watched,
         left_out: false,
         fault: [0; 256],
     };

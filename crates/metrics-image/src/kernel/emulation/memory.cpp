@@ -15,7 +15,7 @@
 
 namespace emulation {
 
-__thread Now now;
+__thread Now now __attribute__((tls_model("initial-exec")));
 
 namespace {
 

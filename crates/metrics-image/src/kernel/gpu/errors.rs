@@ -4,21 +4,21 @@ use candle_core::{Result, Shape, Storage};
 
 use super::launch::{Arg, View};
 use super::op::{Gradients, Images, Operation, for_each};
-use super::params::{Params, Weights};
+use super::params::{Params, QUANTITIES, Weights};
 use super::walk::Sums;
 
 /// `[N, C, …]` twice to `[2, N, C]`: squared errors, then absolute ones.
 pub(super) struct Errors;
 
-fn params(images: &Images) -> Result<Params<f64>> {
-    Ok(Params { rows: [-1, -1, 0, 1], sums: 1, ..images.geometry.params()? })
-}
+/// Where squared and absolute errors stand among the results.
+const ROWS: [i32; QUANTITIES] = [-1, -1, 0, 1];
 
 impl Operation for Errors {
     const NAME: &'static str = "pixel-errors";
 
     fn forward(&self, images: &Images) -> Result<(Storage, Shape)> {
-        let (gpu, params, grid) = (&images.gpu, params(images)?, images.geometry.grid_of_runs()?);
+        let (gpu, (params, grid)) = (&images.gpu, images.geometry.runs()?);
+        let params = Params { rows: ROWS, sums: 1, ..params };
         let mut sums = Sums::new(gpu, params, grid)?;
         let mut args = images.args();
         args.push(Arg::write(sums.partials.as_mut()));
@@ -32,7 +32,8 @@ impl Operation for Errors {
         let (gpu, grid) = (&images.gpu, images.geometry.grid_of_pixels(images.gpu.threads())?);
         for_each(wanted, |side| {
             let sign = if side == 0 { 1.0 } else { -1.0 };
-            let params = Params { sign, weights: Weights::Upstream as i32, ..params(images)? };
+            let weights = Weights::Upstream as i32;
+            let params = Params { sign, weights, rows: ROWS, ..images.geometry.params() };
             let mut gradient = gpu.alloc(gpu.dtype(), images.geometry.len())?;
             let mut args = images.args();
             args.extend([Arg::Read(upstream), Arg::Write(&mut gradient)]);

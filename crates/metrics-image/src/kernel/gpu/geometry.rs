@@ -107,11 +107,6 @@ impl Geometry {
         i32::try_from(blocks).map_err(|_| too_many(&self.dims(), "blocks of threads", blocks, i32::MAX.into()))
     }
 
-    /// A block for each run of pixels whose errors are summed together.
-    pub(super) fn grid_of_runs(&self) -> Result<Grid> {
-        self.grid(self.planes().checked_mul(self.plane_len().div_ceil(size(ERRORS_RUN))), WORKERS)
-    }
-
     /// A thread for each pixel, on a device that numbers `most` of them.
     pub(super) fn grid_of_pixels(&self, most: i64) -> Result<Grid> {
         let grid = self.grid(Some(self.len().div_ceil(WORKERS)), WORKERS)?;
@@ -164,23 +159,20 @@ impl Geometry {
         self.sides.iter().map(|&side| size(side)).product()
     }
 
-    /// What depends on the images alone; the tiles are those of the error kernels.
-    pub(super) fn params(&self) -> Result<Params<f64>> {
+    /// What depends on the images alone.
+    pub(super) fn params(&self) -> Params<f64> {
         let [slices, rows, columns] = self.sides.map(i64::from);
         let dense = [rows * columns, columns, 1];
         let is_dense = |strides: &[i64; 5]| {
             // The stride of an axis of one line is never used.
             (2..5).all(|axis| strides[axis] == dense[axis - 2] || self.sides[axis - 2] == 1)
         };
-        let runs = self.blocks(Some(self.plane_len().div_ceil(size(ERRORS_RUN))))?;
-        Ok(Params {
+        Params {
             strides: self.strides,
             counts: [slices * rows * columns; 2],
             input: self.sides,
             map: self.sides,
             window: [1; 3],
-            owned: [1, 1, ERRORS_RUN],
-            tiles: [1, 1, runs],
             rows: [-1; QUANTITIES],
             channels: self.channels,
             planes: self.planes,
@@ -189,17 +181,24 @@ impl Geometry {
             flat: self.flat.into(),
             dense: self.strides.iter().all(is_dense).into(),
             ..Params::default()
-        })
+        }
+    }
+
+    /// Cut into runs of pixels for the error kernels, a block for each.
+    pub(super) fn runs(&self) -> Result<(Params<f64>, Grid)> {
+        let runs = self.blocks(Some(self.plane_len().div_ceil(size(ERRORS_RUN))))?;
+        let grid = self.grid(self.planes().checked_mul(size(runs)), WORKERS)?;
+        Ok((Params { owned: [1, 1, ERRORS_RUN], tiles: [1, 1, runs], ..self.params() }, grid))
     }
 
     /// What halving them takes.
-    pub(super) fn halving(&self, odd_sides: OddSides) -> Result<Params<f64>> {
-        Ok(Params {
+    pub(super) fn halving(&self, odd_sides: OddSides) -> Params<f64> {
+        Params {
             coarse: self.halved(odd_sides).sides,
             coarse_lead: self.leads(odd_sides),
             repeat: (odd_sides == OddSides::Replicate).into(),
-            ..self.params()?
-        })
+            ..self.params()
+        }
     }
 
     /// A window over them.
@@ -244,7 +243,7 @@ impl Geometry {
             lead: margin,
             crop: margin,
             mirror: (plan.padding == Padding::Reflect).into(),
-            ..self.params()?
+            ..self.params()
         };
         Ok(Windowed { params, geometry: *self })
     }

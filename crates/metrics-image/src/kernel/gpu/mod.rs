@@ -46,10 +46,10 @@ impl Gpu {
     #[cfg(all(test, target_os = "linux"))]
     pub(super) const EMULATED_CUDA: Self =
         Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda, Bands::DEVICE) };
-    /// The Metal text on the CPU, in bands so short that small images have several.
+    /// The Metal text on the CPU, in bands so short that small images have two or more.
     #[cfg(all(test, target_os = "linux"))]
     pub(super) const EMULATED_METAL: Self =
-        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal, Bands { short: 5, long: 14, large: 1000 }) };
+        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal, Bands { short: 13, long: 27, large: 1000 }) };
 }
 
 impl Kernel for Gpu {

@@ -102,7 +102,7 @@ impl Pass {
         coarser: &Gradients,
         mut early: Gradients,
     ) -> Result<Gradients> {
-        let halving = images.geometry.halving(self.rows.scales.odd_sides)?;
+        let halving = images.geometry.halving(self.rows.scales.odd_sides);
         Walk::over(images, &self.plan, &self.range, |walk| {
             for_each(wanted, |side| {
                 let coarser = coarser[side].as_ref().map(View::of).transpose()?;
@@ -131,7 +131,7 @@ impl Pass {
         let mut halves = [gpu.alloc(gpu.real(), geometry.len())?, gpu.alloc(gpu.real(), geometry.len())?];
         let mut args = images.args();
         args.extend(halves.iter_mut().map(Arg::Write));
-        gpu.launch("halve", grid, args, &images.geometry.halving(odd_sides)?)?;
+        gpu.launch("halve", grid, args, &images.geometry.halving(odd_sides))?;
         Ok(Coarse { geometry, images: halves })
     }
 }

@@ -113,7 +113,7 @@ fn pivots(images: &Images) -> Result<Storage> {
     let mut pivots = gpu.alloc(gpu.real(), grid.blocks)?;
     let mut args = images.args();
     args.push(Arg::Write(&mut pivots));
-    gpu.launch("pivot", grid, args, &geometry.params()?)?;
+    gpu.launch("pivot", grid, args, &geometry.params())?;
     Ok(pivots)
 }
 

@@ -6,9 +6,8 @@
 #include "fibers.h"
 
 #define __device__
-#define __global__
+#define ENTRY(NAME, THREADS) static void NAME
 #define __forceinline__ inline
-#define __launch_bounds__(...)
 #define __grid_constant__
 
 struct EmulatedIndex {

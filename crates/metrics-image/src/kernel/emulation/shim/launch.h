@@ -10,6 +10,13 @@
 #include "fibers.h"
 #include "memory.h"
 
+// Compiled twice: as it is, and with a call before each access to memory, which takes three times as long.
+#ifdef WATCHED
+#define ENTRY_OF(DIALECT) watch_##DIALECT
+#else
+#define ENTRY_OF(DIALECT) emulate_##DIALECT
+#endif
+
 namespace emulation {
 
 template <auto KERNEL>
@@ -40,7 +47,7 @@ struct Launch {
     const size_t* written; // how many bytes behind each argument the kernel writes
     unsigned blocks, workers;
     const char* without; // the barrier that is left out, or null
-    bool races;          // whether to look for races
+    bool races;          // whether the kernels are those that are watched
     bool left_out;       // whether a thread came to that barrier
     char fault[256];     // what went wrong, or nothing
 };
