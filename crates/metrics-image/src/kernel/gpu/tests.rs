@@ -61,22 +61,45 @@ fn images(shape: &[usize], dtype: DType) -> Result<[Var; 2]> {
     Ok([image(7919)?, image(104_729)?])
 }
 
-/// All numbers of a pass, a map of SSIM, and the gradients of the sum of both.
-fn everything(kernel: &dyn Kernel, images: &[Var; 2], plan: &Plan, scales: usize) -> Result<[Vec<f64>; 3]> {
-    let pair = pair_of(&images[0], &images[1])?;
+const ERRORS: Wants = Wants { ssim: false, contrast: false, scales: None, squared: true, absolute: true };
+
+/// All numbers of a pass, errors by themselves, a map of SSIM, and the gradients of the sum of it all by `leaves`, which are the images or
+/// what these are views of.
+fn everything(
+    kernel: &dyn Kernel,
+    images: [&Tensor; 2],
+    leaves: &[Var; 2],
+    plan: &Plan,
+    scales: usize,
+) -> Result<[Vec<f64>; 3]> {
+    let pair = pair_of(images[0], images[1])?;
     let scales = Some(Scales { count: scales, odd_sides: OddSides::Replicate });
-    let wants = Wants { ssim: true, contrast: true, scales, squared: true, absolute: true };
-    let outcome = kernel.pass(&pair, plan, wants, None)?;
-    let map = kernel.map(&pair, plan, Score::Ssim)?;
-    let errors = [outcome.squared()?.affine(1e-5, 0.0)?, outcome.absolute()?.affine(1e-3, 0.0)?];
+    let outcome = kernel.pass(&pair, plan, Wants { ssim: true, contrast: true, scales, ..ERRORS }, None)?;
+    let (errors, map) = (kernel.errors(&pair, ERRORS)?, kernel.map(&pair, plan, Score::Ssim)?);
     let flat = |part: &Tensor| part.flatten_all()?.to_dtype(DType::F64);
-    let parts = [outcome.ssim()?, outcome.contrast()?, outcome.scales()?, &errors[0], &errors[1], &map];
-    let values = Tensor::cat(&parts.into_iter().map(flat).collect::<Result<Vec<_>>>()?, 0)?;
+    // Sums, brought near the size of means.
+    let small = |part: &Tensor, by: f64| part.to_dtype(DType::F64)?.affine(by, 0.0);
+    let parts = [
+        flat(outcome.ssim()?)?,
+        flat(outcome.contrast()?)?,
+        flat(outcome.scales()?)?,
+        small(outcome.squared()?, 1e-8)?,
+        small(outcome.absolute()?, 1e-6)?,
+        small(errors.squared()?, 2e-8)?,
+        small(errors.absolute()?, 2e-6)?,
+        flat(&map)?,
+    ];
+    let values = Tensor::cat(&parts, 0)?;
     let weights: Vec<f64> = (0..values.elem_count()).map(|at| 1.0 + (at % 5) as f64).collect();
     let store = (&values * Tensor::new(weights, &Device::Cpu)?)?.sum_all()?.backward()?;
     let list = |part: &Tensor| flat(part)?.to_vec1::<f64>();
-    let gradient = |image: &Var| list(store.get(image).expect("a gradient"));
-    Ok([list(&values)?, gradient(&images[0])?, gradient(&images[1])?])
+    let gradient = |leaf: &Var| list(store.get(leaf).expect("a gradient"));
+    Ok([list(&values)?, gradient(&leaves[0])?, gradient(&leaves[1])?])
+}
+
+/// The same of dense images.
+fn of_dense(kernel: &dyn Kernel, images: &[Var; 2], plan: &Plan, scales: usize) -> Result<[Vec<f64>; 3]> {
+    everything(kernel, [&images[0], &images[1]], images, plan, scales)
 }
 
 /// Relative to the largest of what is wanted.
@@ -95,7 +118,7 @@ fn bands_of_every_length_are_right() -> Result<()> {
     for (shape, window) in [(&[1, 2, 30, 41][..], 11), (&[1, 1, 27, 150], 7), (&[1, 1, 14, 17, 40], 5)] {
         for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
             let plan = SsimConfig::new(255.0).window(window).padding(padding).plan("test", shape.len() - 2)?;
-            let want = everything(&Reference, &images(shape, DType::F64)?, &plan, 2)?;
+            let want = of_dense(&Reference, &images(shape, DType::F64)?, &plan, 2)?;
             for (at, [short, long, large]) in bands.into_iter().enumerate() {
                 let bands = Bands { short, long, large: large as usize };
                 let (dialect, dtype, near) = match at % 3 {
@@ -104,11 +127,40 @@ fn bands_of_every_length_are_right() -> Result<()> {
                     _ => (Dialect::Metal, DType::F32, [2e-5, 1e-5]),
                 };
                 let gpu = Gpu { engine: Engine::Emulated(dialect, bands) };
-                let got = everything(&gpu, &images(shape, dtype)?, &plan, 2)?;
+                let got = of_dense(&gpu, &images(shape, dtype)?, &plan, 2)?;
                 for ((got, want), near) in got.iter().zip(&want).zip([near[0], near[1], near[1]]) {
                     let far = distance(got, want);
                     assert!(far <= near, "{shape:?} {padding:?} {bands:?} {dtype:?}: {far:e}");
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn views_have_the_gradients_of_their_copies() -> Result<()> {
+    let gradient_of = |axes: &[usize], shape: &[usize], gradient: Vec<f64>| -> Result<Vec<f64>> {
+        Tensor::from_vec(gradient, shape, &Device::Cpu)?.permute(axes)?.flatten_all()?.to_vec1()
+    };
+    for (shape, axes, window) in [
+        (&[2, 2, 41, 30][..], &[0, 1, 3, 2][..], 11),
+        (&[2, 27, 30, 2], &[0, 3, 1, 2], 7),
+        (&[1, 12, 14, 2, 13], &[0, 3, 2, 4, 1], 5),
+    ] {
+        let plan = SsimConfig::new(255.0).window(window).plan("test", shape.len() - 2)?;
+        for kernel in [&Gpu::EMULATED_CUDA, &Gpu::EMULATED_METAL] {
+            let [x, other] = images(shape, DType::F32)?;
+            // One image is a view and the other is not, so that neither can be read with the strides of the other.
+            let (view, copy) = (x.permute(axes)?, Var::from_tensor(&x.permute(axes)?.force_contiguous()?)?);
+            let y = Var::from_tensor(&other.permute(axes)?.force_contiguous()?)?;
+            for side in [0, 1] {
+                let ordered = |x: Var| if side == 0 { [x, y.clone()] } else { [y.clone(), x] };
+                let views = if side == 0 { [&view, &y] } else { [&y, &view] };
+                let mut got = everything(kernel, views, &ordered(x.clone()), &plan, 2)?;
+                let want = of_dense(kernel, &ordered(copy.clone()), &plan, 2)?;
+                got[1 + side] = gradient_of(axes, shape, std::mem::take(&mut got[1 + side]))?;
+                assert!(got == want, "{} {shape:?} {side}", kernel.name());
             }
         }
     }
@@ -154,15 +206,11 @@ fn run_all(dialect: Dialect, dtype: DType) -> Result<()> {
         kernel
             .errors(&pair_of(&images[0], &images[1])?, Wants { squared: true, absolute: true, ..Wants::default() })?;
         let plan = SsimConfig::new(255.0).window(window).padding(Padding::Valid).plan("test", shape.len() - 2)?;
-        everything(&kernel, &images, &plan, 1)?;
-        // Gradients and numbers in one go.
+        of_dense(&kernel, &images, &plan, 1)?;
+        // Gradients and numbers in one go; before a single sum, the memory of a block would be free without a barrier.
+        let wants = Wants { ssim: true, squared: true, ..Wants::default() };
         let slopes = Slopes { ssim: 0.5, ..Slopes::default() };
-        kernel.pass(
-            &pair_of(&images[0], &images[1])?,
-            &plan,
-            Wants { ssim: true, ..Wants::default() },
-            Some(slopes),
-        )?;
+        kernel.pass(&pair_of(&images[0], &images[1])?, &plan, wants, Some(slopes))?;
     }
     Ok(())
 }

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Leaves out each barrier of the GPU kernels in turn, and expects the tests of their values to fail in emulation.
+#
+# The emulation's watch over memory is off: this shows that wrong numbers are noticed too. With the watch, the unit test
+# `threads_race_without_any_barrier_of_any_kernel` goes through the barriers of each kernel.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+kernels="$PWD/crates/metrics-image/src/kernel/gpu"
+suite="$(cargo test --workspace --lib --no-run --message-format json-render-diagnostics | python3 -c '
+import json, sys
+print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "metrics_image"))')"
+
+# Small images through every kernel: values, gradients, errors, scales, volumes, strided views.
+tests=(kernel::gpu::tests::bands kernel::gpu::tests::views)
+cd crates/metrics-image
+export EMULATION_WATCH=0 RUST_BACKTRACE=0
+"$suite" "${tests[@]}" >/dev/null || { echo "the tests fail with all barriers" >&2; exit 1; }
+
+missed=0
+while IFS=: read -r file line _; do
+    place="$(basename "$file"):$line"
+    if EMULATION_WITHOUT_BARRIER="$place" "$suite" "${tests[@]}" >/dev/null 2>&1; then
+        echo "no test fails without the barrier at $place" >&2
+        missed=1
+    else
+        echo "without the barrier at $place: tests fail"
+    fi
+done < <(grep -n 'BARRIER();' "$kernels"/*.h)
+exit "$missed"
