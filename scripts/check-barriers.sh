@@ -7,9 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kernels="$PWD/crates/metrics-image/src/kernel/gpu"
-suite="$(cargo test --workspace --lib --no-run --message-format json-render-diagnostics | python3 -c '
-import json, sys
-print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "metrics_image"))')"
+suite="$(bash scripts/suite-binary.sh)"
 
 # Small images through every kernel: values, gradients, errors, scales, volumes, strided views.
 tests=(kernel::gpu::tests::bands kernel::gpu::tests::views)

@@ -4,10 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export EMULATION_SANITIZE=1
-# All of the workspace, whose dependencies are built by now with the features that it takes together.
-suite="$(cargo test --workspace --lib --no-run --message-format json-render-diagnostics | python3 -c '
-import json, sys
-print(*(m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "metrics_image"))')"
+suite="$(bash scripts/suite-binary.sh)"
 
 # The program is Rust's, so the sanitizer has to be there before it. Fibers leave their stacks without telling it, hence no fake ones.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so)"
