@@ -168,6 +168,39 @@ fn views_have_the_gradients_of_their_copies() -> Result<()> {
 }
 
 #[test]
+fn half_and_byte_images_are_computed_as_f32() -> Result<()> {
+    // The pixels are integers that all of these types hold; only what is stored is rounded, once and to the nearest.
+    for (shape, window) in [(&[1, 2, 30, 41][..], 11), (&[1, 1, 12, 14, 13], 5)] {
+        let plan = SsimConfig::new(255.0).window(window).plan("test", shape.len() - 2)?;
+        for kernel in [&Gpu::EMULATED_CUDA, &Gpu::EMULATED_METAL] {
+            let all = |dtype: DType| -> Result<(Vec<f64>, Option<Tensor>)> {
+                let [x, y] = images(shape, dtype)?;
+                let scales = Some(Scales { count: 2, odd_sides: OddSides::Zero });
+                let pair = pair_of(&x, &y)?;
+                let outcome = kernel.pass(&pair, &plan, Wants { ssim: true, scales, ..ERRORS }, None)?;
+                let flat = |part: &Tensor| part.flatten_all()?.to_dtype(DType::F64);
+                let scales = flat(outcome.scales()?)?;
+                let values = Tensor::cat(&[&scales, &flat(outcome.squared()?)?, &flat(outcome.absolute()?)?], 0)?;
+                // As losses in half types are, scaled.
+                let store = scales.affine(1024.0, 0.0)?.sum_all()?.backward()?;
+                Ok((values.to_vec1()?, store.get(&x).cloned()))
+            };
+            let (values, gradient) = all(DType::F32)?;
+            let gradient = gradient.expect("a gradient");
+            for dtype in [DType::F16, DType::BF16] {
+                let (got, stored) = all(dtype)?;
+                assert_eq!(got, values, "{} {dtype:?}", kernel.name());
+                let list = |gradient: &Tensor| gradient.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+                let rounded = gradient.to_dtype(dtype)?;
+                assert!(list(&stored.expect("a gradient"))? == list(&rounded)?, "{} {dtype:?}", kernel.name());
+            }
+            assert_eq!(all(DType::U8)?.0, values, "{}", kernel.name());
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn devices_cut_long_bands_from_2_to_the_20_pixels_on() -> Result<()> {
     let plan = |axes| SsimConfig::new(1.0).plan("test", axes);
     for (shape, band) in [
