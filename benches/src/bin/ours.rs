@@ -54,6 +54,8 @@ fn config(library: &str) -> Result<SsimConfig> {
         "kornia" => SsimConfig::new(1.0),
         "scikit-image" => SsimConfig::skimage_gaussian(1.0),
         "burn" => SsimConfig::burn(1.0),
+        "blazediff-ssim" => SsimConfig::wang2004(1.0),
+        "image-compare" => SsimConfig::new(1.0), // there is no preset for what it computes
         _ => bail!("unknown preset {library}"),
     })
 }
