@@ -1,4 +1,4 @@
-"""Times other libraries' SSIM beside this one's, in turn and in one run, and writes docs/benchmarks.md.
+"""Times other libraries' SSIM, GMSD and VIFp beside this one's, in turn and in one run, and writes docs/benchmarks.md.
 
     python benches/peers/run.py [--quick] [--python PYTHON] [--machine WORDS]
 
@@ -40,6 +40,7 @@ class Peer:
     forward: float | None
     backward: bool = True
     same: bool = True  # whether it computes what ours computes
+    measure: str = "SSIM"
 
     @property
     def program(self):
@@ -57,14 +58,21 @@ PEERS = [
     Peer("piq", "`piq.ssim(pred, target, data_range=1.0, downsample=False)`", 35),
     Peer("torchmetrics", "`structural_similarity_index_measure(pred, target, data_range=1.0)`", 80),
 ]
-FASTEST_BACKWARD = 35  # times faster than the fastest peer that has a gradient
+PEERS += [
+    Peer("piq", "`piq.gmsd(pred, target, data_range=1.0)`", 20, measure="GMSD"),
+    Peer("piq", "`piq.vif_p(pred, target, data_range=1.0)`", 20, measure="VIFp"),
+    Peer("torchmetrics", "`visual_information_fidelity` of values in 0..255", 20, backward=False, measure="VIFp"),
+]
+FASTEST_BACKWARD = {"SSIM": 35, "GMSD": 20, "VIFp": 20}  # times faster than the fastest peer that has a gradient
+# What the programs are asked for: the value, and the value with the gradient.
+TASKS = {"SSIM": ("forward", "backward"), "GMSD": ("gmsd", "gmsd_grad"), "VIFp": ("vif", "vif_grad")}
 
 
 @dataclass
 class Setting:
     shape: tuple
     rounds: int
-    slack: float  # what targets are divided by
+    slack: float  # what SSIM's targets are divided by
 
 
 FULL = [Setting((1, 3, 1080, 1920), 9, 1.0), Setting((16, 3, 256, 256), 9, 1.5)]
@@ -146,11 +154,11 @@ def measure(python, setting):
             programs = {"python": python_peers, "burn": burn, "crates": crates}
             medians = {}
             for peer in PEERS:
-                theirs = programs[peer.program]
-                medians[peer.name, "forward"] = compare(peer, "forward", [theirs, ours], setting.rounds)
+                theirs, (forward, backward) = programs[peer.program], TASKS[peer.measure]
+                medians[peer.name, forward] = compare(peer, forward, [theirs, ours], setting.rounds)
                 if peer.backward:
                     sides = [theirs, ours, ours_mimalloc]
-                    medians[peer.name, "backward"] = compare(peer, "backward", sides, setting.rounds)
+                    medians[peer.name, backward] = compare(peer, backward, sides, setting.rounds)
             return medians
 
 
@@ -182,26 +190,30 @@ def measure_ratios(quick):
 # ---- the page
 
 
-def peer_table(setting, medians):
+def peer_table(measure, setting, medians):
+    forward, backward = TASKS[measure]
+    slack = setting.slack if measure == "SSIM" else 1.0
     lines = [
         "| | forward | ours | times faster | aim | forward + backward | ours | times faster | ours, mimalloc | times faster |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for peer in PEERS:
-        their, our = medians[peer.name, "forward"]
-        aim = f"{peer.forward / setting.slack:.0f}" if peer.forward else "–"
+        if peer.measure != measure:
+            continue
+        their, our = medians[peer.name, forward]
+        aim = f"{peer.forward / slack:.0f}" if peer.forward else "–"
         cells = [peer.name, ms(their), ms(our), f"{their / our:.1f}", aim]
         if peer.backward:
-            their, *ours = medians[peer.name, "backward"]
+            their, *ours = medians[peer.name, backward]
             cells += [ms(their), *(cell for our in ours for cell in (ms(our), f"{their / our:.1f}"))]
         else:
             cells += ["–"] * 5
         lines.append(f"| {' | '.join(cells)} |")
-    fastest, ours, ours_mimalloc = min(times for (_, task), times in medians.items() if task == "backward")
+    fastest, ours, ours_mimalloc = min(times for (_, task), times in medians.items() if task == backward)
     lines += [
         "",
         f"Forward and backward, against the fastest that has a gradient: {fastest / ours:.1f} times faster,"
-        f" {fastest / ours_mimalloc:.1f} times with mimalloc (aim: {FASTEST_BACKWARD / setting.slack:.0f}).",
+        f" {fastest / ours_mimalloc:.1f} times with mimalloc (aim: {FASTEST_BACKWARD[measure] / slack:.0f}).",
     ]
     return "\n".join(lines)
 
@@ -236,8 +248,12 @@ def installed(python):
 
 
 def page(machine, versions, ratios, results):
-    calls = "\n".join(f"- {peer.name}: {peer.call}" for peer in PEERS)
-    tables = "\n\n".join(f"### {'×'.join(map(str, s.shape))}\n\n{peer_table(s, medians)}" for s, medians in results)
+    calls = "\n".join(f"- {peer.measure}, {peer.name}: {peer.call}" for peer in PEERS)
+    tables = "\n\n".join(
+        f"### {measure}, {'×'.join(map(str, setting.shape))}\n\n{peer_table(measure, setting, medians)}"
+        for measure in TASKS
+        for setting, medians in results
+    )
     return f"""# Benchmarks
 
 Written by `python benches/peers/run.py`, which measures all of this again (Python 3.11 or newer, a Rust toolchain; about 3 GB of
@@ -249,7 +265,8 @@ Versions: {versions}.
 
 ## Beside other libraries
 
-SSIM with a Gaussian window of sigma 1.5 and 11 taps, and the gradient of `1 - ssim` with respect to the prediction, where the library has one.
+SSIM with a Gaussian window of sigma 1.5 and 11 taps, GMSD and VIFp; and the gradients of `1 - ssim`, `gmsd` and `1 - vif` with respect
+to the prediction, where the library has one.
 The two sides take turns in one run, each in a process of its own that holds the images; a turn is the median of as many calls as
 fit in 0.2 s after one to warm up, and the table shows the median over turns. Ours is timed with the preset that computes what the
 other library computes, and the run fails unless both scores agree to {SCORE_TOLERANCE:.5f}. Gradients are timed in two programs of ours, one with the
@@ -262,7 +279,8 @@ What is called, on CPU tensors:
 scikit-image and blazediff-ssim use one thread whatever they are given; they, image-compare and Burn's metric have no gradient.
 blazediff-ssim shrinks planes of 384 rows and columns or more, so each is given to it in bands of at most 383 rows that share 10.
 image-compare computes something else, for which there is no preset, and its score is not compared: blocks of 8×8 bytes without
-overlap, and the least of the three channels.
+overlap, and the least of the three channels. TorchMetrics' VIF cannot be differentiated; it scores each channel, and ours is given
+the channels as images beside it.
 
 {tables}
 
