@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{D, DType, Tensor, Var};
 use metrics_image::{
-    Covariance, DataRange, MsSsimConfig, Normalize, OddSides, Pooling, PsnrConfig, Reduction, SsimConfig,
-    contrast_per_image, ms_ssim, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+    Covariance, DataRange, GmsdConfig, MsSsimConfig, Normalize, OddSides, Pooling, PsnrConfig, Reduction, SsimConfig,
+    VifConfig, contrast_per_image, gmsd_per_image, ms_ssim, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image, vif,
 };
 use tests::golden::{Case, Golden};
 
@@ -130,6 +130,19 @@ fn evaluate(case: &Case, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
                 (config, None) => psnr_per_image(pred, target, &config)?,
             }
         }
+        "gmsd" => {
+            let config = GmsdConfig::piq(range(case));
+            let config = case.number("t").map_or(config.clone(), |t| config.c(t * 255.0 * 255.0));
+            gmsd_per_image(pred, target, &config)?
+        }
+        "vif_p" | "visual_information_fidelity" => {
+            // TorchMetrics takes every image for one of 0..=255.
+            let torchmetrics = case.library == "torchmetrics";
+            let config = if torchmetrics { VifConfig::torchmetrics() } else { VifConfig::new(range(case)) };
+            let config = case.number("sigma_n_sq").map_or(config.clone(), |variance| config.sigma_n_sq(variance));
+            let reduction = case.word("reduction").map_or(Ok(Reduction::None), parse_reduction)?;
+            vif(pred, target, &config.reduction(reduction))?
+        }
         other => bail!("unknown function {other}"),
     };
     Ok(value)
@@ -218,7 +231,7 @@ fn psnr_config(case: &Case) -> Result<PsnrConfig> {
 
 fn parse_reduction(word: &str) -> Result<Reduction> {
     match word {
-        "elementwise_mean" => Ok(Reduction::Mean),
+        "elementwise_mean" | "mean" => Ok(Reduction::Mean),
         "sum" => Ok(Reduction::Sum),
         "none" => Ok(Reduction::None),
         other => bail!("unknown reduction {other}"),

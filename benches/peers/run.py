@@ -290,7 +290,7 @@ Medians over turns in one run. *Squared differences* is a plain loop that sums `
 that sums both, each on the same threads. A *Candle composition* is the usual SSIM formula written with Candle's operations, the
 fastest of three ways to filter. Costs of a value are nanoseconds for each value of a 1×3×side×side image. All allocate with
 glibc, which may give a gradient's memory back to the system after every step, depending on what the process did before, and then
-needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [kernels.md](kernels.md).
+needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [engine.md](engine.md).
 
 {ratio_table(ratios)}
 """
