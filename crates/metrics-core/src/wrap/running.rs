@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::emptied;
+use crate::metric::value_of;
 use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// A metric over the last few updates.
@@ -85,6 +86,6 @@ impl<M: Metric + Clone + 'static> Metric for Running<M> {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        self.inner.finish(&state.together()?)
+        value_of(&self.inner, &state.together()?)
     }
 }
