@@ -96,8 +96,8 @@ impl File {
             1 => entry.name += "x",
             2 => {
                 let other = random.below(self.entries.len());
-                let name = std::mem::replace(&mut self.entries[other].name, self.entries[at].name.clone());
-                self.entries[at].name = name;
+                let name = self.entries[at].name.clone();
+                self.entries[at].name = std::mem::replace(&mut self.entries[other].name, name);
             }
             3 => entry.dtype = if entry.dtype == "U64" { "F64" } else { "U64" },
             4 => entry.words.clear(),

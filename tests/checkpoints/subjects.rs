@@ -46,7 +46,7 @@ pub(crate) fn all() -> Result<Vec<Subject>> {
 }
 
 fn subject(mut metric: Box<dyn Metric>) -> Result<Subject> {
-    let image = |seed| textured([2, 1, 24, 24], seed, DType::F32);
+    let image = |seed| textured((2, 1, 24, 24), seed, DType::F32);
     for seed in [1, 3, 5] {
         metric.update_labelled(&image(seed)?, &image(seed + 1)?, &["day", "a/b%\n"])?;
     }
