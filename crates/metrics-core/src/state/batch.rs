@@ -29,6 +29,11 @@ pub(super) struct Kept {
 impl HostBatch {
     /// Whether a state of this policy takes the batch.
     pub(super) fn check(&self, policy: NonFinite, names: &[&str]) -> Result<()> {
+        let beyond = |&(_, weight): &(usize, &f64)| !weight.is_finite();
+        if let Some((image, _)) = self.weights.iter().flatten().enumerate().find(beyond) {
+            let message = format!("the weights of image {image} multiply to more than an f64 holds");
+            return Err(Error::contribution(message));
+        }
         if policy != NonFinite::Error {
             return Ok(());
         }

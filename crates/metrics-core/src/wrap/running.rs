@@ -8,7 +8,7 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 
 /// A metric over the last few updates.
 ///
-/// It keeps a state for each of them; what [was skipped](Metric::skipped) is counted over all updates. Merging takes the other's updates to be the later ones.
+/// It keeps a state for each of them, also for one whose images all have weight 0; what [was skipped](Metric::skipped) is counted over all updates. Merging takes the other's updates to be the later ones.
 ///
 /// ```
 #[doc = include_str!("../../doc/mae.md")]

@@ -158,6 +158,16 @@ fn each_way_to_be_wrong_has_its_error() -> Result<()> {
     Ok(())
 }
 
+/// A short file would otherwise claim much memory.
+#[test]
+fn entries_do_not_share_data() {
+    let entry = |name: usize| format!(r#""{name}":{{"dtype":"U64","shape":[128],"data_offsets":[0,1024]}}"#);
+    let entries: Vec<_> = (0..1000).map(entry).collect();
+    let header = format!("{{{}}}", entries.join(","));
+    let error = refused(&[&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 1024]].concat());
+    assert!(matches!(&error, CheckpointError::Header { message } if message.contains("offset")), "{error}");
+}
+
 #[cfg(unix)]
 mod on_disk {
     use std::fs::{self, File, Permissions};

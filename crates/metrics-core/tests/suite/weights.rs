@@ -85,6 +85,9 @@ fn weights_are_multiplied_and_each_is_checked() -> Result<()> {
     let error = state.absorb(contribution().with_weights(vec![-1.0, 1.0]).with_weights(vec![-1.0, 1.0])).unwrap_err();
     let expected = "contribution: the weight of image 0 is -1, but must be finite and not negative";
     assert_eq!(error.to_string(), expected);
+    let error = state.absorb(contribution().with_weights(vec![1.0, 1e308]).with_weights(vec![1.0, 9.0])).unwrap_err();
+    assert_eq!(error.to_string(), "contribution: the weights of image 1 multiply to more than an f64 holds");
+    assert_eq!((state.sum("x")?, state.updates()), (26.0, 1));
     Ok(())
 }
 
