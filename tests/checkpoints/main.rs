@@ -85,13 +85,13 @@ fn is_loaded(Subject { metric, batch, .. }: &Subject, bytes: &[u8]) -> Result<bo
         ensure!(saved(&*loaded)? == before, "an error has changed the state");
         return Ok(false);
     }
-    works(&loaded, batch)?;
+    works(&*loaded, batch)?;
     let mut twice = loaded.clone();
     let merged = twice.merge(&*loaded);
-    unless(merged.is_err(), || works(&twice, batch))?;
+    unless(merged.is_err(), || works(&*twice, batch))?;
     let mut into_valid = metric.clone();
     let merged = into_valid.merge(&*loaded);
-    unless(merged.is_err(), || works(&into_valid, batch))?;
+    unless(merged.is_err(), || works(&*into_valid, batch))?;
     loaded.reset();
     let mut fresh = metric.clone();
     fresh.reset();
@@ -103,9 +103,9 @@ fn unless(failed: bool, then: impl FnOnce() -> Result<()>) -> Result<()> {
     if failed { Ok(()) } else { then() }
 }
 
-fn works(metric: &Box<dyn Metric>, [pred, target]: &[Tensor; 2]) -> Result<()> {
-    round_trips(&**metric)?;
-    let mut metric = metric.clone();
+fn works(metric: &dyn Metric, [pred, target]: &[Tensor; 2]) -> Result<()> {
+    round_trips(metric)?;
+    let mut metric = metric.clone_box();
     let _ = (metric.compute(), metric.state_bytes(), metric.memory().to_string());
     // Whether it is taken or refused.
     let _ = metric.update_labelled(pred, target, &["day", "a/b%\n"]);
