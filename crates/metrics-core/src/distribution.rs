@@ -47,7 +47,7 @@ impl Distribution {
         self.sketch.merge(&other.sketch);
     }
 
-    /// How many values were added.
+    /// How many values were added, up to `u64::MAX`.
     pub fn count(&self) -> u64 {
         self.moments.count()
     }

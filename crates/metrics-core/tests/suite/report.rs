@@ -129,3 +129,17 @@ val/all/each        (1 values)
     assert_eq!(serde_json::from_str::<Report>(&json).expect("a report"), report);
     Ok(())
 }
+
+#[test]
+fn a_name_cannot_break_the_table() -> Result<()> {
+    let mut values = Named::new();
+    values.insert("two\nlines", Value::Scalar(1.0))?;
+    values.insert("\u{1b}[31mred", Value::Scalar(2.0))?;
+    let expected = "\
+metric         value
+two\\nlines       1.0
+\\u{1b}[31mred    2.0
+";
+    assert_eq!(format!("{:.1}", Report::from(values)), expected);
+    Ok(())
+}
