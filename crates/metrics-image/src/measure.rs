@@ -12,6 +12,9 @@ pub(crate) mod similarity;
 pub(crate) mod ssim;
 pub(crate) mod vif;
 
+#[cfg(test)]
+mod tests;
+
 use pulp::Simd;
 
 use crate::engine::{Array, Filters, Lanes, Real};

@@ -8,12 +8,27 @@ use std::ops::{Range, RangeInclusive};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType, bail};
 use half::{bf16, f16};
-use metrics_core::Result;
+use metrics_core::{Error, Result};
 use rayon::prelude::*;
 
 use crate::config::{DataRange, Input};
 use crate::engine::{Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
 use crate::pair::{self, Spread};
+
+/// The data range of each image of a pair on the CPU, `[N]` in f64.
+pub(crate) fn ranges(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let (pred, target) = pair::checked(op, pred, target)?;
+    let stages = Stages::new(op, input, spread, &pred)?;
+    let ((x, x_layout), (y, y_layout)) = (pred.storage_and_layout(), target.storage_and_layout());
+    let (Storage::Cpu(x), Storage::Cpu(y)) = (&*x, &*y) else {
+        return Err(Error::argument(op, "expected two tensors on the CPU"));
+    };
+    let found = match x {
+        CpuStorage::F64(_) => Planes::<f64>::new((x, x_layout), (y, y_layout), &stages)?.ranges,
+        _ => Planes::<f32>::new((x, x_layout), (y, y_layout), &stages)?.ranges,
+    };
+    Ok(Tensor::new(found, pred.device())?)
+}
 
 /// Rows of pixels of a plane.
 pub(crate) type Reader<'a, T> = Box<dyn RowReader<T> + 'a>;

@@ -317,9 +317,6 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> Derivatives<'a, M, T, I> {
         Self::MAPS * BLOCK * width
     }
 
-    /// How many fields are filtered back.
-    pub(super) const FIELDS: usize = I::Fields::<T>::LEN;
-
     /// Makes maps and derivatives of a block.
     pub(super) fn make(&mut self) {
         self.arch().dispatch(self);

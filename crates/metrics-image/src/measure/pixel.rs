@@ -12,7 +12,7 @@ use crate::engine::{self, Errors};
 use crate::kernel::{self, Wants};
 use crate::op::{self, Fused, Output, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
-use crate::planes::{Computed, Planes};
+use crate::planes::{self, Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreMetric, check_reduction, reduce};
 use crate::shared::Need;
 use crate::{ErrorConfig, PsnrConfig, check};
@@ -115,6 +115,17 @@ fn prepared(
 pub(crate) fn error_sum(op: &str, pred: &Tensor, target: &Tensor, input: &Input, error: PixelError) -> Result<Tensor> {
     let score = PixelErrors { error, unit: Unit::One };
     op::apply(op, prepared(op, pred, target, (input, Spread::Unused), score)?, Output::PerImage)
+}
+
+/// The data range of each image, found in the targets: `[N]`.
+fn found_ranges(pred: &Tensor, target: &Tensor, input: &Input) -> Result<Tensor> {
+    if pred.device().is_cpu() {
+        return planes::ranges("psnr", input, Spread::Target, pred, target);
+    }
+    match Pair::new("psnr", input, Spread::Target, pred, target)?.range {
+        Range::PerImage(ranges) => Ok(ranges),
+        Range::Fixed(range) => Ok(Tensor::full(range, pred.dim(0)?, pred.device())?),
+    }
 }
 
 /// Values in one scored image.
@@ -546,20 +557,19 @@ impl Metric for Psnr {
     }
 
     fn announce(&self, agenda: &mut Agenda) {
-        if self.config.input.range.fixed().is_some() {
-            self.need().announce(agenda);
-        }
+        self.need().announce(agenda);
     }
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        // A range that is found in the images is found in a pass of its own.
-        let (pred, range) = (batch.pred(), self.config.input.range.fixed());
-        let Some((sums, range)) = range.and_then(|range| Some((self.need().met(batch)?, range))) else {
-            return self.measure(pred, batch.target());
+        let (pred, target, input) = (batch.pred(), batch.target(), &self.config.input);
+        let Some(sums) = self.need().met(batch) else { return self.measure(pred, target) };
+        check_input("psnr", input, Spread::Target, pred)?;
+        let errors = sums.affine(1.0 / scored_values(pred, input), 0.0)?;
+        let errors = match input.range.fixed() {
+            Some(range) => errors.affine(range.powi(-2), 0.0)?,
+            None => (&errors / found_ranges(pred, target, input)?.to_dtype(errors.dtype())?.sqr()?)?,
         };
-        check_input("psnr", &self.config.input, Spread::Target, pred)?;
-        let unit = 1.0 / (range * range * scored_values(pred, &self.config.input));
-        self.measurement(&sums.affine(unit, 0.0)?, pred)
+        self.measurement(&errors, pred)
     }
 
     fn state(&self) -> &State {

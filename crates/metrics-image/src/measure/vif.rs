@@ -519,6 +519,8 @@ struct Constants<T> {
     total: T,
     sigma_n_sq: T,
     epsilon: T,
+    /// A variance that is less of the mean square is rounding, and none.
+    rounding: T,
 }
 
 /// What both logarithms are made of.
@@ -538,11 +540,16 @@ struct Terms<V> {
 }
 
 #[inline(always)]
+fn variance<T: Real, S: Simd>(constants: &Constants<T>, mean: Lanes<T, S>, square: Lanes<T, S>) -> Lanes<T, S> {
+    let variance = (-mean).mul_add(mean, square * mean.with_all(constants.total));
+    variance.if_less(square * mean.with_all(constants.rounding), mean.like(0.0), variance)
+}
+
+#[inline(always)]
 fn terms<T: Real, S: Simd>(constants: &Constants<T>, [d, r, dd, rr, dr]: [Lanes<T, S>; 5]) -> Terms<Lanes<T, S>> {
     let like = |value: T| d.with_all(value);
     let (total, epsilon, zero, one) = (like(constants.total), like(constants.epsilon), d.like(0.0), d.like(1.0));
-    let var_d = (-d).mul_add(d, dd * total).at_least_zero();
-    let var_r = (-r).mul_add(r, rr * total).at_least_zero();
+    let (var_d, var_r) = (variance(constants, d, dd), variance(constants, r, rr));
     let cov = (-d).mul_add(r, dr * total);
     let per_variance = (var_r + epsilon).recip();
     let gain = cov * per_variance;
@@ -584,6 +591,9 @@ impl Measure for Information {
             total: T::of(total),
             sigma_n_sq: T::of(self.sigma_n_sq * unit),
             epsilon: T::of(self.epsilon * unit),
+            rounding: T::of(
+                total * if size_of::<T>() == 4 { 2.0 * f64::from(f32::EPSILON) } else { 2.0 * f64::EPSILON },
+            ),
         }
     }
 
