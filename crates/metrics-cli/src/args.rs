@@ -99,7 +99,7 @@ impl PairArgs {
     }
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricArgs {
     /// What to compute, separated by commas; psnr is averaged over images, psnr-pooled is of the mean error of all pixels.
@@ -148,7 +148,8 @@ pub(crate) struct OutputArgs {
     #[arg(long, group = "format")]
     pub(crate) json: bool,
 
-    /// Print one line for each pair, as CSV; no summary.
+    /// Print one line for each pair, as CSV; no summary, but a last line without a pair if psnr-pooled is asked for. Text that
+    /// spreadsheets would take for a formula has an apostrophe before it, and so has text that begins with one.
     #[arg(long, group = "format")]
     pub(crate) csv: bool,
 
@@ -156,11 +157,12 @@ pub(crate) struct OutputArgs {
     #[arg(long, group = "format")]
     pub(crate) ndjson: bool,
 
-    /// Write the numbers to a file instead of standard output.
+    /// Write the numbers to a file instead of standard output, which is `-`.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too.
+    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too. It
+    /// may be a folder of images: maps are not compared.
     #[arg(long, value_name = "DIR")]
     pub(crate) maps: Option<PathBuf>,
 
@@ -180,8 +182,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
 
-    /// Save progress to this file every second, and continue from it if it is there. After a crash, with --output each line is
-    /// written exactly once; without, lines since the last save are printed again.
+    /// Save progress to this file every second, and continue from it if it is there and the images, options and outputs are the
+    /// same. After a crash, with --output each line is written exactly once; without, lines since the last save are printed again.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 
@@ -240,7 +242,7 @@ pub(crate) enum Mismatch {
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    // Its square stands in every formula, and images are f32 unless they are f64 arrays.
-    let usable = (1e-15..=1e15).contains(&number);
-    if usable { Ok(number) } else { Err("expected a number between 1e-15 and 1e15".into()) }
+    // Pictures of that range are f32, whose numbers it leaves their digits; beyond what formulas can do in f32 they are scored in f64.
+    let usable = (1e-30..=1e30).contains(&number);
+    if usable { Ok(number) } else { Err("expected a number between 1e-30 and 1e30".into()) }
 }

@@ -1,20 +1,26 @@
 //! `--resume`: a tally as a file, from which another run goes on.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use metrics_core::Fingerprint;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
+use crate::files::Place;
 use crate::identity::Identity;
 use crate::metrics::Scorer;
 use crate::tally::{Counts, Tally};
+use crate::targets;
 
-const FORMAT: &str = "image-metrics resume 3";
+const FORMAT: &str = "image-metrics resume 4";
+
+/// More than what is saved ever takes.
+const MOST_BYTES: u64 = 1 << 28;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The file, and what a run must agree with to go on from it.
@@ -22,6 +28,35 @@ pub(crate) struct Resume {
     path: PathBuf,
     identity: Identity,
     saved: Instant,
+}
+
+/// What a run begins with.
+pub(crate) struct Begun {
+    resume: Option<Resume>,
+    tally: Tally,
+    /// How many bytes an earlier run has written, if it is continued.
+    pub(crate) kept: Option<u64>,
+}
+
+impl Begun {
+    /// What there is to go on from, or nothing. No file is changed.
+    pub(crate) fn load(path: Option<&Path>, scorer: &Scorer, identity: impl FnOnce() -> Identity) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self { resume: None, tally: Tally::new(scorer), kept: None }) };
+        let resume = Resume { path: path.into(), identity: identity(), saved: Instant::now() };
+        let loaded = resume.load(scorer)?;
+        // A path that cannot be written to is better known before the work than after it.
+        targets::check_file(path)?;
+        let (tally, kept) = loaded.map_or_else(|| (Tally::new(scorer), None), |(tally, kept)| (tally, Some(kept)));
+        Ok(Self { resume: Some(resume), tally, kept })
+    }
+
+    /// Saves that for the first time: a run of which nothing is done can be gone on from too.
+    pub(crate) fn save(mut self) -> Result<(Option<Resume>, Tally)> {
+        if let Some(resume) = &mut self.resume {
+            resume.save(&self.tally, self.kept.unwrap_or(0))?;
+        }
+        Ok((self.resume, self.tally))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,7 +67,7 @@ struct Saved {
     counts: Counts,
     /// How many bytes of output belong to these pairs.
     written: u64,
-    /// What has been accumulated, in hexadecimal.
+    /// What has been accumulated, in base 64.
     states: Vec<String>,
     /// Over all of the above.
     checksum: u64,
@@ -46,27 +81,10 @@ impl Saved {
 }
 
 impl Resume {
-    pub(crate) fn new(path: &Path, identity: Identity) -> Self {
-        Self { path: path.into(), identity, saved: Instant::now() }
-    }
-
-    /// What to go on from, and how many bytes an earlier run had written, if there was one. It is saved at once, because a path that
-    /// cannot be written to is better known before the work than after it.
-    pub(crate) fn begin(&mut self, scorer: &Scorer) -> Result<(Tally, Option<u64>)> {
-        let (tally, kept) = match self.load(scorer)? {
-            Some((tally, written)) => (tally, Some(written)),
-            None => (Tally::new(scorer), None),
-        };
-        self.save(&tally, kept.unwrap_or(0))?;
-        Ok((tally, kept))
-    }
-
-    /// What an earlier run saved, and how many bytes it had written; nothing if there was none.
+    /// What to go on from, and how many bytes an earlier run had written, if there was one.
     fn load(&self, scorer: &Scorer) -> Result<Option<(Tally, u64)>> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.path.display())),
+        let Some(text) = read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))? else {
+            return Ok(None);
         };
         let loaded =
             self.parse(&text, scorer).with_context(|| format!("cannot resume from {}", self.path.display()))?;
@@ -82,11 +100,8 @@ impl Resume {
             bail!("its run had {theirs}, this one has {ours}");
         }
         let mut tally = Tally::new(scorer);
-        let fits = saved.counts.worst.len() == tally.counts.worst.len()
-            && saved.counts.nan.len() == tally.counts.nan.len()
-            && saved.counts.done <= ours.pairs;
-        ensure!(fits, "its counts do not fit its list");
-        let states = saved.states.iter().map(|state| from_hex(state).context("a state is not hexadecimal"));
+        ensure!(saved.counts.fit(scorer.columns().len(), ours.pairs), "its counts do not fit its list");
+        let states = saved.states.iter().map(|state| BASE64_STANDARD.decode(state).context("a state is not base 64"));
         tally.accumulated.load(&states.collect::<Result<Vec<_>>>()?)?;
         tally.counts = saved.counts;
         Ok((tally, saved.written))
@@ -105,43 +120,26 @@ impl Resume {
     }
 
     fn replace(&self, tally: &Tally, written: u64) -> Result<()> {
-        let states = tally.accumulated.to_bytes()?.iter().map(|state| to_hex(state)).collect();
+        let states = tally.accumulated.to_bytes()?.iter().map(|state| BASE64_STANDARD.encode(state)).collect();
         let (identity, counts) = (self.identity.clone(), tally.counts.clone());
         let mut saved = Saved { format: FORMAT.into(), identity, counts, written, states, checksum: 0 };
         saved.checksum = saved.checksum()?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&saved)?)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path)?;
+        Place::of(&self.path)?.write_durably(&serde_json::to_vec(&saved)?)?;
         Ok(())
     }
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+/// The content of a file, unless there is none. To open a pipe would wait for who writes to it.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    ensure!(metadata.is_file(), "it is not a regular file");
+    let mut text = Vec::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+    ensure!(text.len() as u64 <= MOST_BYTES, "it has more bytes than `--resume` writes");
+    Ok(Some(text))
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|&[high, low]| u8::try_from(digit(high)? * 16 + digit(low)?).ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hexadecimal_comes_back() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
-        assert_eq!(from_hex("0"), None);
-        assert_eq!(from_hex("0g"), None);
-        assert_eq!(from_hex("é"), None);
-    }
-}
