@@ -116,12 +116,12 @@ pub(crate) struct MetricArgs {
     pub(crate) color: Color,
 
     /// Leave out this many pixels along every border.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) crop_border: usize,
 
     /// Largest minus smallest value of a pixel; pictures are scaled to 0..=R (R = 1 unless given), arrays and float pictures are taken
     /// as they are and need it.
-    #[arg(long, value_name = "R", value_parser = positive)]
+    #[arg(long, value_name = "R", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) data_range: Option<f64>,
 }
 

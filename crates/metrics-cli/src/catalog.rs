@@ -133,7 +133,10 @@ mod tests {
 
             let number = of_equal.split([' ', ',', ';']).next().unwrap_or_default();
             let equal = score(Ok(psnr(&a, &a, &preset.psnr(1.0))?))?;
-            assert!((equal - number.parse::<f64>()?).abs() < 1e-4 || equal == f64::INFINITY && number == "+inf", "{name}: {equal}");
+            assert!(
+                (equal - number.parse::<f64>()?).abs() < 1e-4 || equal == f64::INFINITY && number == "+inf",
+                "{name}: {equal}"
+            );
         }
         Ok(())
     }

@@ -354,3 +354,47 @@ fn interruption() -> Result<Arc<AtomicBool>> {
     ctrlc::set_handler(handler).context("cannot listen for Ctrl-C")?;
     Ok(stop)
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Tensor};
+    use clap::Parser;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn arguments(words: &[&str]) -> Result<CompareArgs> {
+        match Cli::try_parse_from(["image-metrics", "compare", "a", "b"].iter().chain(words))?.command {
+            Command::Compare(args) => Ok(*args),
+            _ => anyhow::bail!("another command"),
+        }
+    }
+
+    #[test]
+    fn a_pair_that_cannot_be_merged_is_not_counted() -> Result<()> {
+        let folder = TempDir::new()?;
+        let [out, progress] = ["out", "progress"].map(|name| folder.path().join(name).display().to_string());
+        let args = arguments(&["--csv", "--color", "per-channel", "--output", &out, "--resume", &progress])?;
+        let scorer = Scorer::new(&args.metrics, Device::Cpu)?;
+        let pair = Pair { name: "a".into(), files: Err(String::new()) };
+        let list = List::from(vec![pair.clone(), pair.clone()]);
+        let mut run = Run::new(&args, &scorer, &list)?;
+        let image = Tensor::ones((1, 3, 16, 16), DType::F32, &Device::Cpu)?;
+        assert!(run.take(&pair, Outcome::Scored(scorer.score_images(&image, &image)?))?.is_continue());
+        run.save()?;
+        let before = (run.tally.counts.clone(), run.tally.accumulated.to_bytes()?, run.output.written());
+
+        // Those of another configuration do not add up with these; its first channels would.
+        let mut other = scorer.score_images(&image, &image)?;
+        other.accumulated.spoil_last(&Scorer::new(&arguments(&["--crop-border", "1"])?.metrics, Device::Cpu)?);
+        assert!(run.take(&pair, Outcome::Scored(other)).is_err());
+        assert!((run.tally.counts.clone(), run.tally.accumulated.to_bytes()?, run.output.written()) == before);
+        run.save()?;
+        let begun = Begun::load(Some(progress.as_ref()), &scorer, || {
+            Identity::new(&args, &scorer, &list.pairs).with_outputs(&args.output)
+        })?;
+        assert_eq!((begun.kept, begun.save()?.1.counts.done), (Some(before.2), 1));
+        Ok(())
+    }
+}

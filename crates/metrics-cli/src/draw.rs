@@ -108,7 +108,9 @@ fn within(name: &str) -> PathBuf {
 /// Both images in 0..=1, as pictures show them.
 fn unit(images: &Loaded, range: f64) -> Result<[Tensor; 2]> {
     let dims = images.reference.dims();
-    ensure!(dims[0] == 1 && [1, 3].contains(&dims[1]), "images of {dims:?} (N, C, H, W) cannot be drawn");
+    let [images_of, channels] = [dims[0], dims[1]];
+    let fine = images_of == 1 && [1, 3].contains(&channels);
+    ensure!(fine, "one image of 1 or 3 channels can be drawn, but the file holds {images_of} of {channels}");
     if range == 1.0 {
         return Ok([images.reference.clone(), images.test.clone()]);
     }

@@ -217,7 +217,10 @@ mod tests {
         Place::of(&link)?.write(b"new")?;
         assert!(link.is_symlink() && fs::read_to_string(&file)? == "new");
         let error = format!("{:#}", Place::of(&dangling).unwrap_err());
-        assert!(error.contains("cannot write to ") && error.ends_with("it is a link to a file that is not there"), "{error}");
+        assert!(
+            error.contains("cannot write to ") && error.ends_with("it is a link to a file that is not there"),
+            "{error}"
+        );
         assert!(dangling.is_symlink() && fs::read_dir(folder.path())?.count() == 3);
         Ok(())
     }

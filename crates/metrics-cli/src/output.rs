@@ -308,7 +308,8 @@ fn json_line(value: &impl Serialize) -> Result<Vec<u8>> {
 /// JSON that a terminal obeys no part of: the control characters that may stand in it as they are become escapes.
 fn json(text: String) -> Vec<u8> {
     let escape = |c: char| if c.is_control() && c > '\u{1f}' { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
-    let mut text = if text.contains(|c| ('\u{7f}'..='\u{9f}').contains(&c)) { text.chars().map(escape).collect() } else { text };
+    let mut text =
+        if text.contains(|c| ('\u{7f}'..='\u{9f}').contains(&c)) { text.chars().map(escape).collect() } else { text };
     text.push('\n');
     text.into_bytes()
 }

@@ -114,18 +114,19 @@ impl Resume {
 
     /// Replaces the file as a whole, or not at all.
     pub(crate) fn save(&mut self, tally: &Tally, written: u64) -> Result<()> {
-        self.replace(tally, written).with_context(|| format!("cannot save progress to {}", self.path.display()))?;
+        let text = self.text(tally, written)?;
+        let saved = Place::of(&self.path).and_then(|place| Ok(place.write_durably(&text)?));
+        saved.with_context(|| format!("cannot save progress to {}", self.path.display()))?;
         self.saved = Instant::now();
         Ok(())
     }
 
-    fn replace(&self, tally: &Tally, written: u64) -> Result<()> {
+    fn text(&self, tally: &Tally, written: u64) -> Result<Vec<u8>> {
         let states = tally.accumulated.to_bytes()?.iter().map(|state| BASE64_STANDARD.encode(state)).collect();
         let (identity, counts) = (self.identity.clone(), tally.counts.clone());
         let mut saved = Saved { format: FORMAT.into(), identity, counts, written, states, checksum: 0 };
         saved.checksum = saved.checksum()?;
-        Place::of(&self.path)?.write_durably(&serde_json::to_vec(&saved)?)?;
-        Ok(())
+        Ok(serde_json::to_vec(&saved)?)
     }
 }
 
@@ -143,3 +144,120 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use clap::Parser;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::metrics::Scores;
+    use crate::pairs::{Files, Pair};
+
+    const PAIRS: usize = 5;
+
+    fn scores(scorer: &Scorer, seed: f64) -> Result<Scores> {
+        let image = Tensor::arange(0f32, 256.0, &Device::Cpu)?.reshape((1, 1, 16, 16))?;
+        let [reference, test] = [0.0, seed].map(|by| ((&image * (1.0 / 256.0))? + by)?.to_dtype(DType::F32));
+        scorer.score_images(&reference?, &test?)
+    }
+
+    /// A run of which three pairs are done: two scored, one failed.
+    fn saved() -> Result<(Scorer, Resume, Vec<u8>)> {
+        let Command::Compare(args) = Cli::try_parse_from(["image-metrics", "compare", "a", "b"])?.command else {
+            bail!("another command")
+        };
+        let scorer = Scorer::new(&args.metrics, Device::Cpu)?;
+        let files = Files { reference: "a".into(), test: "b".into() };
+        let pairs: Vec<_> = (0..PAIRS).map(|i| Pair { name: i.to_string(), files: Ok(files.clone()) }).collect();
+        let identity = Identity::new(&args, &scorer, &pairs).with_outputs(&args.output);
+        let resume = Resume { path: "progress".into(), identity, saved: Instant::now() };
+        let mut tally = Tally::new(&scorer);
+        for (name, seed) in [("0", 0.1), ("1", 0.3)] {
+            let scores = scores(&scorer, seed)?;
+            tally.accumulated.merge(&scores.accumulated)?;
+            tally.score(name, &scores.pair, scorer.columns());
+        }
+        tally.fail("2", "cannot read 2.png".into());
+        let text = resume.text(&tally, 77)?;
+        Ok((scorer, resume, text))
+    }
+
+    /// A number of mutations that takes seconds, or more if somebody asks for it.
+    fn runner() -> TestRunner {
+        let cases = std::env::var("MUTATIONS").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500);
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]))
+    }
+
+    #[test]
+    fn damaged_progress_is_refused() -> Result<()> {
+        let (scorer, resume, text) = saved()?;
+        let (tally, written) = resume.parse(&text, &scorer)?;
+        assert_eq!((tally.counts.done, tally.counts.scored, written), (3, 2, 77));
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        let strategy = (changes, any::<prop::sample::Index>(), 0u8..4);
+        runner().run(&strategy, |(changes, place, how)| {
+            let mut bytes = text.clone();
+            for (index, byte) in changes {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            match how {
+                0 => bytes.truncate(place.index(bytes.len())),
+                1 => drop(bytes.remove(place.index(bytes.len()))),
+                2 => bytes.insert(place.index(bytes.len()), b'0'),
+                _ => {}
+            }
+            if let Ok((other, other_written)) = resume.parse(&bytes, &scorer) {
+                prop_assert_eq!(&other.counts, &tally.counts);
+                prop_assert_eq!(other_written, written);
+                prop_assert_eq!(other.accumulated.to_bytes().unwrap(), tally.accumulated.to_bytes().unwrap());
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Replaces the leaf of this number, or counts leaves up to it.
+    fn replace(value: &mut Value, leaf: &mut usize, with: &Value) {
+        match value {
+            Value::Array(values) => values.iter_mut().for_each(|value| replace(value, leaf, with)),
+            Value::Object(values) => values.values_mut().for_each(|value| replace(value, leaf, with)),
+            value => {
+                if *leaf == 0 {
+                    *value = with.clone();
+                }
+                *leaf = leaf.wrapping_sub(1);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_writes_the_checksum_too_makes_no_panic() -> Result<()> {
+        let (scorer, resume, text) = saved()?;
+        let number = prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::MAX / 2), any::<u64>()];
+        let leaf =
+            prop_oneof![number.prop_map(Value::from), Just(Value::Null), "[A-Za-z0-9+/=]{0,9}".prop_map(Value::from)];
+        let leaves = prop::collection::vec((0usize..60, leaf), 1..4);
+        runner().run(&leaves, |leaves| {
+            let mut value: Value = serde_json::from_slice(&text).unwrap();
+            leaves.iter().for_each(|(place, leaf)| replace(&mut value, &mut place.clone(), leaf));
+            let Ok(mut saved) = serde_json::from_value::<Saved>(value) else { return Ok(()) };
+            saved.checksum = saved.checksum().unwrap();
+            let bytes = serde_json::to_vec(&saved).unwrap();
+            let Ok((mut tally, written)) = resume.parse(&bytes, &scorer) else { return Ok(()) };
+            prop_assert!(tally.counts.done <= PAIRS as u64);
+            // And one can go on from it.
+            tally.accumulated.merge(&scores(&scorer, 0.2).unwrap().accumulated).unwrap();
+            tally.fail("3", String::new());
+            tally.totals(scorer.columns()).unwrap();
+            resume.text(&tally, written).unwrap();
+            Ok(())
+        })?;
+        Ok(())
+    }
+}

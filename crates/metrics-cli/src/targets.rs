@@ -17,7 +17,9 @@ use crate::pairs::Pair;
 pub(crate) fn check(args: &CompareArgs, pairs: &[Pair], progress: &[PathBuf]) -> Result<()> {
     check_streams(args)?;
     let mut written = Written::default();
-    if output_is_stdout(&args.output) && let Some(file) = files::of_stdout() {
+    if output_is_stdout(&args.output)
+        && let Some(file) = files::of_stdout()
+    {
         written.files.insert(file, "standard output");
     }
     for (option, path) in targets(args, pairs, progress)? {

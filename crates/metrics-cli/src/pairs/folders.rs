@@ -16,9 +16,9 @@ use crate::pictures::is_heat_map;
 
 /// Extensions of images, of formats that are not read.
 const OTHER_FORMATS: &[&str] = &[
-    "apng", "arw", "avif", "cr2", "cr3", "dcm", "dds", "dng", "ff", "fit", "fits", "gif", "heic", "heif", "icns", "ico", "j2c",
-    "j2k", "jls", "jp2", "jpf", "jpx", "jxl", "jxr", "mat", "mng", "nef", "nii", "npz", "orf", "pcx", "pfm", "psd", "qoi", "ras",
-    "raf", "raw", "rgb", "rw2", "sgi", "svg", "tga", "wbmp", "xbm", "xpm", "yuv",
+    "apng", "arw", "avif", "cr2", "cr3", "dcm", "dds", "dng", "ff", "fit", "fits", "gif", "heic", "heif", "icns",
+    "ico", "j2c", "j2k", "jls", "jp2", "jpf", "jpx", "jxl", "jxr", "mat", "mng", "nef", "nii", "npz", "orf", "pcx",
+    "pfm", "psd", "qoi", "ras", "raf", "raw", "rgb", "rw2", "sgi", "svg", "tga", "wbmp", "xbm", "xpm", "yuv",
 ];
 
 /// The images of a folder by what they are matched by. An error is one of the folder, or of two files that are matched alike.

@@ -28,12 +28,7 @@ const MADE_BY: [&str; 2] = ["Software", "image-metrics, a map of SSIM"];
 /// the SSIM of the pair.
 ///
 /// `reference` and `test` are `[1, C, H, W]`.
-pub(crate) fn draw_heat_map(
-    name: &str,
-    reference: &Tensor,
-    test: &Tensor,
-    config: &SsimConfig,
-) -> Result<Vec<u8>> {
+pub(crate) fn draw_heat_map(name: &str, reference: &Tensor, test: &Tensor, config: &SsimConfig) -> Result<Vec<u8>> {
     let map = pixels::similarity(reference, test, config)?;
     // Not the mean of the map: some configurations leave the border out of the score.
     let score = eval_scope(|| ssim_per_image(test, reference, config))?;

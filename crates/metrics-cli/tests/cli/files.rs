@@ -84,7 +84,8 @@ fn two_outputs_are_two_files() -> Result<()> {
     ];
     let before = contents(folder.path())?;
     for arguments in refused {
-        let assert = run(["compare", &list, "--metrics", "ssim", "--csv"].iter().copied().chain(arguments.iter().copied()));
+        let assert =
+            run(["compare", &list, "--metrics", "ssim", "--csv"].iter().copied().chain(arguments.iter().copied()));
         assert_lines(&assert.code(2), 1, &["would both write to "]);
         assert!(contents(folder.path())? == before, "{arguments:?}");
     }
@@ -123,7 +124,11 @@ fn what_the_program_did_not_make_is_not_deleted() -> Result<()> {
         }
     }
     let drawn = manifest(list.as_ref(), &["--metrics", "ssim", "--json", "--maps", &path("maps")]).code(1);
-    assert_lines(&drawn, 1, &["there is no map of b.png: cannot write to ", "it is a link to a file that is not there"]);
+    assert_lines(
+        &drawn,
+        1,
+        &["there is no map of b.png: cannot write to ", "it is a link to a file that is not there"],
+    );
     assert!(!fs::exists(path("nothing"))? && Path::new(&path("maps/b.ssim.png")).is_symlink());
     // A link to a file stays one.
     fs::write(path("file"), "")?;
@@ -142,7 +147,10 @@ fn a_resumed_run_has_the_outputs_of_the_first() -> Result<()> {
     let (list, resume, out, other, maps) = (path("list.csv"), path("resume"), path("out"), path("other"), path("maps"));
     let options = ["--metrics", "ssim", "--ndjson", "--resume", &resume];
     manifest(list.as_ref(), &[&options[..], &["--output", &out]].concat()).success();
-    fs::write(&other, "something quite different, of somebody else, which is longer than what the first run has written ".repeat(9))?;
+    fs::write(
+        &other,
+        "something quite different, of somebody else, which is longer than what the first run has written ".repeat(9),
+    )?;
     let before = contents(folder.path())?;
     let refused: [(&[&str], String); 4] = [
         (&["--output", &other], format!("its run had `--output {out}`, this one has `--output {other}`")),
