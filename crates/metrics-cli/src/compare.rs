@@ -79,9 +79,10 @@ impl<'a> Run<'a> {
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
         let identity = || Identity::new(args, scorer, pairs).with_outputs(&args.output);
         let begun = Begun::load(args.run.resume.as_deref(), scorer, identity)?;
-        // Whatever is refused is refused before here, and all files are as they were.
+        targets::make_folder(&args.output)?; // where the other files may be too
         targets::check_writable(&args.output, begun.kept)?;
-        targets::make_folder(&args.output)?;
+        begun.check()?;
+        // Whatever is refused is refused before here, and all files are as they were.
         let output = Output::open(&args.output, scorer.columns(), begun.kept)?;
         let (resume, tally) = begun.save()?;
         let progress = Progress::of_pairs(pairs.len() as u64, tally.counts.done, args.run.quiet);
@@ -91,8 +92,6 @@ impl<'a> Run<'a> {
 
     /// What rank 0 makes of the parts of all.
     pub(crate) fn whole(args: &'a CompareArgs, scorer: &'a Scorer, list: &'a List) -> Result<Self> {
-        targets::check_writable(&args.output, None)?;
-        targets::make_folder(&args.output)?;
         let output = Output::open(&args.output, scorer.columns(), None)?;
         let passed_over = list.passed_over.as_ref();
         Ok(Self { passed_over, ..Self::bare(args, scorer, &list.pairs, Tally::new(scorer), output) })

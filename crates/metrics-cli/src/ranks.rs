@@ -127,6 +127,8 @@ fn begin(
     let files = args.run.resume.as_deref().map(|path| progress_files(path, rank));
     let identity = || Identity::new(args, scorer, pairs).with_outputs(&args.output).of_rank(rank, ranks, own);
     let begun = Begun::load(files.as_ref().map(|[progress, _]| progress.as_path()), scorer, identity)?;
+    targets::make_folder(&args.output)?;
+    begun.check()?;
     if let Some([_, rows]) = &files {
         targets::check_file(rows)?;
     }

@@ -44,10 +44,13 @@ impl Begun {
         let Some(path) = path else { return Ok(Self { resume: None, tally: Tally::new(scorer), kept: None }) };
         let resume = Resume { path: path.into(), identity: identity(), saved: Instant::now() };
         let loaded = resume.load(scorer)?;
-        // A path that cannot be written to is better known before the work than after it.
-        targets::check_file(path)?;
         let (tally, kept) = loaded.map_or_else(|| (Tally::new(scorer), None), |(tally, kept)| (tally, Some(kept)));
         Ok(Self { resume: Some(resume), tally, kept })
+    }
+
+    /// Refuses a path that cannot be written to, before the work and not after it.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.resume.as_ref().map_or(Ok(()), |resume| targets::check_file(&resume.path))
     }
 
     /// Saves that for the first time: a run of which nothing is done can be gone on from too.

@@ -60,10 +60,12 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     Place::of(path)?.check().with_context(|| format!("cannot write to {}", path.display()))
 }
 
-/// Makes the folder of the maps.
+/// Makes the folder of the maps, and refuses one that nothing can be written to.
 pub(crate) fn make_folder(args: &OutputArgs) -> Result<()> {
     let Some(folder) = &args.maps else { return Ok(()) };
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let tried = Place::File(folder.join("map"), None).check();
+    tried.with_context(|| format!("cannot write to the folder {}", folder.display()))
 }
 
 /// Whether the numbers go to standard output.

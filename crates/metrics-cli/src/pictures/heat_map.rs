@@ -90,7 +90,6 @@ fn enlarged(picture: RgbImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use image::Rgb;
 
     use super::super::fixture;

@@ -273,7 +273,7 @@ mod tests {
             assert!([reference, test, difference, map].iter().all(|picture| html.contains(&picture.url)));
         }
         assert!(page.counts.failures.iter().all(|failure| html.contains(&Text(&failure.error).to_string())));
-        assert!(html.contains("<p>3 of 4 pairs were scored, 1 not compared.</p>"));
+        assert!(html.contains("<p>3 of 4 pairs were scored, 1 not compared. 2 files in the folders"));
     }
 
     #[test]

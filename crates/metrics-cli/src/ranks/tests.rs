@@ -181,7 +181,7 @@ fn what_is_wrong_is_found_by_all() -> Result<()> {
     assert_codes(by_ranks(3, no_folder), ExitCode::FAILURE);
     // A file that is not there is known to all before any work.
     fs::remove_file(folder.path().join("3-a.png"))?;
-    let missing = || options(&["--metrics", "psnr"]);
+    let missing = || options(&["--metrics", "psnr", "--resize-mismatch", "skip"]);
     let error = alone(&missing()).expect_err("a file is not there").to_string();
     assert!(error.contains("3-a.png"), "{error}");
     // In a list, files are looked for when their turn comes: the rank that has the pair says so, and all end.

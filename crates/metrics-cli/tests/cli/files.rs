@@ -201,6 +201,29 @@ fn maps_are_not_images_of_the_next_run() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn all_outputs_may_be_in_the_folder_of_the_maps() -> Result<()> {
+    let (_folder, path) = folder()?;
+    let [maps, out, report, progress] = ["new/maps", "new/maps/out", "new/maps/r.html", "new/maps/progress"].map(&path);
+    let options = ["--metrics", "ssim", "--csv", "--maps", &maps, "--output", &out];
+    manifest(path("list.csv").as_ref(), &[&options[..], &["--report", &report]].concat()).success();
+    manifest(path("list.csv").as_ref(), &[&options[..], &["--resume", &progress]].concat()).success();
+    let names: Vec<_> =
+        contents(maps.as_ref())?.iter().skip(1).map(|(path, _)| path.file_name().map(Into::into)).collect();
+    assert_eq!(names, ["a.ssim.png", "b.ssim.png", "out", "progress", "r.html"].map(|name| Some(PathBuf::from(name))));
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn maps_that_cannot_be_written_are_known_before_the_work() -> Result<()> {
+    let (_folder, path) = folder()?;
+    let refused = manifest(path("list.csv").as_ref(), &["--csv", "--maps", "/proc"]).code(1);
+    assert_lines(&refused, 1, &["cannot write to the folder /proc: "]);
+    assert_eq!(stdout(&refused), "");
+    Ok(())
+}
+
 #[cfg(unix)]
 #[test]
 fn who_reads_no_further_ends_the_run_quietly() -> Result<()> {
