@@ -84,6 +84,8 @@ pub(crate) struct PairArgs {
     pub(crate) reference: PathBuf,
 
     /// The image to judge, or the folder of such images.
+    ///
+    /// Files in folders that have the extension of no format that is read are passed over; a note says how many look like images.
     #[arg(value_name = "TEST")]
     pub(crate) test: Option<PathBuf>,
 

@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
             self.progress.error(&line::of_error(&error));
         }
         compared?;
-        if self.is_unread() {
+        if self.is_unread() && failure.is_none() {
             return Ok(if self.tally.counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         self.notes(interrupted);

@@ -113,7 +113,10 @@ fn draft(path: &Path, permissions: Option<&Permissions>) -> io::Result<NamedTemp
     builder.prefix(".image-metrics-").suffix(".tmp");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less what the user masks
-    let file = builder.tempfile_in(folder(path)).map_err(|error| error.kind())?;
+    // Its own name is nothing that anybody knows.
+    let unmade =
+        |error: io::Error| io::Error::new(error.kind(), format!("no file can be made beside it: {}", error.kind()));
+    let file = builder.tempfile_in(folder(path)).map_err(unmade)?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions.clone())?;
     }

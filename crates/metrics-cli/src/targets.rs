@@ -145,3 +145,24 @@ fn sources<'a>(args: &'a CompareArgs, pairs: &'a [Pair]) -> impl Iterator<Item =
     let files = pairs.iter().filter_map(|pair| pair.files.as_ref().ok());
     manifest.into_iter().chain(files.flat_map(|files| [files.reference.as_path(), &files.test]))
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_case_are_one_where_the_folder_says_so() -> Result<()> {
+        let folder = TempDir::new()?;
+        let mut written = Written::default();
+        assert_eq!(written.add("--output", &folder.path().join("new/out")), None);
+        let other = written.add("--report", &folder.path().join("NEW/Out"));
+        assert_eq!(other, ignores_case(folder.path()).then_some("--output"));
+        assert_eq!(written.add("--resume", &folder.path().join("NEW/Out")), Some("--report"));
+        fs::write(folder.path().join("out"), "")?;
+        assert_eq!(ignores_case(folder.path()), folder.path().join("OUT").exists());
+        assert_eq!(fs::read_dir(folder.path())?.count(), 1, "nothing is left of the trial");
+        Ok(())
+    }
+}
