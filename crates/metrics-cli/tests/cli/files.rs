@@ -238,6 +238,13 @@ fn who_reads_no_further_ends_the_run_quietly() -> Result<()> {
         let output = command.output()?;
         assert!(output.status.success() && output.stderr.is_empty(), "{format:?} {output:?}");
     }
+    // A pair that fails is still an error.
+    fs::write(path("gone.csv"), "a.png,gone.png\n")?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let output = Command::new(PROGRAM).args(["compare", &path("gone.csv"), "--json"]).stdout(writer).output()?;
+    let error = String::from_utf8(output.stderr)?;
+    assert!(output.status.code() == Some(1) && error.contains("gone.png"), "{error}");
     // What else is asked for is still made, and the exit code is that of all pairs.
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
