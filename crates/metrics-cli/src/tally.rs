@@ -153,3 +153,36 @@ pub(crate) fn is_worse(a: f64, than: f64, higher_is_better: bool) -> bool {
         (false, false) => a > than,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_cannot_be_do_not_fit() {
+        let failure = Failure { pair: "a".into(), error: String::new() };
+        let fine = Counts {
+            done: 3,
+            scored: 2,
+            failed: 1,
+            small: vec![0, 2],
+            nan: vec![1, 0],
+            worst: vec![None; 2],
+            failures: vec![failure],
+            ..Counts::default()
+        };
+        assert!(fine.fit(2, 3));
+        let wrong = [
+            fine.fit(2, 2),
+            fine.fit(1, 3),
+            Counts { done: 2, ..fine.clone() }.fit(2, 3),
+            Counts { skipped: u64::MAX, ..fine.clone() }.fit(2, 3),
+            Counts { undrawn: 3, ..fine.clone() }.fit(2, 3),
+            Counts { small: vec![0, 3], ..fine.clone() }.fit(2, 3),
+            Counts { nan: vec![0], ..fine.clone() }.fit(2, 3),
+            Counts { worst: vec![], ..fine.clone() }.fit(2, 3),
+            Counts { failures: vec![], ..fine.clone() }.fit(2, 3),
+        ];
+        assert!(!wrong.contains(&true), "{wrong:?}");
+    }
+}
