@@ -84,6 +84,8 @@ pub(crate) struct PairArgs {
     pub(crate) reference: PathBuf,
 
     /// The image to judge, or the folder of such images.
+    ///
+    /// Files in folders that have the extension of no format that is read are passed over; a note says how many look like images.
     #[arg(value_name = "TEST")]
     pub(crate) test: Option<PathBuf>,
 
@@ -99,7 +101,7 @@ impl PairArgs {
     }
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricArgs {
     /// What to compute, separated by commas; psnr is averaged over images, psnr-pooled is of the mean error of all pixels.
@@ -116,12 +118,12 @@ pub(crate) struct MetricArgs {
     pub(crate) color: Color,
 
     /// Leave out this many pixels along every border.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) crop_border: usize,
 
     /// Largest minus smallest value of a pixel; pictures are scaled to 0..=R (R = 1 unless given), arrays and float pictures are taken
     /// as they are and need it.
-    #[arg(long, value_name = "R", value_parser = positive)]
+    #[arg(long, value_name = "R", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) data_range: Option<f64>,
 }
 
@@ -148,7 +150,8 @@ pub(crate) struct OutputArgs {
     #[arg(long, group = "format")]
     pub(crate) json: bool,
 
-    /// Print one line for each pair, as CSV; no summary.
+    /// Print one line for each pair, as CSV; no summary, but a last line without a pair if psnr-pooled is asked for. Text that
+    /// spreadsheets would take for a formula has an apostrophe before it, and so has text that begins with one.
     #[arg(long, group = "format")]
     pub(crate) csv: bool,
 
@@ -156,11 +159,12 @@ pub(crate) struct OutputArgs {
     #[arg(long, group = "format")]
     pub(crate) ndjson: bool,
 
-    /// Write the numbers to a file instead of standard output.
+    /// Write the numbers to a file instead of standard output, which is `-`.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too.
+    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too. It
+    /// may be a folder of images: maps are not compared.
     #[arg(long, value_name = "DIR")]
     pub(crate) maps: Option<PathBuf>,
 
@@ -180,8 +184,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
 
-    /// Save progress to this file every second, and continue from it if it is there. After a crash, with --output each line is
-    /// written exactly once; without, lines since the last save are printed again.
+    /// Save progress to this file every second, and continue from it if it is there and the images, options and outputs are the
+    /// same. After a crash, with --output each line is written exactly once; without, lines since the last save are printed again.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 
@@ -240,7 +244,7 @@ pub(crate) enum Mismatch {
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    // Its square stands in every formula, and images are f32 unless they are f64 arrays.
-    let usable = (1e-15..=1e15).contains(&number);
-    if usable { Ok(number) } else { Err("expected a number between 1e-15 and 1e15".into()) }
+    // Pictures of that range are f32, whose numbers it leaves their digits; beyond what formulas can do in f32 they are scored in f64.
+    let usable = (1e-30..=1e30).contains(&number);
+    if usable { Ok(number) } else { Err("expected a number between 1e-30 and 1e30".into()) }
 }

@@ -159,6 +159,14 @@ fn colours_are_scored_as_asked() -> Result<()> {
         assert!((printed - expected).abs() < 5e-7 + 6e-8 * expected, "{metric}: {printed} instead of {expected}");
     }
 
+    let two = folder.path().join("two.npy");
+    Tensor::zeros((1, 2, 16, 16), candle_core::DType::F32, &Device::Cpu)?.write_npy(&two)?;
+    for color in ["luma", "per-channel"] {
+        let refused = compare(&two, &two, &["--color", color, "--data-range", "1"]).code(1);
+        let message = format!("two.npy: `--color {color}` takes 1 or 3 channels, but the images have 2");
+        assert_lines(&refused, 1, &[&message]);
+    }
+
     let assert = compare(&photograph("chelsea.png"), &path, &["--color", "per-channel", "--metrics", "mae"]).success();
     for (channel, name) in ["mae_r", "mae_g", "mae_b"].into_iter().enumerate() {
         let one = |image: &Tensor| image.narrow(1, channel, 1);

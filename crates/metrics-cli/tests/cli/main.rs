@@ -4,6 +4,7 @@ mod common;
 mod compare;
 mod device;
 mod faults;
+mod files;
 mod formats;
 mod golden;
 mod lists;
