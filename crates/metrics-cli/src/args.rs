@@ -22,7 +22,7 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// PSNR, SSIM, MS-SSIM, MAE and MSE of image files.
+/// PSNR, SSIM, MS-SSIM, GMSD, VIFp, MAE and MSE of image files.
 ///
 /// Numbers go to standard output, progress and warnings to standard error.
 /// Exit codes: 0 when everything was compared, 1 when something could not be or a score is below --fail-under, 2 for a wrong
@@ -106,7 +106,7 @@ impl PairArgs {
 pub(crate) struct MetricArgs {
     /// What to compute, separated by commas; psnr is averaged over images, psnr-pooled is of the mean error of all pixels.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "psnr,ssim,ms-ssim", hide_possible_values = true)]
-    #[arg(value_name = "psnr,psnr-pooled,ssim,ms-ssim,mae,mse")]
+    #[arg(value_name = "psnr,psnr-pooled,ssim,ms-ssim,gmsd,vif,mae,mse")]
     pub(crate) metrics: Vec<Kind>,
 
     /// Whose conventions; torchmetrics unless given, and if given it adds psnr-pooled to psnr. See `image-metrics metrics`.

@@ -2,7 +2,7 @@
 
 use crate::table;
 
-const METRICS: [[&str; 5]; 6] = [
+const METRICS: [[&str; 5]; 8] = [
     [
         "psnr",
         "higher",
@@ -25,6 +25,20 @@ const METRICS: [[&str; 5]; 6] = [
         "Wang et al., IEEE TIP 13(4), 2004",
     ],
     ["ms-ssim", "higher", "-1..1", "ssim_M^β_M Π_{j<M} cs_j^β_j, M = 5", "Wang et al., Asilomar 2003"],
+    [
+        "gmsd",
+        "lower",
+        "0..",
+        "standard deviation of (2 Gx Gy + c) / (Gx² + Gy² + c), G gradients of gray, c = 170 (R / 255)²",
+        "Xue et al., IEEE TIP 23(2), 2014",
+    ],
+    [
+        "vif",
+        "higher",
+        "0..",
+        "Σ log(1 + g² σr² / (v + σn²)) / Σ log(1 + σr² / σn²) over 4 scales, σn² = 2 (R / 255)²",
+        "Sheikh and Bovik, IEEE TIP 15(2), 2006",
+    ],
     ["mae", "lower", "0..R", "Σ |x - y| / n", ""],
     ["mse", "lower", "0..R²", "Σ (x - y)² / n", ""],
 ];

@@ -1,4 +1,4 @@
-//! `image-metrics`: PSNR, SSIM, MS-SSIM, MAE and MSE of image files.
+//! `image-metrics`: PSNR, SSIM, MS-SSIM, GMSD, VIFp, MAE and MSE of image files.
 //!
 //! ```text
 //! image-metrics compare original.png restored.png

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use metrics_core::{Collective, Metric, MetricCollection, Reduction, Value};
 use metrics_detach::eval_scope;
 use metrics_image::{
-    Channels, ErrorConfig, Mae, MsSsim, MsSsimConfig, Mse, Pooling, Psnr, PsnrConfig, Ssim, SsimConfig,
+    Channels, ErrorConfig, Gmsd, GmsdConfig, Mae, MsSsim, MsSsimConfig, Mse, Pooling, Psnr, PsnrConfig, Ssim,
+    SsimConfig, Vif, VifConfig,
 };
 use serde::Serialize;
 
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Ssim,
     #[value(alias = "ms_ssim")]
     MsSsim,
+    Gmsd,
+    Vif,
     Mae,
     Mse,
 }
@@ -45,13 +48,15 @@ impl Kind {
             Self::PsnrPooled => "psnr_pooled",
             Self::Ssim => "ssim",
             Self::MsSsim => "ms_ssim",
+            Self::Gmsd => "gmsd",
+            Self::Vif => "vif",
             Self::Mae => "mae",
             Self::Mse => "mse",
         }
     }
 
     pub(crate) fn higher_is_better(self) -> bool {
-        !matches!(self, Self::Mae | Self::Mse)
+        !matches!(self, Self::Gmsd | Self::Mae | Self::Mse)
     }
 }
 
@@ -100,6 +105,16 @@ impl Preset {
         }
     }
 
+    /// The authors' where a library has none.
+    fn gmsd(self, range: f64) -> GmsdConfig {
+        if self == Self::Piq { GmsdConfig::piq(range) } else { GmsdConfig::new(range) }
+    }
+
+    /// That of piq where a library has none.
+    fn vif(self, range: f64) -> VifConfig {
+        if self == Self::Torchmetrics { VifConfig::torchmetrics().range(range) } else { VifConfig::new(range) }
+    }
+
     /// The shortest side that a metric can do with.
     fn side(self, kind: Kind) -> usize {
         match (kind, self) {
@@ -111,6 +126,7 @@ impl Preset {
             (Kind::Ssim, Self::Skimage) => 7,
             (Kind::Ssim, Self::Burn | Self::FusedSsim) => 1,
             (Kind::Ssim, _) => 11,
+            (Kind::Vif, _) => 41,
             _ => 1,
         }
     }
@@ -434,12 +450,23 @@ fn collection(kinds: &[Kind], preset: Preset, args: &MetricArgs) -> Result<Metri
         let errors = || ErrorConfig::new().range(range).channels(channels).crop_border(crop).reduction(summary);
         let ssim = || preset.ssim(range).channels(channels).crop_border(crop).reduction(summary);
         let ms_ssim = || preset.ms_ssim(range).channels(channels).crop_border(crop).reduction(summary);
+        // In gray where the convention is, unless luma is asked for.
+        let gmsd = || match (preset.gmsd(range).crop_border(crop).reduction(summary), channels) {
+            (config, Channels::Luma) => config.channels(channels),
+            (config, _) => config,
+        };
+        let vif = || match (preset.vif(range).crop_border(crop).reduction(summary), channels) {
+            (config, Channels::Luma) => config.channels(channels),
+            (config, _) => config,
+        };
         let name = kind.name();
         match kind {
             Kind::Psnr => metrics.insert(name, Psnr::new(psnr())?)?,
             Kind::PsnrPooled => metrics.insert(name, Psnr::new(psnr().pooling(Pooling::Pooled))?)?,
             Kind::Ssim => metrics.insert(name, Ssim::new(ssim())?)?,
             Kind::MsSsim => metrics.insert(name, MsSsim::new(ms_ssim())?)?,
+            Kind::Gmsd => metrics.insert(name, Gmsd::new(gmsd())?)?,
+            Kind::Vif => metrics.insert(name, Vif::new(vif())?)?,
             Kind::Mae => metrics.insert(name, Mae::new(errors())?)?,
             Kind::Mse => metrics.insert(name, Mse::new(errors())?)?,
         }
@@ -449,7 +476,7 @@ fn collection(kinds: &[Kind], preset: Preset, args: &MetricArgs) -> Result<Metri
 
 #[cfg(test)]
 mod tests {
-    use metrics_image::{ms_ssim, ssim};
+    use metrics_image::{gmsd, ms_ssim, ssim, vif};
 
     use super::*;
 
@@ -460,10 +487,12 @@ mod tests {
                 let image = Tensor::ones((1, 1, side, 200), DType::F32, &Device::Cpu)?;
                 Ok(match kind {
                     Kind::Ssim => ssim(&image, &image, &preset.ssim(1.0)).is_ok(),
+                    Kind::Gmsd => gmsd(&image, &image, &preset.gmsd(1.0)).is_ok(),
+                    Kind::Vif => vif(&image, &image, &preset.vif(1.0)).is_ok(),
                     _ => ms_ssim(&image, &image, &preset.ms_ssim(1.0)).is_ok(),
                 })
             };
-            for kind in [Kind::Ssim, Kind::MsSsim] {
+            for kind in [Kind::Ssim, Kind::MsSsim, Kind::Gmsd, Kind::Vif] {
                 let side = preset.side(kind);
                 assert!(fits(kind, side)?, "{preset:?} {kind:?} {side}");
                 assert!(side == 1 || !fits(kind, side - 1)?, "{preset:?} {kind:?} {side}");

@@ -1,4 +1,4 @@
-//! PSNR, SSIM, MS-SSIM, MAE and MSE for [Candle](candle_core): differentiable, as training losses and as metrics.
+//! PSNR, SSIM, MS-SSIM, GMSD, VIFp, MAE and MSE for [Candle](candle_core): differentiable, as training losses and as metrics.
 //!
 //! # Train with it
 //!

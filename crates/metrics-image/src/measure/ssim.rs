@@ -415,8 +415,8 @@ impl Measure for SsimPlaces {
     #[inline(always)]
     fn add_tap<T: Real, S: Simd>(sums: &mut [Lanes<T, S>; 4], tap: Lanes<T, S>, [u, v]: [Lanes<T, S>; 2]) {
         let (tap_u, tap_v) = (tap * u, tap * v);
-        sums[0] = tap.mul_add(u, sums[0]);
-        sums[1] = tap.mul_add(v, sums[1]);
+        sums[0] += tap_u;
+        sums[1] += tap_v;
         sums[2] = tap_u.mul_add(u, sums[2]);
         sums[3] = tap_v.mul_add(v, sums[3]);
     }
