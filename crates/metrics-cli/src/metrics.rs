@@ -215,6 +215,11 @@ impl Scorer {
         kind_of(&self.device)
     }
 
+    /// Whether its device has f64.
+    pub(crate) fn has_f64(&self) -> bool {
+        check_dtype(DType::F64, self.device()).is_ok()
+    }
+
     /// Scores a pair; MS-SSIM has no value where the images are too small for it and other metrics are not.
     pub(crate) fn score(&self, images: &Loaded) -> Result<Scores> {
         let (_, channels, height, width) = images.reference.dims4()?;

@@ -1,0 +1,30 @@
+//! Radiance HDR files.
+
+use std::io::{BufRead, Cursor, Read};
+
+use anyhow::{Result, ensure};
+use image::codecs::hdr::HdrDecoder;
+use image::ImageDecoder;
+
+use super::Look;
+use super::picture::{Picture, Samples, check_size};
+
+/// The decoder keeps all lines of the header.
+const LONGEST_HEADER: u64 = 1 << 16;
+
+pub(super) fn look(file: &mut impl BufRead, max_pixels: u64) -> Result<Look> {
+    let (width, height) = HdrDecoder::new(file.take(LONGEST_HEADER))?.dimensions();
+    let pixels = check_size(width.into(), height.into(), max_pixels)?;
+    Ok(Look::picture(width, height, 3, pixels.saturating_mul(2 * 12)).of_numbers(false))
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Picture> {
+    let mut file = Cursor::new(bytes);
+    let decoder = HdrDecoder::new(&mut file)?;
+    let (width, height) = decoder.dimensions();
+    let mut buffer = vec![0; usize::try_from(decoder.total_bytes())?];
+    decoder.read_image(&mut buffer)?;
+    ensure!(file.position() == bytes.len() as u64, "{} bytes follow its pixels", bytes.len() as u64 - file.position());
+    let samples = buffer.as_chunks().0.iter().map(|&number| f32::from_ne_bytes(number)).collect();
+    Ok(Picture::new(width as usize, height as usize, 3, Samples::F32(samples)))
+}
