@@ -14,7 +14,7 @@ use crate::draw::{Gathered, Maps};
 use crate::fail_under;
 use crate::identity::Identity;
 use crate::line;
-use crate::load::Reading;
+use crate::load::{Budget, Reading};
 use crate::metrics::Scorer;
 use crate::output::{Line, Output};
 use crate::pairs::{self, Pair};
@@ -319,6 +319,7 @@ fn reading(args: &CompareArgs, scorer: &Scorer) -> Reading {
         max_pixels: args.reading.max_pixels,
         always_rgb: args.metrics.color != Color::Rgb,
         wide: scorer.has_f64(),
+        memory: args.reading.max_memory.map_or_else(Budget::of_free_memory, |mebibytes| Budget::new(mebibytes << 20)),
     }
 }
 

@@ -19,12 +19,14 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Tensor};
 
 use crate::args::Alpha;
 use format::Format;
+pub(crate) use memory::Budget;
 use memory::Permit;
 use picture::Picture;
 
@@ -38,6 +40,8 @@ pub(crate) struct Reading {
     pub(crate) always_rgb: bool,
     /// Whether pictures may be scored in f64, which not all devices can.
     pub(crate) wide: bool,
+    /// What all threads together may take.
+    pub(crate) memory: Arc<Budget>,
 }
 
 /// Two images as they are scored.
@@ -47,7 +51,7 @@ pub(crate) struct Loaded {
     /// Of the same shape and dtype.
     pub(crate) test: Tensor,
     /// The memory that they take, for as long as they are here.
-    _memory: Permit<'static>,
+    _memory: Permit,
 }
 
 /// The two images of a pair differ in size.
@@ -153,7 +157,7 @@ pub(crate) fn pair(reference: &Path, test: &Path, reading: &Reading) -> Result<L
     };
     let dtypes = files.each_ref().map(|file| file.look.dtype(reading));
     let dtype = if dtypes.contains(&DType::F64) { DType::F64 } else { DType::F32 };
-    let memory = memory::SHARED.take(needed(&files, channels, dtype))?;
+    let memory = reading.memory.take(needed(&files, channels, dtype))?;
     let [reference, test] = files.map(|file| file.into_tensor(channels, dtype, reading));
     Ok(Loaded { reference: reference?, test: test?, _memory: memory })
 }
@@ -280,68 +284,24 @@ impl Image {
     }
 }
 
-/// Whatever the bytes are, they give an image or an error.
-pub fn fuzz(bytes: &[u8]) {
+/// The numbers of a file as they are stored, integers not scaled: `[N, H, W, C]` and all of them, alpha left out. Whatever the bytes are,
+/// they give an image or an error.
+pub fn numbers(bytes: &[u8]) -> Result<([usize; 4], Vec<f64>)> {
     const LIMIT: u64 = 1 << 16;
     let format = if bytes.starts_with(npy::MAGIC) { Some(Format::Npy) } else { Format::of_picture(bytes) };
-    let format = format.unwrap_or(Format::Safetensors);
-    let length = bytes.len() as u64;
-    let Ok(look) = format.look(&mut Cursor::new(bytes), length, LIMIT) else { return };
-    let Ok(image) = decode(&mut Cursor::new(bytes), length, format, &look, LIMIT) else { return };
-    let reading = Reading { alpha: Alpha::Composite, data_range: Some(1.0), max_pixels: LIMIT, always_rgb: false, wide: true };
-    let tensor = image.into_tensor(look.shape[1].max(3), look.dtype(&reading), &reading);
-    assert!(look.shape[1] != 1 || tensor.is_ok_and(|tensor| tensor.dims()[2..] == look.shape[2..]));
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-
-    use image::{ImageFormat, RgbImage};
-    use proptest::prelude::*;
-
-    /// What `fuzz` takes: a small picture of each format, and an array.
-    fn files() -> Vec<Vec<u8>> {
-        let image = RgbImage::from_fn(24, 16, |x, y| image::Rgb([x as u8 * 10, y as u8 * 15, 77]));
-        let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp];
-        let encoded = formats.into_iter().chain([ImageFormat::Pnm]).map(|format| {
-            let mut file = Cursor::new(Vec::new());
-            image.write_to(&mut file, format).unwrap();
-            [&[0], &file.into_inner()[..]].concat()
-        });
-        let npy = b"\x01\x93NUMPY\x01\0\x48\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), }         \n";
-        encoded.chain([[&npy[..], &[63; 96]].concat()]).collect()
-    }
-
-    #[test]
-    fn undamaged_files_are_images() {
-        for file in files() {
-            let bytes = Cursor::new(&file[1..]);
-            match file[0] {
-                0 => assert_eq!(super::Picture::read(bytes, 384).unwrap().shape(), [1, 3, 16, 24]),
-                _ => assert_eq!(super::npy::read(bytes, 12).unwrap().dims(), [1, 4, 2, 3]),
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_files_are_errors_or_images(
-            file in 0..files().len(),
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-            length in any::<prop::sample::Index>(),
-            whole in any::<bool>(),
-        ) {
-            let mut bytes = files().swap_remove(file);
-            for (index, byte) in changes {
-                // The first byte chooses the reader.
-                let index = 1 + index.index(bytes.len() - 1);
-                bytes[index] = byte;
-            }
-            if !whole {
-                bytes.truncate(1 + length.index(bytes.len()));
-            }
-            super::fuzz(&bytes);
-        }
-    }
+    let (format, length) = (format.unwrap_or(Format::Safetensors), bytes.len() as u64);
+    let look = format.look(&mut Cursor::new(bytes), length, LIMIT)?;
+    let range = if let Content::Integers { full } = look.of { full.into() } else { 1.0 };
+    let reading = Reading {
+        alpha: Alpha::Ignore,
+        data_range: Some(range),
+        max_pixels: LIMIT,
+        always_rgb: false,
+        wide: true,
+        memory: Budget::new(0),
+    };
+    let image = decode(&mut Cursor::new(bytes), length, format, &look, LIMIT)?;
+    let [n, channels, height, width] = look.shape;
+    let tensor = image.into_tensor(channels, DType::F64, &reading)?;
+    Ok(([n, height, width, channels], tensor.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()?))
 }

@@ -1,6 +1,6 @@
 //! One budget of memory for all threads that read files.
 
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, ensure};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
@@ -9,17 +9,15 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 const UNKNOWN: u64 = 4 << 30;
 const LEAST: u64 = 1 << 28;
 
-/// The budget of this process.
-pub(super) static SHARED: LazyLock<Budget> = LazyLock::new(|| Budget::new(available()));
-
 /// So many bytes for all threads together. Who asks first is served first, so that a large picture is not passed over for ever.
-pub(super) struct Budget {
+#[derive(Debug)]
+pub(crate) struct Budget {
     total: u64,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     taken: u64,
     /// The number of the next thread to ask, and of the next to be served.
@@ -28,23 +26,35 @@ struct State {
 }
 
 /// A part of the budget, given back when this is dropped.
-pub(super) struct Permit<'a> {
-    budget: &'a Budget,
+pub(crate) struct Permit {
+    budget: Arc<Budget>,
     bytes: u64,
 }
 
 impl Budget {
-    pub(super) fn new(total: u64) -> Self {
-        Self { total, state: Mutex::default(), changed: Condvar::new() }
+    pub(crate) fn new(total: u64) -> Arc<Self> {
+        Arc::new(Self { total, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Three quarters of what the system, or the container that the process runs in, has free.
+    pub(crate) fn of_free_memory() -> Arc<Self> {
+        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(memory);
+        let free = match system.available_memory() {
+            0 => UNKNOWN,
+            free => free,
+        };
+        let free = system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory));
+        Self::new((free / 4 * 3).max(LEAST))
     }
 
     /// Waits until so much is free. A thread asks once for all that a pair takes: threads that held a part while they wait for
     /// another could wait for each other.
-    pub(super) fn take(&self, bytes: u64) -> Result<Permit<'_>> {
+    pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Result<Permit> {
         let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
         ensure!(
             bytes <= self.total,
-            "the pair takes {} MiB of memory, but {} MiB are free",
+            "the pair takes up to {} MiB of memory, but `--max-memory` is {}",
             megabytes(bytes),
             megabytes(self.total)
         );
@@ -57,7 +67,7 @@ impl Budget {
         state.serving += 1;
         state.taken += bytes;
         self.changed.notify_all();
-        Ok(Permit { budget: self, bytes })
+        Ok(Permit { budget: Arc::clone(self), bytes })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,23 +75,11 @@ impl Budget {
     }
 }
 
-impl Drop for Permit<'_> {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.lock().taken -= self.bytes;
         self.budget.changed.notify_all();
     }
-}
-
-/// Three quarters of what the system, or the container that the process runs in, has free.
-fn available() -> u64 {
-    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let system = System::new_with_specifics(memory);
-    let free = match system.available_memory() {
-        0 => UNKNOWN,
-        free => free,
-    };
-    let free = system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory));
-    (free / 4 * 3).max(LEAST)
 }
 
 #[cfg(test)]
@@ -119,7 +117,7 @@ mod tests {
         let budget = Budget::new(3 << 20);
         let held = budget.take(3 << 20).unwrap();
         let error = budget.take((3 << 20) + 1).err().unwrap().to_string();
-        assert_eq!(error, "the pair takes 4 MiB of memory, but 3 MiB are free");
+        assert_eq!(error, "the pair takes up to 4 MiB of memory, but `--max-memory` is 3");
         drop(held);
     }
 }
