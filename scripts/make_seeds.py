@@ -60,7 +60,7 @@ def tool(*command, stdin):
 ppm = pil(rgb, "PPM")
 for name, options in {
     "444": ["-sample", "1x1"], "422": ["-sample", "2x1"], "440": ["-sample", "1x2"], "420": ["-sample", "2x2"], "411": ["-sample", "4x1"],
-    "progressive": ["-progressive"], "restarts": ["-restart", "1B"], "grey": ["-grayscale"], "rgb": ["-rgb"],
+    "progressive": ["-progressive"], "restarts": ["-restart", "1B", "-sample", "1x1"], "grey": ["-grayscale"], "rgb": ["-rgb"],
 }.items():
     data = tool("cjpeg", "-quality", "85", *options, stdin=ppm)
     write(f"{name}.jpg", data, djpeg(data))

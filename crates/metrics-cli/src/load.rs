@@ -18,10 +18,11 @@ mod webp;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::{DType, Tensor};
 
 use crate::args::Alpha;
@@ -157,7 +158,8 @@ pub(crate) fn pair(reference: &Path, test: &Path, reading: &Reading) -> Result<L
     };
     let dtypes = files.each_ref().map(|file| file.look.dtype(reading));
     let dtype = if dtypes.contains(&DType::F64) { DType::F64 } else { DType::F32 };
-    let memory = reading.memory.take(needed(&files, channels, dtype))?;
+    let memory = reading.memory.take(needed(&files, channels, dtype));
+    let memory = memory.with_context(|| format!("cannot read {} and {}", reference.display(), test.display()))?;
     let [reference, test] = files.map(|file| file.into_tensor(channels, dtype, reading));
     Ok(Loaded { reference: reference?, test: test?, _memory: memory })
 }
@@ -221,7 +223,7 @@ impl Opened {
         ensure!(length <= most, "it has {length} bytes, but {most} are the most for `--max-pixels` {max_pixels}");
         let mut file = BufReader::new(File::open(path)?);
         let format = Format::of(path, file.fill_buf()?)?;
-        let look = format.look(&mut file, length, max_pixels)?;
+        let look = guarded(|| format.look(&mut file, length, max_pixels))?;
         Ok(Self { path: path.into(), file, length, format, look })
     }
 
@@ -244,13 +246,21 @@ fn most_bytes(max_pixels: u64) -> u64 {
     max_pixels.saturating_mul(32).saturating_add(1 << 26)
 }
 
+/// What decoders make of what strangers wrote. One that panics has found that a file is damaged, and not said so.
+fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("its data are damaged: the decoder panics with `{}`", text.unwrap_or("no message")))
+    })
+}
+
 /// The image of a file that has been looked at.
 fn decode(file: &mut (impl Read + Seek), length: u64, format: Format, look: &Look, max_pixels: u64) -> Result<Image> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(usize::try_from(length)?).context("there is no memory for the file")?;
     file.rewind()?;
     file.take(length).read_to_end(&mut bytes)?;
-    let image = format.decode(&bytes, max_pixels)?;
+    let image = guarded(|| format.decode(&bytes, max_pixels))?;
     ensure!(image.shape() == look.shape, "the file was changed while it was read");
     Ok(image)
 }
@@ -290,7 +300,7 @@ pub fn numbers(bytes: &[u8]) -> Result<([usize; 4], Vec<f64>)> {
     const LIMIT: u64 = 1 << 16;
     let format = if bytes.starts_with(npy::MAGIC) { Some(Format::Npy) } else { Format::of_picture(bytes) };
     let (format, length) = (format.unwrap_or(Format::Safetensors), bytes.len() as u64);
-    let look = format.look(&mut Cursor::new(bytes), length, LIMIT)?;
+    let look = guarded(|| format.look(&mut Cursor::new(bytes), length, LIMIT))?;
     let range = if let Content::Integers { full } = look.of { full.into() } else { 1.0 };
     let reading = Reading {
         alpha: Alpha::Ignore,

@@ -27,7 +27,7 @@ impl Format {
         match super::extension(path).as_deref() {
             Some("npy") => Ok(Self::Npy),
             Some("safetensors") => Ok(Self::Safetensors),
-            _ => Self::of_picture(start).context("its format could not be determined"),
+            _ => Self::of_picture(start).context("The image format could not be determined"),
         }
     }
 
