@@ -108,9 +108,7 @@ impl Look {
     /// The dtype that holds what the file holds.
     fn dtype(&self, reading: &Reading) -> DType {
         let wide = match self.of {
-            Content::Integers { full } => {
-                reading.wide && !picture::fits_f32(full, reading.data_range.unwrap_or(1.0))
-            }
+            Content::Integers { full } => reading.wide && !picture::fits_f32(full, reading.data_range.unwrap_or(1.0)),
             Content::Numbers { wide } => wide,
         };
         if wide { DType::F64 } else { DType::F32 }

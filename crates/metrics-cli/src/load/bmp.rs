@@ -49,8 +49,11 @@ impl Header {
         };
         let (data, length) = (field(10)? as usize, field(14)? as usize);
         let sides = if length == 12 { (field(18)? & 0xffff, field(18)? >> 16) } else { (field(18)?, field(22)?) };
-        let (bits, compression, colors) =
-            if length == 12 { (field(24)? as u16, 0, 0) } else { ((field(28)? & 0xffff) as u16, field(30)?, field(46)?) };
+        let (bits, compression, colors) = if length == 12 {
+            (field(24)? as u16, 0, 0)
+        } else {
+            ((field(28)? & 0xffff) as u16, field(30)?, field(46)?)
+        };
         // Only in masks without a palette does the data offset say what is not said elsewhere.
         let most = if bits <= 8 { 1 << bits } else { 0 };
         let colors = if colors == 0 { most } else { colors as usize };

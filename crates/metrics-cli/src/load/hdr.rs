@@ -3,8 +3,8 @@
 use std::io::{BufRead, Cursor, Read};
 
 use anyhow::{Result, ensure};
-use image::codecs::hdr::HdrDecoder;
 use image::ImageDecoder;
+use image::codecs::hdr::HdrDecoder;
 
 use super::Look;
 use super::picture::{Picture, Samples, check_size};
@@ -22,6 +22,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture> {
     let mut file = Cursor::new(bytes);
     let decoder = HdrDecoder::new(&mut file)?;
     let (width, height) = decoder.dimensions();
+    // A file without this line is damaged, or of a time when the decoder's numbers were not yet agreed upon.
+    let metadata = decoder.metadata();
+    let signed = bytes.starts_with(b"#?RADIANCE\n") || bytes.starts_with(b"#?RADIANCE\r\n");
+    let known = signed && metadata.custom_attributes.iter().any(|(key, _)| key == "FORMAT");
+    ensure!(known, "its header does not say in which format its numbers are");
     let mut buffer = vec![0; usize::try_from(decoder.total_bytes())?];
     decoder.read_image(&mut buffer)?;
     ensure!(file.position() == bytes.len() as u64, "{} bytes follow its pixels", bytes.len() as u64 - file.position());

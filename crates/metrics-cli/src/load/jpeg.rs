@@ -164,7 +164,8 @@ impl Frame {
             0xc9 | 0xca => bail!("it is a JPEG file with arithmetic coding, which is not read"),
             _ => bail!("it is a JPEG file of a rare kind (frame 0x{marker:x}), which is not read"),
         };
-        let (&[precision, h1, h0, w1, w0, count], components) = segment.split_first_chunk().context("damaged headers")?;
+        let (&[precision, h1, h0, w1, w0, count], components) =
+            segment.split_first_chunk().context("damaged headers")?;
         ensure!(precision == 8, "it is a JPEG file of {precision} bits, expected 8");
         ensure!(matches!(count, 1 | 3 | 4), "it is a JPEG file of {count} components, expected 1, 3 or 4");
         ensure!(components.len() == 3 * usize::from(count), "damaged headers");
@@ -222,7 +223,8 @@ impl Headers {
 fn next_marker(bytes: &[u8], mut at: usize) -> Result<(u8, usize)> {
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        let found = rest.iter().position(|&byte| byte == 0xff).context("the file is truncated: it has no end marker")?;
+        let found =
+            rest.iter().position(|&byte| byte == 0xff).context("the file is truncated: it has no end marker")?;
         at += found + 1;
         match bytes.get(at) {
             // A byte of data that is 255, restarts, and padding.

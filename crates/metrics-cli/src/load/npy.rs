@@ -22,9 +22,9 @@ pub(super) fn look(file: &mut impl Read, max_pixels: u64) -> Result<Look> {
 pub(super) fn decode(mut bytes: &[u8], max_pixels: u64) -> Result<Tensor> {
     let (stored, arrangement) = begin(&mut bytes, max_pixels)?;
     let expected = arrangement.numbers.checked_mul(stored.size()).context("the array is too large")?;
-    let numbers = bytes.get(..expected).with_context(|| {
-        format!("the file is truncated: {} of {expected} bytes of numbers", bytes.len())
-    })?;
+    let numbers = bytes
+        .get(..expected)
+        .with_context(|| format!("the file is truncated: {} of {expected} bytes of numbers", bytes.len()))?;
     let rest = &bytes[expected..];
     // NumPy may have saved several arrays in one file.
     ensure!(rest.is_empty() || rest.starts_with(MAGIC), "{} bytes follow its numbers", rest.len());
@@ -60,30 +60,49 @@ fn header(file: &mut impl Read) -> Result<String> {
     String::from_utf8(header).context("the header is not text")
 }
 
-/// The dtype and shape of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8, 8), }`.
+/// The dtype and shape of a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8, 8), }`, which has nothing else.
 fn parse(header: &str) -> Result<(Stored, Vec<usize>)> {
-    let field = |key: &str| {
-        let rest = header.split_once(&format!("'{key}':")).map(|(_, rest)| rest.trim_start());
-        rest.with_context(|| format!("there is no '{key}'"))
-    };
-    let descr = field("descr")?.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(descr, _)| descr);
-    let descr = descr.context("'descr' is not the name of one number type")?;
-    let stored = match descr {
+    let dict = header.trim_end_matches([' ', '\n']).strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let mut rest = dict.context("it is not a dictionary")?.trim();
+    let (mut descr, mut fortran, mut shape) = (None, None, None);
+    while !rest.is_empty() {
+        let (key, after) = rest.split_once(':').context("it is not a dictionary")?;
+        let after = after.trim_start();
+        let end = if after.starts_with('(') { after.find(')').map(|end| end + 1) } else { after.find(',') };
+        let (value, after) = after.split_at(end.unwrap_or(after.len()));
+        let field = match key {
+            "'descr'" => &mut descr,
+            "'fortran_order'" => &mut fortran,
+            "'shape'" => &mut shape,
+            key => bail!("there is {key}"),
+        };
+        ensure!(field.replace(value.trim_end()).is_none(), "there are two {key}");
+        let after = after.trim_start();
+        rest = after.strip_prefix(',').or(after.is_empty().then_some("")).context("a comma is missing")?.trim_start();
+    }
+    let stored = stored(descr.context("there is no 'descr'")?)?;
+    match fortran.context("there is no 'fortran_order'")? {
+        "False" => {}
+        "True" => bail!("it is in Fortran order; save `numpy.ascontiguousarray(array)` instead"),
+        other => bail!("'fortran_order' is {other}"),
+    }
+    let shape = shape.and_then(|shape: &str| shape.strip_prefix('(')?.strip_suffix(')'));
+    let shape = shape.context("'shape' is not a tuple")?.trim();
+    let sides = shape.strip_suffix(',').unwrap_or(shape).split(',').map(str::trim);
+    let shape = sides.map(|side| side.parse().with_context(|| format!("`{side}` in 'shape' is not a length")));
+    Ok((stored, shape.collect::<Result<_>>()?))
+}
+
+fn stored(descr: &str) -> Result<Stored> {
+    let name = descr.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    Ok(match name.context("'descr' is not the name of one number type")? {
         "|u1" | "<u1" => Stored::U8,
         "<u2" => Stored::U16,
         "<f2" => Stored::F16,
         "<f4" => Stored::F32,
         "<f8" => Stored::F64,
-        _ => bail!("its dtype is '{descr}', expected '|u1', '<u2', '<f2', '<f4' or '<f8'"),
-    };
-    ensure!(
-        field("fortran_order")?.starts_with("False"),
-        "it is in Fortran order; save `numpy.ascontiguousarray(array)` instead"
-    );
-    let shape = field("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(shape, _)| shape);
-    let sides = shape.context("'shape' is not a tuple")?.split(',').map(str::trim).filter(|side| !side.is_empty());
-    let shape = sides.map(|side| side.parse().with_context(|| format!("`{side}` in 'shape' is not a length")));
-    Ok((stored, shape.collect::<Result<_>>()?))
+        name => bail!("its dtype is '{name}', expected '|u1', '<u2', '<f2', '<f4' or '<f8'"),
+    })
 }
 
 #[cfg(test)]

@@ -45,13 +45,15 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture> {
         (color, 16) => {
             let (words, _) = packed.as_chunks::<2>();
             let samples: Vec<u16> = words.iter().map(|&word| u16::from_be_bytes(word)).collect();
-            let key = info.trns.as_deref().map(|key| key.as_chunks::<2>().0.iter().map(|&word| u16::from_be_bytes(word)));
+            let key =
+                info.trns.as_deref().map(|key| key.as_chunks::<2>().0.iter().map(|&word| u16::from_be_bytes(word)));
             let (channels, samples) = keyed(samples, color.samples(), key.map(Iterator::collect), u16::MAX);
             (channels, Samples::U16(samples))
         }
         (color, _) => {
             let samples = if depth == 8 { packed } else { unpack(&packed, width, bytes_per_row, depth) };
-            let (channels, mut samples) = keyed(samples, color.samples(), info.trns.as_deref().map(<[u8]>::to_vec), full(depth));
+            let (channels, mut samples) =
+                keyed(samples, color.samples(), info.trns.as_deref().map(<[u8]>::to_vec), full(depth));
             if depth < 8 {
                 // 255 is a multiple of 1, 3 and 15.
                 samples.iter_mut().for_each(|sample| *sample *= 255 / full(depth));
@@ -93,9 +95,14 @@ fn inflate(bytes: &[u8]) -> Result<(Info<'static>, Vec<u8>)> {
                 stream.try_reserve_exact(expected + 1).context("there is no memory for its pixels")?;
                 stream.resize(expected + 1, 0);
             }
+            Decoded::ChunkBegin(_, kind) if !kind.0.iter().all(u8::is_ascii_alphabetic) => {
+                bail!("{kind:?} is no chunk")
+            }
             Decoded::ImageData => ensure!(region.filled <= expected, "it holds more than the pixels of its size"),
             Decoded::ImageDataFlushed => over = true,
-            Decoded::ChunkBegin(_, kind @ (chunk::PLTE | chunk::tRNS)) if begun => bail!("{kind:?} comes after the pixels"),
+            Decoded::ChunkBegin(_, kind @ (chunk::PLTE | chunk::tRNS)) if begun => {
+                bail!("{kind:?} comes after the pixels")
+            }
             Decoded::BadAncillaryChunk(chunk::tRNS) => bail!("its transparency is damaged"),
             Decoded::ChunkComplete(chunk::IEND) => break,
             _ => {}
@@ -235,7 +242,12 @@ fn look_up(info: &Info, indices: &[u8]) -> Result<(usize, Vec<u8>)> {
 }
 
 /// Adds an alpha channel that is 0 where a pixel has the color that stands for transparency.
-fn keyed<T: Copy + Default + PartialEq>(samples: Vec<T>, channels: usize, key: Option<Vec<T>>, full: T) -> (usize, Vec<T>) {
+fn keyed<T: Copy + Default + PartialEq>(
+    samples: Vec<T>,
+    channels: usize,
+    key: Option<Vec<T>>,
+    full: T,
+) -> (usize, Vec<T>) {
     let Some(key) = key.filter(|key| key.len() == channels) else { return (channels, samples) };
     let alpha = |pixel: &[T]| if *pixel == key[..] { T::default() } else { full };
     let pixels = samples.chunks_exact(channels);

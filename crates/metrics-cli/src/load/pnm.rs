@@ -85,7 +85,9 @@ fn number(file: &mut Cursor<&[u8]>) -> Result<u16> {
                 ensure!(next <= u16::MAX.into(), "it has a sample of more than 16 bits");
                 number = Some(next);
             }
-            (Some(byte), _) if !byte.is_ascii_whitespace() => bail!("its samples have the byte {byte}, expected digits"),
+            (Some(byte), _) if !byte.is_ascii_whitespace() => {
+                bail!("its samples have the byte {byte}, expected digits")
+            }
             (_, Some(number)) => return Ok(number as u16),
             (None, None) => bail!("the file is truncated"),
             (Some(_), None) => {}

@@ -41,10 +41,9 @@ fn name(names: &[String]) -> Result<String> {
     match names {
         [name] => Ok(name.clone()),
         names if names.iter().any(|name| name == "image") => Ok("image".into()),
-        names => bail!(
-            "it holds {} tensors and none is called `image`; expected one alone or one of that name",
-            names.len()
-        ),
+        names => {
+            bail!("it holds {} tensors and none is called `image`; expected one alone or one of that name", names.len())
+        }
     }
 }
 

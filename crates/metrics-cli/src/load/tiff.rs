@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::read::ZlibDecoder;
 use tiff::ColorType;
 use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
-use tiff::tags::{CompressionMethod as Compression, ExtraSamples, PhotometricInterpretation as Photometric, SampleFormat, Tag};
+use tiff::tags::{
+    CompressionMethod as Compression, ExtraSamples, PhotometricInterpretation as Photometric, SampleFormat, Tag, Type,
+};
 
 use super::Look;
 use super::picture::{Picture, Samples, check_size};
@@ -58,7 +60,9 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
         DecodingResult::U8(samples) if layout.color.bit_depth() < 8 => Samples::U8(layout.unpack(&samples)),
         DecodingResult::U8(samples) => Samples::U8(together(samples, planes, pixels)?),
         DecodingResult::U16(samples) => Samples::U16(together(samples, planes, pixels)?),
-        DecodingResult::F16(samples) => Samples::F32(together(samples, planes, pixels)?.iter().map(|x| x.to_f32()).collect()),
+        DecodingResult::F16(samples) => {
+            Samples::F32(together(samples, planes, pixels)?.iter().map(|x| x.to_f32()).collect())
+        }
         DecodingResult::F32(samples) => Samples::F32(together(samples, planes, pixels)?),
         DecodingResult::F64(samples) => Samples::F64(together(samples, planes, pixels)?),
         DecodingResult::I8(samples) => exactly(together(samples, planes, pixels)?),
@@ -89,14 +93,28 @@ impl Layout {
         let mut number = |tag| -> Result<Option<u16>> { Ok(decoder.find_tag_unsigned(tag)?) };
         let compression = Compression::from_u16_exhaustive(number(Tag::Compression)?.unwrap_or(1));
         let photometric = number(Tag::PhotometricInterpretation)?.and_then(Photometric::from_u16);
-        ensure!(number(Tag::FillOrder)?.unwrap_or(1) == 1, "it is a TIFF file whose bits are in reverse order, which is not read");
+        ensure!(
+            number(Tag::FillOrder)?.unwrap_or(1) == 1,
+            "it is a TIFF file whose bits are in reverse order, which is not read"
+        );
         let predictor = number(Tag::Predictor)?.unwrap_or(1);
+        // Other readers leave out tags of another type, and take the usual number instead.
+        for tag in [Tag::RowsPerStrip, Tag::PlanarConfiguration, Tag::Predictor, Tag::Compression, Tag::SamplesPerPixel]
+        {
+            let entry = decoder.image_ifd().find_entry(tag);
+            let usual =
+                entry.is_none_or(|entry| entry.count() == 1 && matches!(entry.field_type(), Type::SHORT | Type::LONG));
+            ensure!(usual, "its tag {tag:?} is damaged");
+        }
         let (lossless, predicted) = match compression {
             Compression::None | Compression::PackBits => (true, false),
             Compression::LZW | Compression::Deflate | Compression::OldDeflate => (true, true),
             _ => (false, false),
         };
-        ensure!(lossless, "it is a TIFF file with compression {compression:?}, expected none, LZW, Deflate or PackBits");
+        ensure!(
+            lossless,
+            "it is a TIFF file with compression {compression:?}, expected none, LZW, Deflate or PackBits"
+        );
         ensure!(predicted || predictor == 1, "it is a TIFF file with a predictor and compression {compression:?}");
         let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples)?.unwrap_or_default();
         let color = decoder.colortype()?;
@@ -108,7 +126,13 @@ impl Layout {
         };
         let alpha = match extra[..] {
             [] => false,
-            [kind] if [ExtraSamples::AssociatedAlpha, ExtraSamples::UnassociatedAlpha].map(|kind| kind.to_u16()).contains(&kind) => true,
+            [kind]
+                if [ExtraSamples::AssociatedAlpha, ExtraSamples::UnassociatedAlpha]
+                    .map(|kind| kind.to_u16())
+                    .contains(&kind) =>
+            {
+                true
+            }
             _ => bail!("it is a TIFF file with channels that are neither color nor transparency"),
         };
         let premultiplied = alpha && extra[0] == ExtraSamples::AssociatedAlpha.to_u16();
@@ -125,7 +149,10 @@ impl Layout {
 
     fn check_samples(&self, formats: &[u16]) -> Result<()> {
         let bits = self.color.bit_depth();
-        ensure!(formats.iter().all(|&format| format == self.format.to_u16()), "its channels have samples of several kinds");
+        ensure!(
+            formats.iter().all(|&format| format == self.format.to_u16()),
+            "its channels have samples of several kinds"
+        );
         let known = match self.format {
             SampleFormat::Uint => matches!(bits, 8 | 16 | 32) || (matches!(bits, 1 | 2 | 4) && self.channels == 1),
             SampleFormat::Int => matches!(bits, 8 | 16 | 32),
@@ -138,7 +165,7 @@ impl Layout {
             self.format
         );
         let plain = self.full().is_some() || self.format == SampleFormat::IEEEFP && bits < 64;
-        ensure!(plain || matches!(self.channels, 1 | 3) , "it is a TIFF file with transparency in {bits}-bit numbers");
+        ensure!(plain || matches!(self.channels, 1 | 3), "it is a TIFF file with transparency in {bits}-bit numbers");
         ensure!(self.full().is_some() || !self.is_cmyk(), "it is a TIFF file of CMYK in {bits}-bit numbers");
         Ok(())
     }
@@ -193,6 +220,7 @@ impl Layout {
             let length = match self.compression {
                 Compression::None => chunk.len() as u64,
                 Compression::Deflate | Compression::OldDeflate => inflated(chunk, row * rows)?,
+                Compression::PackBits => unpacked(chunk, row * rows)?,
                 _ => continue,
             };
             ensure!(length >= row * rows, "its pixels are truncated: {length} of {} bytes", row * rows);
@@ -204,14 +232,19 @@ impl Layout {
     fn unpack(&self, packed: &[u8]) -> Vec<u8> {
         let (bits, width) = (usize::from(self.color.bit_depth()), self.width as usize);
         let sample = |row: &[u8], x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & ((1 << bits) - 1);
-        packed.chunks_exact((width * bits).div_ceil(8)).flat_map(|row| (0..width).map(move |x| sample(row, x))).collect()
+        packed
+            .chunks_exact((width * bits).div_ceil(8))
+            .flat_map(|row| (0..width).map(move |x| sample(row, x)))
+            .collect()
     }
 
     fn picture(&self, samples: Samples) -> Picture {
         let (width, height) = (self.width as usize, self.height as usize);
         let picture = match (self.is_cmyk(), samples) {
             (true, Samples::U8(samples)) => Picture::new(width, height, 3, Samples::U8(from_cmyk(&samples, u8::MAX))),
-            (true, Samples::U16(samples)) => Picture::new(width, height, 3, Samples::U16(from_cmyk(&samples, u16::MAX))),
+            (true, Samples::U16(samples)) => {
+                Picture::new(width, height, 3, Samples::U16(from_cmyk(&samples, u16::MAX)))
+            }
             (_, samples) => Picture::new(width, height, self.channels, samples),
         };
         let picture = self.full().map_or(picture.clone(), |full| picture.of_full(full));
@@ -224,6 +257,21 @@ fn inflated(chunk: &[u8], expected: u64) -> Result<u64> {
     // A chunk of few bytes can hold very many zeros.
     let mut data = std::io::Read::take(ZlibDecoder::new(chunk), expected.saturating_add(1 << 20));
     std::io::copy(&mut data, &mut std::io::sink()).context("its pixels are damaged")
+}
+
+/// How long the runs of a chunk are, the last of which ends with the pixels.
+fn unpacked(chunk: &[u8], expected: u64) -> Result<u64> {
+    let (mut at, mut length) = (0, 0);
+    while length < expected {
+        let Some(&header) = chunk.get(at) else { break };
+        match header.cast_signed() {
+            -128 => at += 1,
+            run @ ..0 => (at, length) = (at + 2, length + 1 + u64::from(run.unsigned_abs())),
+            run => (at, length) = (at + 2 + run as usize, length + 1 + run as u64),
+        }
+    }
+    ensure!(length <= expected && at <= chunk.len(), "its pixels are damaged: a run of them is too long");
+    Ok(length)
 }
 
 /// What all inks leave of the light.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use webp::{BitstreamFeatures, Decoder};
 
 use super::Look;
@@ -41,22 +41,34 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
     Ok(Picture::new(width, height, channels, Samples::U8(image.to_vec())))
 }
 
-/// The first frame of an animation as a file of its own, if it fills the canvas.
+/// The first frame of an animation as a file of its own, if it fills the canvas. Those after it must have headers.
 fn first_frame(bytes: &[u8], canvas: (u32, u32)) -> Result<Vec<u8>> {
-    let mut rest = bytes.get(12..).unwrap_or_default();
-    while let Some((header, after)) = rest.split_first_chunk::<8>() {
+    let length = bytes.get(4..8).map_or(0, |size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize);
+    let mut rest = bytes.get(12..length.saturating_add(8)).context("the file is truncated")?;
+    let mut first = None;
+    while !rest.is_empty() {
+        let (header, after) = rest.split_first_chunk::<8>().context("the file is truncated")?;
         let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
         let data = after.get(..length).context("the file is truncated")?;
         if header.starts_with(b"ANMF") {
             let (place, picture) = data.split_first_chunk::<16>().context("the file is truncated")?;
             let number = |at: usize| u32::from_le_bytes([place[at], place[at + 1], place[at + 2], 0]);
             let size = (number(6) + 1, number(9) + 1);
-            ensure!(size == canvas && number(0) == 0 && number(3) == 0, "the first picture of the animation is not whole");
-            return still(picture, canvas);
+            let file = still(picture, size)?;
+            let said = BitstreamFeatures::new(&file).map(|features| (features.width(), features.height()));
+            let (x, y) = (2 * number(0), 2 * number(3));
+            ensure!(
+                said == Some(size) && x + size.0 <= canvas.0 && y + size.1 <= canvas.1,
+                "a picture of it is damaged"
+            );
+            if first.is_none() {
+                ensure!(size == canvas, "the first picture of the animation is not whole");
+                first = Some(file);
+            }
         }
         rest = after.get(length + length % 2..).unwrap_or_default();
     }
-    bail!("the animation has no pictures")
+    first.context("the animation has no pictures")
 }
 
 /// The chunks of a frame with the headers of a file.

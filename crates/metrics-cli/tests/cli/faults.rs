@@ -101,25 +101,101 @@ type Damage = (&'static str, fn(&mut Vec<u8>), &'static str);
 const DAMAGE: &[Damage] = &[
     // libjpeg warns of each of these.
     ("restarts.jpg", |jpeg| jpeg.truncate(last(jpeg, b"\xff\xd1")), "no end marker"),
-    ("restarts.jpg", |jpeg| { let at = last(jpeg, b"\xff\xd0"); jpeg[at + 1] = 0xd4 }, "libjpeg warns"),
+    (
+        "restarts.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"\xff\xd0");
+            jpeg[at + 1] = 0xd4
+        },
+        "libjpeg warns",
+    ),
     ("restarts.jpg", |jpeg| remove(jpeg, b"\xff\xd1"), "libjpeg warns"),
     ("420.jpg", |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xd9").., *b"\0\0\0\0\0\0\0\0\xff\xd9")), "libjpeg warns"),
     ("420.jpg", |jpeg| drop(jpeg.splice(jpeg.len() - 40.., *b"\xff\xd9")), "libjpeg warns"),
     // It does not warn of these: a file that ends between its scans.
-    ("progressive.jpg", |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xda").., *b"\xff\xd9")), "some of its scans are missing"),
+    (
+        "progressive.jpg",
+        |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xda").., *b"\xff\xd9")),
+        "some of its scans are missing",
+    ),
     ("scans.jpg", |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xda").., *b"\xff\xd9")), "some of its scans are missing"),
-    ("420.jpg", |jpeg| { let at = last(jpeg, b"\xff\xc0"); jpeg[at + 4] = 12 }, "a JPEG file of 12 bits, expected 8"),
-    ("420.jpg", |jpeg| { let at = last(jpeg, b"\xff\xc0"); jpeg[at + 1] = 0xc9 }, "arithmetic coding"),
-    ("cmyk.jpg", |jpeg| { let at = last(jpeg, b"Adobe"); jpeg[at] = b'a' }, "without Adobe's marker"),
-    ("rgb8.png", |png| { let at = last(png, b"IDAT"); png[at + 6] ^= 1 }, "CRC error"),
-    ("rgb8.png", |png| { let at = last(png, b"IEND"); png[at - 9] ^= 1; repair_checksums(png) }, "checksum"),
+    (
+        "420.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"\xff\xc0");
+            jpeg[at + 4] = 12
+        },
+        "a JPEG file of 12 bits, expected 8",
+    ),
+    (
+        "420.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"\xff\xc0");
+            jpeg[at + 1] = 0xc9
+        },
+        "arithmetic coding",
+    ),
+    (
+        "cmyk.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"Adobe");
+            jpeg[at] = b'a'
+        },
+        "without Adobe's marker",
+    ),
+    (
+        "rgb8.png",
+        |png| {
+            let at = last(png, b"IDAT");
+            png[at + 6] ^= 1
+        },
+        "CRC error",
+    ),
+    (
+        "rgb8.png",
+        |png| {
+            let at = last(png, b"IEND");
+            png[at - 9] ^= 1;
+            repair_checksums(png)
+        },
+        "checksum",
+    ),
     ("rgb8.png", |png| png.truncate(png.len() - 12), "the file is truncated"),
-    ("rgb8.png", |png| { png[23] -= 1; repair_checksums(png) }, "more than the pixels of its size"),
-    ("rgb8.png", |png| { png[23] += 1; repair_checksums(png) }, "its pixels are truncated"),
-    ("palette4.png", |png| { png[36] = 6; png.drain(41 + 6..41 + 48); repair_checksums(png) }, "a pixel has color 15 of 2"),
+    (
+        "rgb8.png",
+        |png| {
+            png[23] -= 1;
+            repair_checksums(png)
+        },
+        "more than the pixels of its size",
+    ),
+    (
+        "rgb8.png",
+        |png| {
+            png[23] += 1;
+            repair_checksums(png)
+        },
+        "its pixels are truncated",
+    ),
+    (
+        "palette4.png",
+        |png| {
+            png[36] = 6;
+            png.drain(41 + 6..41 + 48);
+            repair_checksums(png)
+        },
+        "a pixel has color 15 of 2",
+    ),
     ("lossy.webp", |webp| webp.truncate(webp.len() - 9), "damaged or truncated"),
     ("alpha.webp", |webp| webp.truncate(webp.len() / 2), "damaged or truncated"),
-    ("rgb8_deflate.tif", |tiff| { let at = last(tiff, &checksum_of_strip(tiff)); tiff[at] ^= 1 }, "its pixels are damaged"),
+    (
+        "rgb8_deflate.tif",
+        |tiff| {
+            let at = last(tiff, &checksum_of_strip(tiff));
+            tiff[at] ^= 1
+        },
+        "its pixels are damaged",
+    ),
     ("rgb8_lzw.tif", |tiff| set_tag(tiff, 0x103, 7), "compression ModernJPEG, expected none, LZW, Deflate or PackBits"),
     ("rgb8.bmp", |bmp| bmp.truncate(bmp.len() - 1), "the file is truncated: its pixels take"),
     ("palette.bmp", |bmp| bmp[46] = 3, "a pixel has color 15 of 3"),

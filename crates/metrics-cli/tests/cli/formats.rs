@@ -31,7 +31,11 @@ fn values_that_other_programs_give() -> Result<()> {
     // scikit-image and OpenCV, as many digits as they gave.
     let sixteen = score(&case("sixteen_x.png"), &case("sixteen_y.png"), "psnr", &[])?;
     assert!((sixteen - 96.329466).abs() < 5e-7, "{sixteen}");
-    assert_lines(&compare(&case("u32_a.tif"), &case("u32_b.tif"), &[]).code(1), 1, &["u32_a.tif holds numbers of unknown range"]);
+    assert_lines(
+        &compare(&case("u32_a.tif"), &case("u32_b.tif"), &[]).code(1),
+        1,
+        &["u32_a.tif holds numbers of unknown range"],
+    );
     let integers = score(&case("u32_a.tif"), &case("u32_b.tif"), "psnr", &["--data-range", "255"])?;
     assert!((integers - 20.0 * 255f64.log10()).abs() < 1e-12, "{integers}");
     Ok(())

@@ -12,8 +12,7 @@ pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/seed
 
 /// Names and bytes, in the order of the names.
 pub(crate) fn all() -> Result<Vec<(String, Vec<u8>)>> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(FOLDER)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut paths: Vec<PathBuf> = fs::read_dir(FOLDER)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension != "json"));
     paths.sort();
     let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
