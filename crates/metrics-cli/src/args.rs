@@ -121,8 +121,8 @@ pub(crate) struct MetricArgs {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) crop_border: usize,
 
-    /// Largest minus smallest value of a pixel; pictures are scaled to 0..=R (R = 1 unless given), arrays and float pictures are taken
-    /// as they are and need it.
+    /// Largest minus smallest value of a pixel; pictures are scaled to 0..=R (R = 1 unless given); arrays, float pictures and TIFF files
+    /// of 32-bit or signed integers are taken as they are and need it.
     #[arg(long, value_name = "R", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) data_range: Option<f64>,
 }
@@ -141,6 +141,11 @@ pub(crate) struct ReadArgs {
     /// The most pixels an image may have, so that a small file cannot fill the memory.
     #[arg(long, value_name = "N", default_value_t = 1 << 26, value_parser = value_parser!(u64).range(1..))]
     pub(crate) max_pixels: u64,
+
+    /// How much memory all pairs that are worked on at a time may take together, in MiB; three quarters of what is free unless given.
+    /// Pairs wait for each other, and one that takes more alone fails.
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u64).range(1..1 << 40))]
+    pub(crate) max_memory: Option<u64>,
 }
 
 #[derive(Args)]

@@ -14,7 +14,7 @@ use crate::draw::{Gathered, Maps};
 use crate::fail_under;
 use crate::identity::Identity;
 use crate::line;
-use crate::load::Reading;
+use crate::load::{Budget, Reading};
 use crate::metrics::Scorer;
 use crate::output::{Line, Output};
 use crate::pairs::{self, List, Pair, PassedOver};
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         let (time, maps) = (std::mem::take(&mut self.time), self.maps.take());
         let jobs =
             self.args.run.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
-        let reading = reading(self.args);
+        let reading = reading(self.args, self.scorer);
         let mismatch = self.args.reading.resize_mismatch;
         let (scorer, maps) = (self.scorer.clone(), maps.as_ref());
         let work = Work { scorer, reading: &reading, mismatch, stop, time: &time, maps };
@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
 
     fn write_report(&mut self, totals: &[Option<Total>]) -> Result<()> {
         let (Some(path), Some(gathered)) = (&self.args.output.report, self.gathered.take()) else { return Ok(()) };
-        let (reading, columns) = (reading(self.args), self.scorer.columns());
+        let (reading, columns) = (reading(self.args, self.scorer), self.scorer.columns());
         let found = (totals, &self.tally.counts, self.passed_over);
         gathered.write(path, self.args, self.pairs, &reading, columns, found)
     }
@@ -332,12 +332,14 @@ fn of_pairs(some: u64, all: u64) -> String {
     if all == 1 { String::new() } else { format!(" of {some} of {all} pairs") }
 }
 
-fn reading(args: &CompareArgs) -> Reading {
+fn reading(args: &CompareArgs, scorer: &Scorer) -> Reading {
     Reading {
         alpha: args.reading.alpha,
         data_range: args.metrics.data_range,
         max_pixels: args.reading.max_pixels,
         always_rgb: args.metrics.color != Color::Rgb,
+        wide: scorer.has_f64(),
+        memory: args.reading.max_memory.map_or_else(Budget::of_free_memory, |mebibytes| Budget::new(mebibytes << 20)),
     }
 }
 

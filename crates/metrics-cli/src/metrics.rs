@@ -281,6 +281,11 @@ impl Scorer {
         kind_of(&self.device)
     }
 
+    /// Whether its device has f64.
+    pub(crate) fn has_f64(&self) -> bool {
+        check_dtype(DType::F64, self.device()).is_ok()
+    }
+
     /// Scores a pair; a metric has no value where the images are too small for it and not for others.
     pub(crate) fn score(&self, images: &Loaded) -> Result<Scores> {
         self.score_images(&images.reference, &images.test)

@@ -2,6 +2,7 @@
 
 mod common;
 mod compare;
+mod damage;
 mod device;
 mod faults;
 mod files;
@@ -12,5 +13,6 @@ mod mpi;
 mod output;
 mod resume;
 mod scale;
+mod seeds;
 #[cfg(unix)]
 mod terminal;
