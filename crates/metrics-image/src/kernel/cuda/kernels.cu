@@ -19,6 +19,9 @@ typedef double Number;
 #define FUNCTION_MEMBER __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define BARRIER() __syncthreads()
+#ifndef BLOCK_MEMORY // the emulation has its own
+#define BLOCK_MEMORY(T, NAME, COUNT) __shared__ T NAME[COUNT]
+#endif
 
 FUNCTION float reciprocal(float x) { return __frcp_rn(x); }
 FUNCTION double reciprocal(double x) { return __drcp_rn(x); }
@@ -52,14 +55,14 @@ FUNCTION u16 to_half(float x) {
 
 #define PIVOT(NAME, P)                                                                                                      \
     ENTRY(NAME, WORKERS)(const P* x, const P* y, REAL(P)* pivots, PARAMS(P)) {                                              \
-        __shared__ REAL(P) room[2 * WORKERS];                                                                               \
+        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
         pivot(x, y, pivots, p, room, PLACE, WORKERS);                                                                       \
     }
 #define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT)                                                                           \
     ENTRY(NAME, ROWS* COLS)                                                                                                 \
     (const P* x, const P* y, const REAL(P)* pivots, const REAL(P)* ranges, const Number* weights, const REAL(P)* upstream,  \
      const REAL(P)* coarser, REAL(P)* partials, REAL(P)* map, P* gradient, PARAMS(P)) {                                     \
-        __shared__ REAL(P) room[Shape<TAPS, ROWS, COLS, GRADIENT>::ROOM];                                                   \
+        BLOCK_MEMORY(REAL(P), room, (Shape<TAPS, ROWS, COLS, GRADIENT>::ROOM));                                             \
         pass<P, REAL(P), TAPS, ROWS, COLS, GRADIENT>(x, y, pivots, ranges, weights, upstream, coarser, partials, map,       \
                                                      gradient, p, room, PLACE);                                             \
     }
@@ -69,7 +72,7 @@ FUNCTION u16 to_half(float x) {
     }
 #define ERRORS(NAME, P)                                                                                                     \
     ENTRY(NAME, WORKERS)(const P* x, const P* y, REAL(P)* partials, PARAMS(P)) {                                            \
-        __shared__ REAL(P) room[2 * WORKERS];                                                                               \
+        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
         errors(x, y, partials, p, room, PLACE, WORKERS);                                                                    \
     }
 #define ERROR_GRADIENT(NAME, P)                                                                                             \
@@ -78,7 +81,7 @@ FUNCTION u16 to_half(float x) {
     }
 #define FINISH(NAME, T)                                                                                                     \
     ENTRY(NAME, WORKERS)(const T* partials, Number* results, PARAMS(T)) {                                                   \
-        __shared__ T room[2 * WORKERS];                                                                                     \
+        BLOCK_MEMORY(T, room, 2 * WORKERS);                                                                                 \
         finish(partials, results, p, room, PLACE, WORKERS);                                                                 \
     }
 

@@ -2,6 +2,22 @@
 
 use std::env;
 
+/// All but the text of the kernels.
+fn build() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(2).warnings(false).include("shim");
+    build.flag("-Wno-attributes").flag("-ffp-contract=off").flag("-fno-omit-frame-pointer");
+    if sanitized() {
+        build.debug(true).opt_level(1);
+        build.flag("-fsanitize=address,undefined").flag("-fno-sanitize-recover=all");
+    }
+    build
+}
+
+fn sanitized() -> bool {
+    env::var_os("EMULATION_SANITIZE").is_some()
+}
+
 fn main() {
     // Its threads are fibers of Linux's C library.
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
@@ -9,15 +25,16 @@ fn main() {
     }
     println!("cargo:rerun-if-changed=..");
     println!("cargo:rerun-if-env-changed=EMULATION_SANITIZE");
-    let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(2).warnings(false).include("shim");
-    build.flag("-Wno-attributes").flag("-ffp-contract=off").flag("-fno-omit-frame-pointer");
-    build.file("emulate_cuda.cpp").file("emulate_metal.cpp");
-    if env::var_os("EMULATION_SANITIZE").is_some() {
-        build.debug(true).opt_level(1);
-        build.flag("-fsanitize=address,undefined").flag("-fno-sanitize-recover=all");
+    let mut kernels = build();
+    kernels.file("emulate_cuda.cpp").file("emulate_metal.cpp");
+    if !sanitized() {
+        // A call before each access to memory; what is called is in `memory.cpp`, not in ThreadSanitizer.
+        kernels.flag("-fsanitize=thread");
+    }
+    kernels.compile("emulated_kernels");
+    build().file("fibers.cpp").file("memory.cpp").compile("emulation");
+    if sanitized() {
         println!("cargo:rustc-link-lib=dylib=asan");
         println!("cargo:rustc-link-lib=dylib=ubsan");
     }
-    build.compile("kernel_emulation");
 }

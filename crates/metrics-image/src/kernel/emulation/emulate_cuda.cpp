@@ -19,9 +19,7 @@ const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS
 
 } // namespace
 
-extern "C" int emulate_cuda(const char* name, void* const* args, size_t count, unsigned blocks, unsigned workers) {
-    return emulation::launch(KERNELS, false, name, args, count, blocks, workers);
-}
+extern "C" void emulate_cuda(emulation::Launch* launch) { emulation::launch(KERNELS, false, *launch); }
 
 extern "C" size_t params_size(bool doubled) {
     return doubled ? sizeof(Params<double>) : sizeof(Params<float>);

@@ -6,7 +6,6 @@
 
 #include <metal_stdlib>
 
-#define threadgroup static thread_local
 #define LOCAL
 
 namespace {
@@ -25,6 +24,4 @@ const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS
 
 } // namespace
 
-extern "C" int emulate_metal(const char* name, void* const* args, size_t count, unsigned blocks, unsigned workers) {
-    return emulation::launch(KERNELS, true, name, args, count, blocks, workers);
-}
+extern "C" void emulate_metal(emulation::Launch* launch) { emulation::launch(KERNELS, true, *launch); }

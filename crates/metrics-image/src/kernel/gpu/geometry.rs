@@ -1,23 +1,42 @@
 //! How images of one size are cut, and what that and the plan make of the parameters of a launch.
 
-use candle_core::{DType, Layout, Result, bail};
+use candle_core::{DType, Error, Layout, Result, bail};
 
+use super::launch::Grid;
 use super::params::{MAX_TAPS, MAX_VOLUME_TAPS, Params, QUANTITIES, Taps};
 use crate::OddSides;
 use crate::kernel::{Padding, Plan};
 
 /// Threads of a block that works on a flat image; the columns of its tile. As in `kernels.h`.
-const LINE: usize = 128;
+const LINE: i32 = 128;
 /// Rows and columns of threads of a block that works on a volume; half the columns in f64.
-const DEEP: [usize; 2] = [16, 32];
+const DEEP: [i32; 2] = [16, 32];
 /// Threads of all other blocks.
 pub(super) const WORKERS: usize = 128;
 /// Pixels whose errors one block sums.
-const ERRORS_RUN: usize = 64 * WORKERS;
-/// Slices that a block walks along: few enough to keep a GPU busy with a small image, many enough to make the halo cheap.
-const BAND: [usize; 2] = [32, 128];
-/// Pixels of a plane from which on bands are long.
-const LARGE: usize = 1 << 20;
+const ERRORS_RUN: i32 = 64 * 128;
+/// Lines of the longest side that a window is moved over: kernels add up to two sides and two windows in 32 bits.
+const LONGEST: i32 = i32::MAX / 2 - 64;
+
+/// How many slices a block walks along: few enough to keep a GPU busy with a small image, many enough to make the halo cheap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bands {
+    /// Of volumes and of small flat images.
+    pub(super) short: i32,
+    /// Of large flat images.
+    pub(super) long: i32,
+    /// Pixels of a plane from which on a flat image is large.
+    pub(super) large: usize,
+}
+
+impl Bands {
+    /// On devices.
+    pub(super) const DEVICE: Self = Self { short: 32, long: 128, large: 1 << 20 };
+
+    fn of(self, flat: bool, pixels: usize) -> i32 {
+        if flat && pixels >= self.large { self.long } else { self.short }
+    }
+}
 
 /// Whether there are kernels for the windows of a plan.
 pub(super) fn fits(plan: &Plan) -> bool {
@@ -26,11 +45,14 @@ pub(super) fn fits(plan: &Plan) -> bool {
 }
 
 /// Images of one size, with axes of slices, rows and columns: the lines of a flat image are its slices.
+///
+/// There are no more of anything than its type says: kernels count lines, planes and blocks in 32 bits and pixels in 64.
 #[derive(Clone, Copy)]
 pub(super) struct Geometry {
-    images: usize,
-    channels: usize,
-    sides: [usize; 3],
+    images: i32,
+    channels: i32,
+    planes: i32,
+    sides: [i32; 3],
     flat: bool,
     strides: [[i64; 5]; 2],
 }
@@ -44,11 +66,59 @@ impl Geometry {
             [_, _, depth, height, width] => (false, [depth, height, width]),
             _ => bail!("expected [N, C, H, W] or [N, C, D, H, W], got {dims:?}"),
         };
-        let strides = layouts.map(|layout| match *layout.stride() {
-            [image, channel, slice, column] => [image, channel, slice, 0, column].map(|stride| stride as i64),
-            ref all => std::array::from_fn(|axis| all[axis] as i64),
-        });
-        Ok(Self { images: dims[0], channels: dims[1], sides, flat, strides })
+        let product = |sides: &[usize]| sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side));
+        if product(dims).and_then(|pixels| i64::try_from(pixels).ok()).is_none() {
+            bail!("images of {dims:?}: more pixels than {}, the most that the kernels of a GPU count", i64::MAX);
+        }
+        let line = |what: &str, number: usize| {
+            i32::try_from(number).map_err(|_| too_many(dims, what, number, i32::MAX.into()))
+        };
+        let mut strides = [[0; 5]; 2];
+        for (strides, layout) in strides.iter_mut().zip(layouts) {
+            let axes: &[usize] = if flat { &[0, 1, 2, 4] } else { &[0, 1, 2, 3, 4] };
+            for (&axis, &stride) in axes.iter().zip(layout.stride()) {
+                strides[axis] = i64::try_from(stride).map_err(|_| too_many(dims, "stride", stride, i64::MAX))?;
+            }
+        }
+        Ok(Self {
+            images: line("images", dims[0])?,
+            channels: line("channels", dims[1])?,
+            planes: line("planes", dims[0] * dims[1])?,
+            sides: [line("lines", sides[0])?, line("lines", sides[1])?, line("columns", sides[2])?],
+            flat,
+            strides,
+        })
+    }
+
+    /// Dimensions of the tensors, for messages.
+    fn dims(&self) -> Vec<usize> {
+        let [slices, rows, columns] = self.sides;
+        let sides = if self.flat { vec![slices, columns] } else { vec![slices, rows, columns] };
+        [self.images, self.channels].into_iter().chain(sides).map(size).collect()
+    }
+
+    /// So many blocks of so many threads; `None` is more than can be counted.
+    pub(super) fn grid(&self, blocks: Option<usize>, workers: usize) -> Result<Grid> {
+        Ok(Grid { blocks: size(self.blocks(blocks)?), workers })
+    }
+
+    fn blocks(&self, blocks: Option<usize>) -> Result<i32> {
+        let blocks = blocks.unwrap_or(usize::MAX);
+        i32::try_from(blocks).map_err(|_| too_many(&self.dims(), "blocks of threads", blocks, i32::MAX.into()))
+    }
+
+    /// A block for each run of pixels whose errors are summed together.
+    pub(super) fn grid_of_runs(&self) -> Result<Grid> {
+        self.grid(self.planes().checked_mul(self.plane_len().div_ceil(size(ERRORS_RUN))), WORKERS)
+    }
+
+    /// A thread for each pixel, on a device that numbers `most` of them.
+    pub(super) fn grid_of_pixels(&self, most: i64) -> Result<Grid> {
+        let grid = self.grid(Some(self.len().div_ceil(WORKERS)), WORKERS)?;
+        match i64::try_from(grid.blocks * WORKERS) {
+            Ok(threads) if threads <= most => Ok(grid),
+            _ => Err(too_many(&self.dims(), "pixels", self.len(), most)),
+        }
     }
 
     /// Of dense images of half the size.
@@ -56,11 +126,12 @@ impl Geometry {
         let leads = self.leads(odd_sides);
         let mut sides = self.sides;
         for axis in self.meeting() {
-            sides[axis] = (sides[axis] + leads[axis]) / 2;
+            // Rounded up without the sum, which may not be an `i32`.
+            sides[axis] = sides[axis] / 2 + (sides[axis] % 2 + leads[axis]) / 2;
         }
-        let [slices, rows, columns] = sides.map(|side| side as i64);
+        let [slices, rows, columns] = sides.map(i64::from);
         let plane = slices * rows * columns;
-        let strides = [[plane * self.channels as i64, plane, rows * columns, columns, 1]; 2];
+        let strides = [[plane * i64::from(self.channels), plane, rows * columns, columns, 1]; 2];
         Self { sides, strides, ..*self }
     }
 
@@ -70,18 +141,18 @@ impl Geometry {
         (0..3).filter(move |&axis| !(flat && axis == 1))
     }
 
-    fn leads(&self, odd_sides: OddSides) -> [usize; 3] {
+    fn leads(&self, odd_sides: OddSides) -> [i32; 3] {
         let axes: Vec<usize> = self.meeting().collect();
-        let sides: Vec<usize> = axes.iter().map(|&axis| self.sides[axis]).collect();
+        let sides: Vec<usize> = axes.iter().map(|&axis| size(self.sides[axis])).collect();
         let mut leads = [0; 3];
         for (&axis, lead) in axes.iter().zip(odd_sides.lead(&sides)) {
-            leads[axis] = lead;
+            leads[axis] = i32::from(lead != 0);
         }
         leads
     }
 
     pub(super) fn planes(&self) -> usize {
-        self.images * self.channels
+        size(self.planes)
     }
 
     /// Pixels of all planes.
@@ -90,44 +161,45 @@ impl Geometry {
     }
 
     fn plane_len(&self) -> usize {
-        self.sides.iter().product()
+        self.sides.iter().map(|&side| size(side)).product()
     }
 
     /// What depends on the images alone; the tiles are those of the error kernels.
-    pub(super) fn params(&self) -> Params<f64> {
-        let [slices, rows, columns] = self.sides.map(|side| side as i64);
+    pub(super) fn params(&self) -> Result<Params<f64>> {
+        let [slices, rows, columns] = self.sides.map(i64::from);
         let dense = [rows * columns, columns, 1];
         let is_dense = |strides: &[i64; 5]| {
             // The stride of an axis of one line is never used.
             (2..5).all(|axis| strides[axis] == dense[axis - 2] || self.sides[axis - 2] == 1)
         };
-        Params {
+        let runs = self.blocks(Some(self.plane_len().div_ceil(size(ERRORS_RUN))))?;
+        Ok(Params {
             strides: self.strides,
             counts: [slices * rows * columns; 2],
-            input: ints(self.sides),
-            map: ints(self.sides),
+            input: self.sides,
+            map: self.sides,
             window: [1; 3],
-            owned: [1, 1, ERRORS_RUN as i32],
-            tiles: [1, 1, self.plane_len().div_ceil(ERRORS_RUN) as i32],
+            owned: [1, 1, ERRORS_RUN],
+            tiles: [1, 1, runs],
             rows: [-1; QUANTITIES],
-            channels: self.channels as i32,
-            planes: self.planes() as i32,
+            channels: self.channels,
+            planes: self.planes,
             map_of: -1,
             sign: 1.0,
             flat: self.flat.into(),
             dense: self.strides.iter().all(is_dense).into(),
             ..Params::default()
-        }
+        })
     }
 
     /// What halving them takes.
-    pub(super) fn halving(&self, odd_sides: OddSides) -> Params<f64> {
-        Params {
-            coarse: ints(self.halved(odd_sides).sides),
-            coarse_lead: ints(self.leads(odd_sides)),
+    pub(super) fn halving(&self, odd_sides: OddSides) -> Result<Params<f64>> {
+        Ok(Params {
+            coarse: self.halved(odd_sides).sides,
+            coarse_lead: self.leads(odd_sides),
             repeat: (odd_sides == OddSides::Replicate).into(),
-            ..self.params()
-        }
+            ..self.params()?
+        })
     }
 
     /// A window over them.
@@ -136,9 +208,15 @@ impl Geometry {
         let taps: [&[f64]; 3] = match &plan.taps[..] {
             [down, along] if self.flat => [down, &one, along],
             [depth, down, along] if !self.flat => [depth, down, along],
-            taps => bail!("a window with {} axes does not fit images of {:?}", taps.len(), self.sides),
+            taps => bail!("a window with {} axes does not fit images of {:?}", taps.len(), self.dims()),
         };
-        let window = taps.map(<[f64]>::len);
+        if let Some(&side) = self.sides.iter().find(|&&side| side > LONGEST) {
+            return Err(too_many(&self.dims(), "lines under a window", size(side), LONGEST.into()));
+        }
+        let mut window = [1; 3];
+        for (side, taps) in window.iter_mut().zip(taps) {
+            *side = i32::try_from(taps.len()).map_err(Error::wrap)?;
+        }
         let mut map = self.sides;
         for axis in 0..3 {
             let too_small = match plan.padding {
@@ -147,42 +225,42 @@ impl Geometry {
                 Padding::Zero => false,
             };
             if too_small {
-                bail!("images of {:?} are too small for a window of {window:?}", self.sides);
+                bail!("images of {:?} are too small for a window of {window:?}", self.dims());
             }
             if plan.padding == Padding::Valid {
                 map[axis] -= window[axis] - 1;
             }
         }
         let margin = if plan.padding == Padding::Valid { [0; 3] } else { window.map(|taps| taps / 2) };
-        let inner = (0..3).map(|axis| map[axis].saturating_sub(2 * margin[axis]) as i64).product();
+        let inner = (0..3).map(|axis| i64::from((map[axis] - 2 * margin[axis]).max(0))).product();
         let params = Params {
-            counts: [map.iter().product::<usize>() as i64, inner],
+            counts: [map.iter().copied().map(i64::from).product(), inner],
             taps: taps.map(padded),
             luminance: 2.0 * plan.k1 * plan.k1,
             contrast: 2.0 * plan.k2 * plan.k2 / plan.covariance,
             spread: if plan.is_one_pixel() { 0.0 } else { 1.0 },
-            map: ints(map),
-            window: ints(window),
-            lead: ints(margin),
-            crop: ints(margin),
+            map,
+            window,
+            lead: margin,
+            crop: margin,
             mirror: (plan.padding == Padding::Reflect).into(),
-            ..self.params()
+            ..self.params()?
         };
-        Ok(Windowed { params, large: self.plane_len() >= LARGE })
+        Ok(Windowed { params, geometry: *self })
     }
 }
 
 /// A window over images of one size, not yet cut into tiles.
 pub(super) struct Windowed {
     params: Params<f64>,
-    large: bool,
+    geometry: Geometry,
 }
 
 impl Windowed {
     /// How the names of its kernels begin, for pixels that are computed in `real`; see `kernels.h`.
     pub(super) fn family(&self, real: DType) -> &'static str {
         match self.params.window {
-            _ if self.params.flat == 0 => "deep_",
+            _ if !self.geometry.flat => "deep_",
             [11, _, 11] if real == DType::F32 => "",
             _ => "wide_",
         }
@@ -190,31 +268,40 @@ impl Windowed {
 
     /// The dimensions of the map.
     pub(super) fn map(&self) -> [usize; 3] {
-        self.params.map.map(|side| side as usize)
+        self.params.map.map(size)
     }
 
-    /// Cut for values or for a gradient computed in `real`, and the threads of a block.
-    pub(super) fn cut(&self, gradient: bool, real: DType) -> (Params<f64>, usize) {
-        let [rows, columns] = match (self.params.flat, real) {
-            (0, DType::F64) => [DEEP[0], DEEP[1] / 2],
-            (0, _) => DEEP,
-            _ => [1, LINE],
+    /// Cut for values or for a gradient computed in `real`.
+    pub(super) fn cut(&self, gradient: bool, real: DType, bands: Bands) -> Result<(Params<f64>, Grid)> {
+        let [rows, columns] = match (self.geometry.flat, real) {
+            (false, DType::F64) => [DEEP[0], DEEP[1] / 2],
+            (false, _) => DEEP,
+            (true, _) => [1, LINE],
         };
-        let band = if self.params.flat != 0 && self.large { BAND[1] } else { BAND[0] };
-        let mut params = Params { owned: ints([band, rows, columns]), ..self.params };
+        let band = bands.of(self.geometry.flat, self.geometry.plane_len());
+        let mut params = Params { owned: [band, rows, columns], ..self.params };
         for axis in 0..3 {
             let results = if gradient { params.input[axis] } else { params.map[axis] };
             if gradient && axis > 0 {
                 params.owned[axis] -= params.window[axis] - 1;
             }
-            params.tiles[axis] = (results + params.owned[axis] - 1) / params.owned[axis];
+            params.tiles[axis] = (results - 1) / params.owned[axis] + 1;
         }
-        (params, rows * columns)
+        let tiles = params.tiles.map(size);
+        let blocks = tiles.iter().try_fold(self.geometry.planes(), |blocks, &tiles| blocks.checked_mul(tiles));
+        Ok((params, self.geometry.grid(blocks, size(rows * columns))?))
     }
 }
 
-fn ints<const N: usize>(sizes: [usize; N]) -> [i32; N] {
-    sizes.map(|size| size as i32)
+/// A number that is not negative.
+fn size(number: i32) -> usize {
+    number.unsigned_abs() as usize
+}
+
+fn too_many(dims: &[usize], what: &str, number: usize, most: i64) -> Error {
+    Error::msg(format!(
+        "images of {dims:?}: {number} {what} are more than {most}, the most that the kernels of a GPU take"
+    ))
 }
 
 fn padded(taps: &[f64]) -> Taps<f64> {

@@ -8,6 +8,7 @@ use candle_core::CudaStorage;
 use candle_core::MetalStorage;
 use candle_core::{DType, Device, Layout, Result, Storage, bail};
 
+use super::geometry::Bands;
 use super::params::Params;
 
 /// Where kernels run.
@@ -17,7 +18,7 @@ pub(super) enum Engine {
     Device,
     /// On the CPU, for tests.
     #[cfg(all(test, target_os = "linux"))]
-    Emulated(kernel_emulation::Dialect),
+    Emulated(kernel_emulation::Dialect, Bands),
 }
 
 /// A buffer from some element on.
@@ -123,9 +124,28 @@ impl Gpu {
         match self.engine {
             Engine::Device => crate::pair::sum_dtype(&self.device),
             #[cfg(all(test, target_os = "linux"))]
-            Engine::Emulated(kernel_emulation::Dialect::Cuda) => DType::F64,
+            Engine::Emulated(kernel_emulation::Dialect::Cuda, _) => DType::F64,
             #[cfg(all(test, target_os = "linux"))]
-            Engine::Emulated(kernel_emulation::Dialect::Metal) => DType::F32,
+            Engine::Emulated(kernel_emulation::Dialect::Metal, _) => DType::F32,
+        }
+    }
+
+    /// How many slices a block walks along.
+    pub(super) fn bands(&self) -> Bands {
+        match self.engine {
+            Engine::Device => Bands::DEVICE,
+            #[cfg(all(test, target_os = "linux"))]
+            Engine::Emulated(_, bands) => bands,
+        }
+    }
+
+    /// How many threads of one launch can be told their number: Metal counts them in 32 bits.
+    pub(super) fn threads(&self) -> i64 {
+        match self.engine {
+            Engine::Device if self.device.is_metal() => u32::MAX.into(),
+            #[cfg(all(test, target_os = "linux"))]
+            Engine::Emulated(kernel_emulation::Dialect::Metal, _) => u32::MAX.into(),
+            _ => i64::MAX,
         }
     }
 
@@ -165,7 +185,7 @@ impl Gpu {
             #[cfg(feature = "metal")]
             (Engine::Device, Device::Metal(device)) => crate::kernel::metal::launch(device, name, grid, args),
             #[cfg(all(test, target_os = "linux"))]
-            (Engine::Emulated(dialect), Device::Cpu) => emulated::launch(dialect, name, grid, args),
+            (Engine::Emulated(dialect, _), Device::Cpu) => emulated::launch(dialect, name, grid, args),
             (engine, device) => bail!("{name}: there are no kernels for {device:?} ({engine:?})"),
         }
     }
@@ -193,9 +213,11 @@ mod emulated {
 
     pub(super) fn launch(dialect: Dialect, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
         let mut args = args.into_iter().map(convert).collect::<Result<Vec<_>>>()?;
+        let (Ok(blocks), Ok(workers)) = (u32::try_from(grid.blocks), u32::try_from(grid.workers)) else {
+            bail!("{name}: {} blocks are more than a GPU takes", grid.blocks)
+        };
         // SAFETY: the kernels of this family take these arguments, as they do on a GPU.
-        unsafe { kernel_emulation::launch(dialect, name, grid.blocks as u32, grid.workers as u32, &mut args) }
-            .map_err(candle_core::Error::msg)
+        unsafe { kernel_emulation::launch(dialect, name, blocks, workers, &mut args) }.map_err(candle_core::Error::msg)
     }
 
     fn convert(arg: Arg) -> Result<kernel_emulation::Arg> {

@@ -19,6 +19,8 @@ use candle_core::Tensor;
 use metrics_core::Result;
 
 use self::errors::Errors;
+#[cfg(all(test, target_os = "linux"))]
+use self::geometry::Bands;
 use self::geometry::fits;
 use self::launch::Engine;
 #[cfg(any(feature = "cuda", feature = "metal"))]
@@ -40,12 +42,14 @@ impl Gpu {
     /// On the device itself.
     #[cfg_attr(not(any(feature = "cuda", feature = "metal")), expect(dead_code))]
     pub(super) const DEVICE: Self = Self { engine: Engine::Device };
-    /// The CUDA text on the CPU.
+    /// The CUDA text on the CPU, cut as on a device.
     #[cfg(all(test, target_os = "linux"))]
-    pub(super) const EMULATED_CUDA: Self = Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda) };
-    /// The Metal text on the CPU.
+    pub(super) const EMULATED_CUDA: Self =
+        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda, Bands::DEVICE) };
+    /// The Metal text on the CPU, in bands so short that small images have several.
     #[cfg(all(test, target_os = "linux"))]
-    pub(super) const EMULATED_METAL: Self = Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal) };
+    pub(super) const EMULATED_METAL: Self =
+        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal, Bands { short: 5, long: 14, large: 1000 }) };
 }
 
 impl Kernel for Gpu {
@@ -54,9 +58,9 @@ impl Kernel for Gpu {
         match self.engine {
             Engine::Device => "gpu",
             #[cfg(target_os = "linux")]
-            Engine::Emulated(kernel_emulation::Dialect::Cuda) => "emulated cuda",
+            Engine::Emulated(kernel_emulation::Dialect::Cuda, _) => "emulated cuda",
             #[cfg(target_os = "linux")]
-            Engine::Emulated(kernel_emulation::Dialect::Metal) => "emulated metal",
+            Engine::Emulated(kernel_emulation::Dialect::Metal, _) => "emulated metal",
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::{DType, Result, Shape, Storage};
 
-use super::geometry::{Geometry, WORKERS};
-use super::launch::{Arg, Grid, View};
+use super::geometry::Geometry;
+use super::launch::{Arg, View};
 use super::op::{Gradients, Images, Operation, for_each};
 use super::params::{Params, QUANTITIES, Weights};
 use super::walk::{Goal, Walk};
@@ -52,11 +52,12 @@ impl Pass {
 
     /// Where the quantities of a scale stand among the rows.
     fn rows(&self, scale: usize) -> [i32; QUANTITIES] {
-        let row = |wanted: bool, row: usize| if wanted { row as i32 } else { -1 };
+        // There are a few more of them than an image can be halved.
+        let row = |wanted: bool, row: usize| i32::try_from(row).ok().filter(|_| wanted).unwrap_or(-1);
         match (scale, self.rows.scored(scale)) {
             (0, _) => {
                 let (errors, squared) = (self.rows.errors, self.rows.squared());
-                [Rows::SSIM as i32, Rows::CONTRAST as i32, row(errors, squared), row(errors, squared + 1)]
+                [row(true, Rows::SSIM), row(true, Rows::CONTRAST), row(errors, squared), row(errors, squared + 1)]
             }
             (_, [ssim, contrast]) => [row(ssim, Rows::scale(scale)), row(contrast, Rows::scale(scale)), -1, -1],
         }
@@ -75,7 +76,7 @@ impl Pass {
         let early = if scale == 0 && self.slopes.is_some() { self.tracked } else { [false; 2] };
         Walk::over(images, &self.plan, &self.range, |walk| {
             if early == [false; 2] {
-                return walk.values(measuring, None)?.finish(&images.gpu, results);
+                return walk.values(measuring, None)?.finish(images, results);
             }
             let mut sums = None;
             let gradients = for_each(early, |side| {
@@ -88,7 +89,7 @@ impl Pass {
                 Ok(gradient)
             })?;
             *self.early.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradients);
-            sums.map_or(Ok(()), |sums| sums.finish(&images.gpu, results))
+            sums.map_or(Ok(()), |sums| sums.finish(images, results))
         })
     }
 
@@ -101,7 +102,7 @@ impl Pass {
         coarser: &Gradients,
         mut early: Gradients,
     ) -> Result<Gradients> {
-        let halving = images.geometry.halving(self.rows.scales.odd_sides);
+        let halving = images.geometry.halving(self.rows.scales.odd_sides)?;
         Walk::over(images, &self.plan, &self.range, |walk| {
             for_each(wanted, |side| {
                 let coarser = coarser[side].as_ref().map(View::of).transpose()?;
@@ -126,11 +127,11 @@ impl Pass {
     fn halve(&self, images: &Images) -> Result<Coarse> {
         let odd_sides = self.rows.scales.odd_sides;
         let (gpu, geometry) = (&images.gpu, images.geometry.halved(odd_sides));
+        let grid = geometry.grid_of_pixels(gpu.threads())?;
         let mut halves = [gpu.alloc(gpu.real(), geometry.len())?, gpu.alloc(gpu.real(), geometry.len())?];
         let mut args = images.args();
         args.extend(halves.iter_mut().map(Arg::Write));
-        let grid = Grid { blocks: geometry.len().div_ceil(WORKERS), workers: WORKERS };
-        gpu.launch("halve", grid, args, &images.geometry.halving(odd_sides))?;
+        gpu.launch("halve", grid, args, &images.geometry.halving(odd_sides)?)?;
         Ok(Coarse { geometry, images: halves })
     }
 }

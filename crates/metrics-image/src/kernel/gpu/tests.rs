@@ -39,6 +39,6 @@ fn unknown_kernels_are_errors() {
     for dialect in [Dialect::Cuda, Dialect::Metal] {
         // SAFETY: there is no such kernel, so nothing gets the arguments.
         let error = unsafe { launch(dialect, "value_f8", 1, 1, &mut []) }.unwrap_err();
-        assert_eq!(error, "there is no kernel \"value_f8\"");
+        assert_eq!(error, "value_f8: there is no such kernel");
     }
 }

@@ -59,8 +59,8 @@ impl Walk<'_, '_> {
         refine: impl FnOnce(Params<f64>) -> Params<f64>,
         map: Option<&mut Storage>,
     ) -> Result<Sums> {
-        let cut = self.windowed.cut(false, self.images.gpu.real());
-        self.run("value", (refine(cut.0), cut.1), &Goal::default(), [map, None])
+        let (params, grid) = self.windowed.cut(false, self.images.gpu.real(), self.images.gpu.bands())?;
+        self.run("value", (refine(params), grid), &Goal::default(), [map, None])
     }
 
     /// A gradient, and the sums on the way.
@@ -70,34 +70,32 @@ impl Walk<'_, '_> {
         mut goal: Goal,
     ) -> Result<(Storage, Sums)> {
         let gpu = &self.images.gpu;
-        let cut = self.windowed.cut(true, gpu.real());
-        let params = Params { sign: if goal.side == 0 { 1.0 } else { -1.0 }, ..refine(cut.0) };
+        let (params, grid) = self.windowed.cut(true, gpu.real(), gpu.bands())?;
+        let params = Params { sign: if goal.side == 0 { 1.0 } else { -1.0 }, ..refine(params) };
         let mut gradient = match goal.early.take() {
             Some(early) => early,
             None => gpu.alloc(gpu.dtype(), self.images.geometry.len())?,
         };
-        let sums = self.run("gradient", (params, cut.1), &goal, [None, Some(&mut gradient)])?;
+        let sums = self.run("gradient", (params, grid), &goal, [None, Some(&mut gradient)])?;
         Ok((gradient, sums))
     }
 
     fn run(
         &self,
         kernel: &str,
-        (params, workers): (Params<f64>, usize),
+        (params, grid): (Params<f64>, Grid),
         goal: &Goal,
         [map, gradient]: [Option<&mut Storage>; 2],
     ) -> Result<Sums> {
         let gpu = &self.images.gpu;
         let params = Params { range: self.range, per_image: self.ranges.is_some().into(), ..params };
-        let tiles = params.tiles.iter().map(|&tiles| tiles as usize).product::<usize>();
-        let blocks = self.images.geometry.planes() * tiles;
-        let mut sums = Sums::new(gpu, params, blocks)?;
+        let mut sums = Sums::new(gpu, params, grid)?;
         let mut args = self.images.args();
         args.push(Arg::Read(View::of(&self.pivots)?));
         args.extend([self.ranges, goal.weights, goal.map, goal.coarser].map(Arg::read));
         args.extend([sums.partials.as_mut(), map, gradient].map(Arg::write));
         let name = format!("{}{kernel}", self.windowed.family(gpu.real()));
-        gpu.launch(&name, Grid { blocks, workers }, args, &params)?;
+        gpu.launch(&name, grid, args, &params)?;
         Ok(sums)
     }
 
@@ -110,11 +108,12 @@ impl Walk<'_, '_> {
 /// What is subtracted from the pixels of each plane, so that squares of large values do not eat up small variances: for all planes
 /// of the first image, then of the second.
 fn pivots(images: &Images) -> Result<Storage> {
-    let (gpu, blocks) = (&images.gpu, 2 * images.geometry.planes());
-    let mut pivots = gpu.alloc(gpu.real(), blocks)?;
+    let (gpu, geometry) = (&images.gpu, &images.geometry);
+    let grid = geometry.grid(geometry.planes().checked_mul(2), WORKERS)?;
+    let mut pivots = gpu.alloc(gpu.real(), grid.blocks)?;
     let mut args = images.args();
     args.push(Arg::Write(&mut pivots));
-    gpu.launch("pivot", Grid { blocks, workers: WORKERS }, args, &images.geometry.params())?;
+    gpu.launch("pivot", grid, args, &geometry.params()?)?;
     Ok(pivots)
 }
 
@@ -127,16 +126,16 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Room for the sums of `blocks` blocks, if the parameters want any.
-    pub(super) fn new(gpu: &Gpu, params: Params<f64>, blocks: usize) -> Result<Self> {
+    /// Room for the sums of all blocks, if the parameters want any.
+    pub(super) fn new(gpu: &Gpu, params: Params<f64>, grid: Grid) -> Result<Self> {
         let wanted = params.sums != 0;
-        let partials = wanted.then(|| gpu.alloc(gpu.real(), 2 * QUANTITIES * blocks)).transpose()?;
+        let partials = wanted.then(|| gpu.alloc(gpu.real(), 2 * QUANTITIES * grid.blocks)).transpose()?;
         Ok(Self { partials, params })
     }
 
     /// Puts them together, to the rows of the results that the parameters name.
-    pub(super) fn finish(&self, gpu: &Gpu, results: &mut Storage) -> Result<()> {
-        let grid = Grid { blocks: self.params.planes as usize, workers: WORKERS };
+    pub(super) fn finish(&self, images: &Images, results: &mut Storage) -> Result<()> {
+        let (gpu, grid) = (&images.gpu, images.geometry.grid(Some(images.geometry.planes()), WORKERS)?);
         let partials = self.partials.as_ref().map(View::of).transpose()?;
         gpu.for_reals().launch("finish", grid, vec![Arg::read(partials), Arg::Write(results)], &self.params)
     }

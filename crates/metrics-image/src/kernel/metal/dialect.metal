@@ -21,6 +21,9 @@ typedef float Number;
 #define FUNCTION static inline
 #define FUNCTION_MEMBER inline
 #define UNROLL _Pragma("clang loop unroll(full)")
+#ifndef BLOCK_MEMORY
+#define BLOCK_MEMORY(T, NAME, COUNT) threadgroup T NAME[COUNT]
+#endif
 #define BARRIER() threadgroup_barrier(mem_flags::mem_threadgroup)
 
 FUNCTION float reciprocal(float x) { return 1.0f / x; }

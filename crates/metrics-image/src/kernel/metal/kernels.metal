@@ -7,7 +7,7 @@
 #define PIVOT(NAME, P)                                                                                                      \
     kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]], device REAL(P)* pivots [[buffer(2)]], \
                      constant Params<REAL(P)>& p [[buffer(3)]], PLACE) {                                                    \
-        threadgroup REAL(P) room[2 * WORKERS];                                                                              \
+        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
         pivot(x, y, pivots, p, room, i32(block), i32(worker), WORKERS);                                                     \
     }
 #define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT)                                                                           \
@@ -17,7 +17,7 @@
                      device const REAL(P)* coarser [[buffer(6)]], device REAL(P)* partials [[buffer(7)]],                   \
                      device REAL(P)* map [[buffer(8)]], device P* gradient [[buffer(9)]],                                   \
                      constant Params<REAL(P)>& p [[buffer(10)]], PLACE) {                                                   \
-        threadgroup REAL(P) room[Shape<TAPS, ROWS, COLS, GRADIENT>::ROOM];                                                  \
+        BLOCK_MEMORY(REAL(P), room, (Shape<TAPS, ROWS, COLS, GRADIENT>::ROOM));                                             \
         pass<P, REAL(P), TAPS, ROWS, COLS, GRADIENT>(x, y, pivots, ranges, weights, upstream, coarser, partials, map,       \
                                                      gradient, p, room, i32(block), i32(worker));                           \
     }
@@ -29,7 +29,7 @@
 #define ERRORS(NAME, P)                                                                                                     \
     kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]],                                      \
                      device REAL(P)* partials [[buffer(2)]], constant Params<REAL(P)>& p [[buffer(3)]], PLACE) {            \
-        threadgroup REAL(P) room[2 * WORKERS];                                                                              \
+        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
         errors(x, y, partials, p, room, i32(block), i32(worker), WORKERS);                                                  \
     }
 #define ERROR_GRADIENT(NAME, P)                                                                                             \
@@ -41,7 +41,7 @@
 #define FINISH(NAME, T)                                                                                                     \
     kernel void NAME(device const T* partials [[buffer(0)]], device Number* results [[buffer(1)]],                          \
                      constant Params<T>& p [[buffer(2)]], PLACE) {                                                          \
-        threadgroup T room[2 * WORKERS];                                                                                    \
+        BLOCK_MEMORY(T, room, 2 * WORKERS);                                                                                 \
         finish(partials, results, p, room, i32(block), i32(worker), WORKERS);                                               \
     }
 

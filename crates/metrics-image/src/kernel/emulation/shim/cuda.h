@@ -10,18 +10,17 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __shared__ static thread_local
 
 struct EmulatedIndex {
     bool of_block;
     struct X {
         bool of_block;
-        operator unsigned() const { return of_block ? emulation::block().index : emulation::block().worker; }
+        operator unsigned() const { return of_block ? emulation::now.block : emulation::now.worker; }
     } x{of_block};
 };
 static const EmulatedIndex blockIdx{true}, threadIdx{false};
 
-inline void __syncthreads() { emulation::barrier(); }
+#define __syncthreads() emulation::barrier(__FILE__, __LINE__)
 
 inline float __frcp_rn(float x) { return 1.0f / x; }
 inline double __drcp_rn(double x) { return 1.0 / x; }

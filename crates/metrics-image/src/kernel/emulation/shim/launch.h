@@ -1,12 +1,14 @@
 // Calls kernels by name, with an array of pointers to their arguments.
 #pragma once
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "fibers.h"
+#include "memory.h"
 
 namespace emulation {
 
@@ -30,24 +32,41 @@ struct Kernel {
     bool each; // whether it is told the thread's place in the grid, instead of the block and the place in it
 };
 
-enum Outcome { DONE, UNKNOWN, STUCK };
+// What to run, and how it went; as in `lib.rs`.
+struct Launch {
+    const char* name;
+    void* const* args;
+    size_t count;
+    const size_t* written; // how many bytes behind each argument the kernel writes
+    unsigned blocks, workers;
+    const char* without; // the barrier that is left out, or null
+    bool races;          // whether to look for races
+    bool left_out;       // whether a thread came to that barrier
+    char fault[256];     // what went wrong, or nothing
+};
 
 // `told`: whether the place of the thread comes as arguments.
 template <size_t COUNT>
-int launch(const Kernel (&kernels)[COUNT], bool told, const char* name, void* const* args, size_t count, unsigned blocks, unsigned workers) {
+void launch(const Kernel (&kernels)[COUNT], bool told, Launch& to) {
     for (const Kernel& kernel : kernels) {
-        if (std::strcmp(kernel.name, name) != 0) continue;
+        if (std::strcmp(kernel.name, to.name) != 0) continue;
+        for (size_t at = 0; at < to.count; at++) {
+            if (to.written[at]) memory::watch_output(*static_cast<void* const*>(to.args[at]), to.written[at]);
+        }
         const auto body = [&] {
-            if (!told) return kernel.call(args);
-            unsigned index = block().index, worker = block().worker, at = index * workers + worker;
-            std::vector<void*> all(args, args + count);
+            if (!told) return kernel.call(to.args);
+            unsigned index = now.block, thread = now.worker, at = index * to.workers + thread;
+            std::vector<void*> all(to.args, to.args + to.count);
             all.push_back(kernel.each ? &at : &index);
-            all.push_back(&worker);
+            all.push_back(&thread);
             kernel.call(all.data());
         };
-        return run_grid(blocks, workers, body) ? DONE : STUCK;
+        const Outcome outcome = run({to.blocks, to.workers, body, to.without, to.races});
+        to.left_out = outcome.left_out;
+        std::snprintf(to.fault, sizeof to.fault, "%s", outcome.fault.c_str());
+        return;
     }
-    return UNKNOWN;
+    std::snprintf(to.fault, sizeof to.fault, "there is no such kernel");
 }
 
 } // namespace emulation
