@@ -76,14 +76,14 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
             .enumerate()
             .flat_map(|(plane, subject)| regions(&cuts).map(move |region| (plane, subject, region)));
         let items: Vec<_> = items.zip(outputs).collect();
-        let run = |((plane, subject, region), outputs): ((usize, &Subject<M, T>, Region), Outputs<T>),
-                   scratch: &mut Scratch<T>| match gradients {
-            None => scan::value(subject, &region, outputs, scratch),
-            Some(Gradients { upstream, errors, .. }) => {
-                let objective = Objective { upstream: upstream[plane].clone(), errors: errors[plane] };
-                scan::gradient(subject, &objective, &region, outputs, scratch)
-            }
-        };
+        let run =
+            |((plane, subject, region), outputs): (Item<M, T>, Outputs<T>), scratch: &mut Scratch<T>| match gradients {
+                None => scan::value(subject, &region, outputs, scratch),
+                Some(Gradients { upstream, errors, .. }) => {
+                    let objective = Objective { upstream: upstream[plane].clone(), errors: errors[plane] };
+                    scan::gradient(subject, &objective, &region, outputs, scratch)
+                }
+            };
         let sums: Vec<TileSums<M>> = if self.threads(dims) == 1 {
             let mut scratch = Scratch::default();
             items.into_iter().map(|item| run(item, &mut scratch)).collect()
@@ -101,6 +101,9 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
         if pixels < TOO_FEW { 1 } else { rayon::current_num_threads() }
     }
 }
+
+/// A region of a plane, and the number of the plane.
+type Item<'a, 'p, M, T> = (usize, &'a Subject<'p, M, T>, Region);
 
 /// The regions of a plane, in the order of the runs of their axes.
 fn regions(cuts: &Cuts) -> impl Iterator<Item = Region> {

@@ -109,6 +109,11 @@ impl Margins {
     }
 }
 
+/// A whole axis as its only run.
+pub(super) fn whole(len: usize) -> Vec<Range<usize>> {
+    std::iter::once(0..len).collect()
+}
+
 /// `len` cut into even runs of about `target`, each but the last a multiple of `step`; a function of `len` alone, so that results
 /// do not depend on who computes which run.
 pub(super) fn runs(len: usize, target: usize, step: usize) -> impl Iterator<Item = Range<usize>> + Clone {

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn cuts() -> [Vec<Range<usize>>; 3] {
-        [vec![0..1, 1..2], vec![0..3], vec![0..2, 2..5]]
+        [vec![0..1, 1..2], super::super::border::whole(3), vec![0..2, 2..5]]
     }
 
     #[test]

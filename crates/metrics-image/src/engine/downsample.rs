@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::border::runs;
+use super::border::{runs, whole};
 use super::buffer::{Fresh, Region, RowWriter};
 use super::rows::RowReader;
 use super::schedule::{Cuts, arch};
@@ -232,7 +232,7 @@ const ROWS: usize = 64;
 /// Both images of each pair halved: dense planes one after another.
 pub(crate) fn halve<T: Real>(pairs: &[[&dyn RowReader<T>; 2]], halving: Halving) -> [Vec<T>; 2] {
     let dims @ [depth, height, width] = halving.dims();
-    let cuts = [runs(depth, 1, 1).collect(), runs(height, ROWS, 1).collect(), vec![0..width]];
+    let cuts = [runs(depth, 1, 1).collect(), runs(height, ROWS, 1).collect(), whole(width)];
     let mut halves = [(); 2].map(|()| Fresh::new(pairs.len() * dims.iter().product::<usize>()));
     let [x, y] = &mut halves;
     let items: usize = cuts.iter().map(Vec::len).product();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::border::runs;
+use super::border::{runs, whole};
 use super::buffer::{Fresh, RowWriter};
 use super::rows::RowReader;
 use super::schedule::arch;
@@ -26,7 +26,7 @@ pub(crate) fn errors<T: Real>(
 ) -> (Vec<Errors>, [Option<Vec<T>>; 2]) {
     let Some([first, _]) = pairs.first() else { return (Vec::new(), [None, None]) };
     let dims @ [depth, height, width] = first.dims();
-    let cuts = [runs(depth, 1, 1).collect::<Vec<_>>(), runs(height, ITEM.div_ceil(width), 1).collect(), vec![0..width]];
+    let cuts = [runs(depth, 1, 1).collect::<Vec<_>>(), runs(height, ITEM.div_ceil(width), 1).collect(), whole(width)];
     let mut gradients = wanted.map(|wanted| wanted.then(|| Fresh::new(pairs.len() * depth * height * width)));
     let mut writers = gradients.each_mut().map(|fresh| fresh.as_mut().map(|fresh| fresh.writers(dims, &cuts)));
     let mut errors = vec![Errors::default(); pairs.len() * depth * height];

@@ -37,7 +37,7 @@ macro_rules! by_taps {
 /// The tap to add `step`-th: the ends first, the middle last.
 #[inline(always)]
 fn inwards(step: usize, taps: usize) -> usize {
-    if step % 2 == 0 { step / 2 } else { taps - 1 - step / 2 }
+    if step.is_multiple_of(2) { step / 2 } else { taps - 1 - step / 2 }
 }
 
 /// Along a row: the filtered features, whose vectors lie side by side in `out`. Prefetches `ahead` meanwhile.

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use super::border::{Border, runs};
+use super::border::{Border, runs, whole};
 use super::filter::BLOCK;
 use super::simd::Real;
 use super::sums::ERROR_RUN;
@@ -156,9 +156,9 @@ impl<T: Real> Window<T> {
     fn tiles(&self) -> Cuts {
         let [depth, down, along] = self.borders.map(|border| border.output);
         if self.is_volume() {
-            [vec![0..depth], runs(down, VOLUME_TILE[0], 4).collect(), runs(along, VOLUME_TILE[1], ERROR_RUN).collect()]
+            [whole(depth), runs(down, VOLUME_TILE[0], 4).collect(), runs(along, VOLUME_TILE[1], ERROR_RUN).collect()]
         } else {
-            [vec![0..depth], vec![0..down], runs(along, TILE, ERROR_RUN).collect()]
+            [whole(depth), whole(down), runs(along, TILE, ERROR_RUN).collect()]
         }
     }
 

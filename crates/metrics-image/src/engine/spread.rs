@@ -41,9 +41,10 @@ pub(crate) fn spread<T: Real>(readers: &[Box<dyn RowReader<T> + '_>], channels: 
     let Some(first) = readers.first() else { return Vec::new() };
     let [depth, height, width] = first.dims();
     let rows: Vec<_> = runs(depth * height, ITEM.div_ceil(width), 1).collect();
-    let items: Vec<_> = readers.iter().flat_map(|reader| rows.iter().map(move |rows| (reader, rows.clone()))).collect();
+    let items: Vec<_> =
+        readers.iter().flat_map(|reader| rows.iter().map(move |rows| (&**reader, rows.clone()))).collect();
     let arch = arch();
-    let of_item = |(reader, rows): (&Box<dyn RowReader<T> + '_>, std::ops::Range<usize>)| {
+    let of_item = |(reader, rows): (&dyn RowReader<T>, std::ops::Range<usize>)| {
         let mut buffer = vec![T::default(); width];
         rows.map(|row| arch.dispatch(OfRow(reader.row([row / height, row % height], 0..width, &mut buffer))))
             .fold(Spread::default(), Spread::join)

@@ -59,6 +59,9 @@ fn plan(padding: Padding, len: usize, axes: usize) -> Plan {
     Plan { taps: vec![gaussian(len, 1.5); axes], padding, covariance: 1.0, k1: 0.01, k2: 0.03 }
 }
 
+/// Something for each of two inputs that wants it.
+type OfInputs<T> = [Option<Vec<T>>; 2];
+
 /// A pair of planes.
 #[derive(Clone, Copy)]
 struct Pair<'a, P> {
@@ -179,11 +182,7 @@ fn gradient<P: Pixel>(
     stats
 }
 
-fn errors<P: Pixel>(
-    pairs: &[Pair<P>],
-    weights: &[[f64; 2]],
-    wanted: [bool; 2],
-) -> (Vec<Errors>, [Option<Vec<P::Real>>; 2]) {
+fn errors<P: Pixel>(pairs: &[Pair<P>], weights: &[[f64; 2]], wanted: [bool; 2]) -> (Vec<Errors>, OfInputs<P::Real>) {
     let readers: Vec<_> = pairs.iter().map(|pair| readers(pair)).collect();
     super::errors(&readers, |plane| weights.get(plane).copied().unwrap_or_default(), wanted)
 }

@@ -95,7 +95,7 @@ impl Score for Similarity {
         let pass = Pass::new(self, planes, upstream);
         let (mut scales, terms) = pass.scan()?;
         let gradients = match upstream {
-            Some(upstream) => pass.gradients(&mut scales, &terms, upstream)?,
+            Some(upstream) => pass.gradients(&mut scales, upstream)?,
             None => [None, None],
         };
         Ok(Fused { numbers: self.numbers(terms), gradients })
@@ -168,6 +168,12 @@ enum When {
     After,
 }
 
+/// Both images at a coarser scale.
+type Halves<T> = [Vec<T>; 2];
+
+/// The scales, and the terms of each image.
+type AllScales<T> = (Vec<Scale<T>>, Vec<Vec<f64>>);
+
 /// A pass over all scales.
 struct Pass<'a, 'p, T: Computed> {
     similarity: &'a Similarity,
@@ -207,7 +213,7 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
     }
 
     /// The statistics of all scales, and the terms of each image.
-    fn scan(&self) -> candle_core::Result<(Vec<Scale<T>>, Vec<Vec<f64>>)> {
+    fn scan(&self) -> candle_core::Result<AllScales<T>> {
         let mut scales: Vec<Scale<T>> = Vec::with_capacity(self.scales);
         let mut images = None;
         for scale in 0..self.scales {
@@ -225,7 +231,7 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         scale: usize,
         images: Option<[Vec<T>; 2]>,
         finer: Option<[usize; 3]>,
-    ) -> candle_core::Result<(Scale<T>, Option<[Vec<T>; 2]>)> {
+    ) -> candle_core::Result<(Scale<T>, Option<Halves<T>>)> {
         let dims = finer.map_or(self.planes.dims(), |finer| self.halving(finer).dims());
         let planes = self.ranges.len();
         let gradients = match (self.when, self.upstream) {
@@ -367,12 +373,7 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
     }
 
     /// The gradients with respect to the images: from the coarsest scale to the finest, each adds its own to what comes down to it.
-    fn gradients(
-        &self,
-        scales: &mut [Scale<T>],
-        _terms: &[Vec<f64>],
-        upstream: &op::Upstream,
-    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+    fn gradients(&self, scales: &mut [Scale<T>], upstream: &op::Upstream) -> candle_core::Result<[Option<Vec<T>>; 2]> {
         if self.when == When::Known {
             return Ok(std::mem::take(&mut scales[0].gradients));
         }

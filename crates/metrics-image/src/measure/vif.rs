@@ -279,9 +279,8 @@ impl Score for Fidelity {
                 for (own, below) in own.iter_mut().zip(below) {
                     if let (Some(own), Some(below)) = (own, below) {
                         let parts = own.par_chunks_mut(1 << 15).zip(below.par_chunks(1 << 15));
-                        parts.for_each(|(own, below)| {
-                            own.iter_mut().zip(below).for_each(|(own, &below)| *own = *own + below)
-                        });
+                        parts
+                            .for_each(|(own, below)| own.iter_mut().zip(below).for_each(|(own, &below)| *own += below));
                     }
                 }
             }
