@@ -38,7 +38,7 @@ impl L1SsimLoss {
     /// A loss of this configuration.
     ///
     /// # Errors
-    /// As [`SsimLoss::new`].
+    /// As [`ScoreLoss::new`](crate::ScoreLoss::new).
     pub fn new(config: SsimConfig) -> Result<Self> {
         config.validate()?;
         check_reduction("L1SsimLoss", config.reduction)?;

@@ -33,7 +33,7 @@ use crate::shared::Need;
 ///
 /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without gradient;
 /// the target may also be u8 beside a prediction in floats) and device, with values in the data range of the configuration. Returns a scalar in `-1..=1` (the sum over images for
-/// [`Reduction::Sum`](metrics_core::Reduction::Sum)), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
+/// [`Reduction::Sum`]), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
 /// score 1, unless a [constant](SsimConfig::k1) is 0. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
 ///
 /// On a CPU, the gradient with respect to a tracked input is computed together with the value and kept until backward takes it: one
@@ -45,7 +45,7 @@ use crate::shared::Need;
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, a
-/// [`DataRange`](crate::DataRange) beyond the dtype, or a configuration that [`SsimConfig::build`] refuses.
+/// [`DataRange`] beyond the dtype, or a configuration that [`SsimConfig::build`] refuses.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
