@@ -60,6 +60,7 @@ struct Canvas {
 }
 
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
+    check_windows(bytes)?;
     let reader = block::read(Cursor::new(bytes), true).map_err(plain)?;
     let header = check(reader.headers(), max_pixels)?;
     let (display, position) = (header.shared_attributes.display_window, header.own_attributes.layer_position);
@@ -96,6 +97,24 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
     ensure!(missing == 0, "{missing} of its {} pixels are missing", data.area());
     // OpenEXR says so of all its files.
     Ok(Picture::new(width, height, channels, Samples::F32(samples)).premultiplied())
+}
+
+/// The crate takes a window whose ends are in the wrong order for one from the lower to the higher, and other versions for its own.
+fn check_windows(bytes: &[u8]) -> Result<()> {
+    ensure!(matches!(bytes.get(4), Some(1 | 2)), "it is of another version of OpenEXR than 2");
+    for (name, attribute) in [
+        ("the display window", &b"displayWindow\0box2i\0\x10\0\0\0"[..]),
+        ("the data window", b"dataWindow\0box2i\0\x10\0\0\0"),
+    ] {
+        let places = bytes.windows(attribute.len()).position(|window| window == attribute);
+        let ends = places.and_then(|at| bytes.get(at + attribute.len()..)?.first_chunk::<16>());
+        let [left, top, right, bottom] = ends.with_context(|| format!("{name} is missing"))?.as_chunks().0 else {
+            continue;
+        };
+        let [left, top, right, bottom] = [left, top, right, bottom].map(|&end| i32::from_le_bytes(end));
+        ensure!(left <= right && top <= bottom, "{name} is from ({left}, {top}) to ({right}, {bottom})");
+    }
+    Ok(())
 }
 
 /// Its errors cannot be sent to other threads.

@@ -41,6 +41,7 @@ fn header(file: &mut impl Read) -> Result<String> {
     let mut start = [0; 8];
     file.read_exact(&mut start).context("the file is truncated")?;
     ensure!(start.starts_with(MAGIC), "it does not start as a .npy file does");
+    ensure!(start[7] == 0, "it has version {}.{} of the .npy format, expected 1.0 to 3.0", start[6], start[7]);
     let length = match start[6] {
         1 => {
             let mut length = [0; 2];

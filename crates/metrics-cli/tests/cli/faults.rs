@@ -143,14 +143,7 @@ const DAMAGE: &[Damage] = &[
         },
         "without Adobe's marker",
     ),
-    (
-        "rgb8.png",
-        |png| {
-            let at = last(png, b"IDAT");
-            png[at + 6] ^= 1
-        },
-        "CRC error",
-    ),
+    ("rgb8.png", |png| png[29] ^= 1, "CRC error"),
     (
         "rgb8.png",
         |png| {
@@ -205,6 +198,22 @@ const DAMAGE: &[Damage] = &[
     ("text.ppm", |ppm| ppm.truncate(ppm.len() - 9), "the file is truncated"),
     ("flat.hdr", |hdr| hdr.truncate(hdr.len() - 1), "failed to fill whole buffer"),
     ("flat.hdr", |hdr| hdr.push(0), "1 bytes follow its pixels"),
+    (
+        "f32.tif",
+        |tiff| {
+            let at = u32::from_le_bytes([tiff[4], tiff[5], tiff[6], tiff[7]]) as usize;
+            tiff[at + 2 + 12] = 0
+        },
+        "out of order",
+    ),
+    (
+        "zip.exr",
+        |exr| {
+            let at = last(exr, b"displayWindow");
+            exr[at + 28] = 99
+        },
+        "the display window",
+    ),
     ("zip.exr", |exr| exr.truncate(exr.len() - 20), ""),
     ("f32.npy", |npy| npy.push(0), "1 bytes follow its numbers"),
     ("one.safetensors", |file| file.push(0), "bytes, expected"),
