@@ -56,9 +56,9 @@ pub(crate) fn sum_dtype(device: &Device) -> DType {
 
 impl Pair {
     pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Self> {
+        check_input(op, input, spread, pred, target)?;
         let (pred, target) = checked(op, pred, target)?;
         let target = target.to_dtype(pred.dtype())?;
-        check_input(op, input, spread, &pred)?;
         let dtype = compute_dtype(pred.dtype());
         let prepare = |image: &Tensor| -> Result<Tensor> {
             let image = clamp(&crop(image, input.crop_border)?, input.range)?;
@@ -119,7 +119,8 @@ pub(crate) fn checked(op: &str, pred: &Tensor, target: &Tensor) -> Result<(Tenso
 }
 
 /// Checks how a batch is to be read.
-pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, pred: &Tensor) -> Result<()> {
+pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<()> {
+    check::pair(op, pred, target)?;
     let (dims, border) = (pred.dims(), input.crop_border);
     if let Some(side) = dims[2..].iter().find(|&&side| border.saturating_mul(2) >= side) {
         let message =
@@ -130,19 +131,28 @@ pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, pred: &Tensor
         let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {}", dims[1]);
         return Err(Error::argument(op, message));
     }
-    check_range(op, input, spread, pred)
+    check_range(op, input, spread, [pred, target])
 }
 
-fn check_range(op: &str, input: &Input, spread: Spread, pred: &Tensor) -> Result<()> {
+fn check_range(op: &str, input: &Input, spread: Spread, [pred, target]: [&Tensor; 2]) -> Result<()> {
     let (dtype, Some(range)) = (compute_dtype(pred.dtype()), input.range.fixed()) else { return Ok(()) };
-    let held = ranges_held_by(dtype);
-    if matches!(spread, Spread::Unused) || held.contains(&range) {
+    if matches!(spread, Spread::Unused) {
         return Ok(());
     }
-    let (least, most) = (held.start(), held.end());
-    let message =
-        format!("`data_range` spans {range:e}, expected {least:e} to {most:e} for images computed in {dtype:?}");
-    Err(Error::argument(op, message))
+    let held = ranges_held_by(dtype);
+    if !held.contains(&range) {
+        let (least, most) = (held.start(), held.end());
+        let message =
+            format!("`data_range` spans {range:e}, expected {least:e} to {most:e} for images computed in {dtype:?}");
+        return Err(Error::argument(op, message));
+    }
+    // Every pixel that is not black would be beyond it.
+    if range <= 1.0 && [pred, target].into_iter().any(|image| image.dtype() == DType::U8) {
+        let message =
+            format!("`data_range` spans {range}, expected that of u8 images, which are taken as they are: 255");
+        return Err(Error::argument(op, message));
+    }
+    Ok(())
 }
 
 fn crop(image: &Tensor, border: usize) -> Result<Tensor> {

@@ -90,7 +90,7 @@ impl Stages {
     /// # Errors
     /// A border that leaves nothing, luma of other than three channels, or a data range that the dtype does not hold.
     pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor) -> Result<Self> {
-        pair::check_input(op, input, spread, pred)?;
+        pair::check_input(op, input, spread, pred, pred)?;
         let held = pair::ranges_held_by(pair::compute_dtype(pred.dtype()));
         let mixture = pair::channel_weights(input, pred.dims()[1]);
         Ok(Self { input: input.clone(), spread, mixture, held })

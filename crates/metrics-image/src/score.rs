@@ -213,7 +213,11 @@ impl<K: Kind> ScoreLoss<K> {
     ///
     /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes where the score takes them, of one dtype (f32, f64, f16,
     /// bf16, or u8 without gradient; the target may also be u8 beside a prediction in floats) and device, with values in the data
-    /// range of the configuration. Returns a scalar, or `[N]` with `Reduction::None`; f64 for f64 images, else f32.
+    /// range of the configuration; u8 values are taken as they are. Returns a scalar, or `[N]` with `Reduction::None`; f64 for f64
+    /// images, else f32.
+    ///
+    /// A gradient is rounded to the dtype of its image. That of a mean over many pixels is below the smallest normal f16: scale the
+    /// loss of f16 images by its [`weight`](Self::weight).
     ///
     /// # Errors
     /// As the function of the score.

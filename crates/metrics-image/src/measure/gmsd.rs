@@ -16,6 +16,7 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, input_builders};
+use crate::engine::Real;
 use crate::engine::{AxisTaps, Batch, Filters, Gradients, Halving, Lanes, RowReader, Upstream, add_coarser, halve};
 use crate::kernel::Padding;
 use crate::measure::similarity::dense_planes;
@@ -24,7 +25,6 @@ use crate::op::{self, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
-use crate::{check, engine::Real};
 
 /// How GMSD is computed: Xue, Zhang, Mou and Bovik, "Gradient magnitude similarity deviation: a highly efficient perceptual image
 /// quality index", IEEE TIP 23(2), 2014.
@@ -170,8 +170,7 @@ impl Kind for GmsdConfig {
     }
     fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Deviation>> {
         config.validate()?;
-        check::pair(op, pred, target)?;
-        check_input(op, &config.input, Spread::Larger, pred)?;
+        check_input(op, &config.input, Spread::Larger, pred, target)?;
         if pred.rank() != 4 {
             let message =
                 format!("`pred` is {:?}, expected [N, C, H, W]: gradients are those of flat images", pred.dims());

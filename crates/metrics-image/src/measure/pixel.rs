@@ -15,7 +15,7 @@ use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dty
 use crate::planes::{self, Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreMetric, check_reduction, reduce};
 use crate::shared::Need;
-use crate::{ErrorConfig, PsnrConfig, check};
+use crate::{ErrorConfig, PsnrConfig};
 
 /// Which errors of pixels are summed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,8 +106,7 @@ fn prepared(
     (input, spread): (&Input, Spread),
     score: PixelErrors,
 ) -> Result<Prepared<PixelErrors>> {
-    check::pair(op, pred, target)?;
-    check_input(op, input, spread, pred)?;
+    check_input(op, input, spread, pred, target)?;
     Ok(Prepared { score, pred: pred.clone(), target: target.clone(), input: input.clone(), spread })
 }
 
@@ -563,7 +562,7 @@ impl Metric for Psnr {
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         let (pred, target, input) = (batch.pred(), batch.target(), &self.config.input);
         let Some(sums) = self.need().met(batch) else { return self.measure(pred, target) };
-        check_input("psnr", input, Spread::Target, pred)?;
+        check_input("psnr", input, Spread::Target, pred, target)?;
         let errors = sums.affine(1.0 / scored_values(pred, input), 0.0)?;
         let errors = match input.range.fixed() {
             Some(range) => errors.affine(range.powi(-2), 0.0)?,

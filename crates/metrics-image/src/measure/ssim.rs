@@ -19,7 +19,6 @@ use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
 use pulp::Simd;
 
 use super::similarity::{Similarity, Term};
-use crate::check;
 use crate::config::{DataRange, Input, SsimConfig};
 use crate::engine::{AxisTaps, Filters, Lanes, Real};
 use crate::kernel::{self, Padding, Plan};
@@ -228,8 +227,7 @@ pub(crate) fn prepare(
     term: Term,
 ) -> Result<Prepared<Similarity>> {
     config.validate()?;
-    check::pair(op, pred, target)?;
-    check_input(op, &config.input, Spread::Larger, pred)?;
+    check_input(op, &config.input, Spread::Larger, pred, target)?;
     let score = Similarity::new(config.plan(op, pred.rank() - 2)?, vec![term]);
     let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
     let prepared = Prepared { score, pred, target, input, spread: Spread::Larger };

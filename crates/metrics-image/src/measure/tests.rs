@@ -299,3 +299,14 @@ fn constants_below_the_normal_numbers_are_refused() -> Result<()> {
     assert_eq!(list(&crate::ssim(&wide, &wide, &SsimConfig::new(1.0).k1(1e-20))?)?, [1.0]);
     Ok(())
 }
+
+#[test]
+fn bytes_are_not_in_a_range_of_one() -> Result<()> {
+    let bytes = Tensor::zeros((1, 1, 16, 16), DType::U8, &Device::Cpu)?;
+    let floats = bytes.to_dtype(DType::F32)?;
+    for pred in [&bytes, &floats] {
+        let error = crate::ssim(pred, &bytes, &SsimConfig::new(1.0)).unwrap_err().to_string();
+        assert!(error.contains("expected that of u8 images"), "{error}");
+    }
+    Ok(())
+}

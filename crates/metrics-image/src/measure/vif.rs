@@ -16,7 +16,6 @@ use pulp::Simd;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::check;
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, input_builders};
 use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, RowReader, Scanned, Upstream};
 use crate::kernel::{self, Padding};
@@ -177,8 +176,7 @@ impl Kind for VifConfig {
     }
     fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Fidelity>> {
         config.validate()?;
-        check::pair(op, pred, target)?;
-        check_input(op, &config.input, Spread::Larger, pred)?;
+        check_input(op, &config.input, Spread::Larger, pred, target)?;
         let (dims, border) = (pred.dims(), 2 * config.input.crop_border);
         if dims.len() != 4 || dims[2..].iter().any(|side| side - border < LEAST_SIDE) {
             let message = format!(
