@@ -108,10 +108,9 @@ fn check_windows(bytes: &[u8]) -> Result<()> {
     ] {
         let places = bytes.windows(attribute.len()).position(|window| window == attribute);
         let ends = places.and_then(|at| bytes.get(at + attribute.len()..)?.first_chunk::<16>());
-        let [left, top, right, bottom] = ends.with_context(|| format!("{name} is missing"))?.as_chunks().0 else {
-            continue;
-        };
-        let [left, top, right, bottom] = [left, top, right, bottom].map(|&end| i32::from_le_bytes(end));
+        let ends = ends.with_context(|| format!("{name} is missing"))?;
+        let end = |at: usize| i32::from_le_bytes([ends[at], ends[at + 1], ends[at + 2], ends[at + 3]]);
+        let [left, top, right, bottom] = [0, 4, 8, 12].map(end);
         ensure!(left <= right && top <= bottom, "{name} is from ({left}, {top}) to ({right}, {bottom})");
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! TIFF files. Those that one knows the right numbers of are read, and all others are refused: numbers of one kind are never taken for
 //! those of another.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::io::{self, BufRead, Cursor, Seek};
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::ZlibDecoder;
@@ -20,6 +20,9 @@ mod directory;
 const TABLES: usize = 1 << 20;
 const WORKING_MEMORY: u64 = 1 << 22;
 
+/// No data begin before this.
+const HEADER: u64 = 8;
+
 /// What the tags say.
 struct Layout {
     width: u32,
@@ -30,6 +33,13 @@ struct Layout {
     channels: usize,
     premultiplied: bool,
     compression: Compression,
+}
+
+/// The size of strips or tiles, and where each is in the file: offset and length.
+struct Chunks {
+    width: u32,
+    height: u32,
+    places: Vec<(u64, u64)>,
 }
 
 pub(super) fn look(file: &mut (impl BufRead + Seek), length: u64, max_pixels: u64) -> Result<Look> {
@@ -176,8 +186,7 @@ impl Layout {
         (self.format == SampleFormat::Uint && bits <= 16).then(|| (1 << bits) - 1)
     }
 
-    /// The size of a strip or tile, and where all of them are in the file.
-    fn chunks(&self, decoder: &mut Decoder<impl BufRead + Seek>) -> Result<(u32, u32, Vec<(u64, u64)>)> {
+    fn chunks(&self, decoder: &mut Decoder<impl BufRead + Seek>) -> Result<Chunks> {
         let (width, mut height) = decoder.chunk_dimensions();
         let tags = match decoder.get_chunk_type() {
             ChunkType::Strip => {
@@ -188,15 +197,16 @@ impl Layout {
         };
         let [offsets, sizes] = tags.map(|tag| decoder.find_tag_unsigned_vec::<u64>(tag));
         let (offsets, sizes) = (offsets?.unwrap_or_default(), sizes?.unwrap_or_default());
-        Ok((width, height, offsets.into_iter().zip(sizes).collect()))
+        Ok(Chunks { width, height, places: offsets.into_iter().zip(sizes).collect() })
     }
 
     /// Tiles may be larger than the picture, and tables may point behind the end.
     fn check_chunks(&self, decoder: &mut Decoder<impl BufRead + Seek>, length: u64, max_pixels: u64) -> Result<()> {
-        let (width, height, places) = self.chunks(decoder)?;
+        let Chunks { width, height, places } = self.chunks(decoder)?;
         check_size(width.into(), height.into(), max_pixels).context("its tiles")?;
         let within = |&(offset, size): &(u64, u64)| offset.checked_add(size).is_some_and(|end| end <= length);
         ensure!(places.iter().all(within), "the file is truncated");
+        ensure!(places.iter().all(|&(offset, _)| offset >= HEADER), "its pixels begin within its header");
         Ok(())
     }
 
@@ -204,7 +214,7 @@ impl Layout {
     fn check_pixels(&self, decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8]) -> Result<()> {
         let planar = decoder.find_tag_unsigned(Tag::PlanarConfiguration)?.unwrap_or(1u16) == 2;
         let strips = decoder.get_chunk_type() == ChunkType::Strip;
-        let (width, height, places) = self.chunks(decoder)?;
+        let Chunks { width, height, places } = self.chunks(decoder)?;
         let samples = if planar { 1 } else { self.channels as u64 };
         let row = (u64::from(width) * samples * u64::from(self.color.bit_depth())).div_ceil(8);
         let down = u64::from(self.height.div_ceil(height));
@@ -216,8 +226,9 @@ impl Layout {
             let length = match self.compression {
                 Compression::None => chunk.len() as u64,
                 Compression::Deflate | Compression::OldDeflate => inflated(chunk, row * rows)?,
+                Compression::LZW => decoded(chunk, row * rows)?,
                 Compression::PackBits => unpacked(chunk, row * rows)?,
-                _ => continue,
+                _ => bail!("it is compressed in a way that is not read"),
             };
             ensure!(length >= row * rows, "its pixels are truncated: {length} of {} bytes", row * rows);
         }
@@ -251,8 +262,36 @@ impl Layout {
 /// How long the data of a chunk are, whose checksum is right.
 fn inflated(chunk: &[u8], expected: u64) -> Result<u64> {
     // A chunk of few bytes can hold very many zeros.
-    let mut data = std::io::Read::take(ZlibDecoder::new(chunk), expected.saturating_add(1 << 20));
-    std::io::copy(&mut data, &mut std::io::sink()).context("its pixels are damaged")
+    let mut data = io::Read::take(ZlibDecoder::new(chunk), expected.saturating_add(1 << 20));
+    io::copy(&mut data, &mut io::sink()).context("its pixels are damaged")
+}
+
+/// How long the data of a chunk are, all of whose codes stand for something.
+fn decoded(chunk: &[u8], expected: u64) -> Result<u64> {
+    let mut written = Counter { length: 0, most: expected.saturating_add(1 << 20) };
+    let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
+    let status = decoder.into_stream(&mut written).decode_all(chunk).status;
+    // The code for the end may be missing, and behind the pixels there may be anything.
+    let damaged = status.is_err_and(|error| error.kind() == io::ErrorKind::InvalidData);
+    ensure!(!damaged, "its pixels are damaged");
+    Ok(written.length)
+}
+
+/// Counts what is written, up to a limit.
+struct Counter {
+    length: u64,
+    most: u64,
+}
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.length += bytes.len() as u64;
+        if self.length > self.most { Err(io::ErrorKind::StorageFull.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How long the runs of a chunk are, the last of which ends with the pixels.

@@ -151,7 +151,7 @@ const DAMAGE: &[Damage] = &[
             png[at - 9] ^= 1;
             repair_checksums(png)
         },
-        "checksum",
+        "WrongChecksum",
     ),
     ("rgb8.png", |png| png.truncate(png.len() - 12), "the file is truncated"),
     (
