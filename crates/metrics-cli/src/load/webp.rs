@@ -41,34 +41,42 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
     Ok(Picture::new(width, height, channels, Samples::U8(image.to_vec())))
 }
 
+/// Names and data of chunks, which fill the bytes.
+fn chunks(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>> {
+    let mut chunks = Vec::new();
+    while !bytes.is_empty() {
+        let (header, after) = bytes.split_first_chunk::<8>().context("the file is truncated")?;
+        let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        chunks.push((&bytes[..4], after.get(..length).context("the file is truncated")?));
+        bytes = after.get(length + length % 2..).unwrap_or_default();
+    }
+    Ok(chunks)
+}
+
 /// The first frame of an animation as a file of its own, if it fills the canvas. Those after it must have headers.
 fn first_frame(bytes: &[u8], canvas: (u32, u32)) -> Result<Vec<u8>> {
     let length = bytes.get(4..8).map_or(0, |size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize);
-    let mut rest = bytes.get(12..length.saturating_add(8)).context("the file is truncated")?;
-    let mut first = None;
-    while !rest.is_empty() {
-        let (header, after) = rest.split_first_chunk::<8>().context("the file is truncated")?;
-        let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
-        let data = after.get(..length).context("the file is truncated")?;
-        if header.starts_with(b"ANMF") {
-            let (place, picture) = data.split_first_chunk::<16>().context("the file is truncated")?;
-            let number = |at: usize| u32::from_le_bytes([place[at], place[at + 1], place[at + 2], 0]);
-            let size = (number(6) + 1, number(9) + 1);
-            let file = still(picture, size)?;
-            let said = BitstreamFeatures::new(&file).map(|features| (features.width(), features.height()));
-            let (x, y) = (2 * number(0), 2 * number(3));
-            ensure!(
-                said == Some(size) && x + size.0 <= canvas.0 && y + size.1 <= canvas.1,
-                "a picture of it is damaged"
-            );
-            if first.is_none() {
-                ensure!(size == canvas, "the first picture of the animation is not whole");
-                first = Some(file);
-            }
-        }
-        rest = after.get(length + length % 2..).unwrap_or_default();
-    }
-    first.context("the animation has no pictures")
+    let chunks = chunks(bytes.get(12..length.saturating_add(8)).context("the file is truncated")?)?;
+    let begun = chunks.iter().any(|(name, data)| *name == b"ANIM" && data.len() == 6);
+    ensure!(begun, "its animation has no header");
+    let frames: Result<Vec<_>> =
+        chunks.iter().filter(|(name, _)| *name == b"ANMF").map(|(_, data)| frame(data, canvas)).collect();
+    let (size, file) = frames?.into_iter().next().context("the animation has no pictures")?;
+    ensure!(size == canvas, "the first picture of the animation is not whole");
+    Ok(file)
+}
+
+/// The size of a frame, and the frame as a file of its own.
+fn frame(data: &[u8], canvas: (u32, u32)) -> Result<((u32, u32), Vec<u8>)> {
+    let (place, picture) = data.split_first_chunk::<16>().context("the file is truncated")?;
+    let number = |at: usize| u32::from_le_bytes([place[at], place[at + 1], place[at + 2], 0]);
+    let (x, y, size) = (2 * number(0), 2 * number(3), (number(6) + 1, number(9) + 1));
+    chunks(picture)?;
+    let file = still(picture, size)?;
+    let said = BitstreamFeatures::new(&file).map(|features| (features.width(), features.height()));
+    let fits = x + size.0 <= canvas.0 && y + size.1 <= canvas.1;
+    ensure!(said == Some(size) && fits, "a picture of the animation is damaged");
+    Ok((size, file))
 }
 
 /// The chunks of a frame with the headers of a file.

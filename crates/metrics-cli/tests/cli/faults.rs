@@ -180,6 +180,7 @@ const DAMAGE: &[Damage] = &[
         "a pixel has color 15 of 2",
     ),
     ("lossy.webp", |webp| webp.truncate(webp.len() - 9), "damaged or truncated"),
+    ("animation.webp", |webp| webp[31] = b'X', "its animation has no header"),
     ("alpha.webp", |webp| webp.truncate(webp.len() / 2), "damaged or truncated"),
     (
         "rgb8_deflate.tif",

@@ -138,11 +138,8 @@ fn devices_cut_long_bands_from_2_to_the_20_pixels_on() -> Result<()> {
 
 /// Every `BARRIER();` in the text that both dialects share.
 fn barriers() -> Vec<String> {
-    let text = [
-        ("base.h", include_str!("base.h")),
-        ("plane.h", include_str!("plane.h")),
-        ("pass.h", include_str!("pass.h")),
-    ];
+    let text =
+        [("base.h", include_str!("base.h")), ("plane.h", include_str!("plane.h")), ("pass.h", include_str!("pass.h"))];
     let of_file = |(file, text): (&str, &'static str)| {
         let file = file.to_owned();
         let lines = text.lines().enumerate().filter(|(_, line)| line.contains("BARRIER();"));
@@ -159,13 +156,23 @@ fn threads_race_without_any_barrier_of_any_kernel() -> Result<()> {
     }
     let run = |dialect, shape: &[usize], window, dtype| -> Result<()> {
         let (kernel, images) = (Gpu { engine: Engine::Emulated(dialect, Bands::DEVICE) }, images(shape, dtype)?);
-        kernel.errors(&pair_of(&images[0], &images[1])?, Wants { squared: true, absolute: true, ..Wants::default() })?;
+        kernel
+            .errors(&pair_of(&images[0], &images[1])?, Wants { squared: true, absolute: true, ..Wants::default() })?;
         let plan = SsimConfig::new(255.0).window(window).padding(Padding::Valid).plan("test", shape.len() - 2)?;
         everything(&kernel, &images, &plan, 1).map(|_| ())
     };
     let cases = [(&[1, 1, 20, 21][..], 11), (&[1, 1, 20, 21], 7), (&[1, 1, 9, 10, 11], 5)];
-    let kernels =
-        ["pivot", "errors", "finish", "value", "gradient", "wide_value", "wide_gradient", "deep_value", "deep_gradient"];
+    let kernels = [
+        "pivot",
+        "errors",
+        "finish",
+        "value",
+        "gradient",
+        "wide_value",
+        "wide_gradient",
+        "deep_value",
+        "deep_gradient",
+    ];
     let (mut reached, mut missed) = (BTreeSet::new(), Vec::new());
     for dialect in DIALECTS {
         for (place, kernel) in barriers().iter().flat_map(|place| kernels.map(|kernel| (place, kernel))) {
