@@ -39,6 +39,38 @@ pub(crate) trait Score: Send + Sync + 'static {
     fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
 }
 
+/// A score of any kind. The functions that take one are not generic, so that the engine is compiled in this crate alone, and not again
+/// in every crate that has a metric.
+pub(crate) trait AnyScore: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn count(&self) -> usize;
+    fn saves_gradient(&self) -> bool;
+    fn fused_f32(&self, planes: &Planes<f32>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f32>>;
+    fn fused_f64(&self, planes: &Planes<f64>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f64>>;
+    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
+}
+
+impl<S: Score> AnyScore for S {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+    fn count(&self) -> usize {
+        Score::count(self)
+    }
+    fn saves_gradient(&self) -> bool {
+        Score::saves_gradient(self)
+    }
+    fn fused_f32(&self, planes: &Planes<f32>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f32>> {
+        self.fused(planes, upstream)
+    }
+    fn fused_f64(&self, planes: &Planes<f64>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f64>> {
+        self.fused(planes, upstream)
+    }
+    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
+        Score::composed(self, pair, slope)
+    }
+}
+
 /// What a gradient is of, and with respect to what.
 pub(crate) struct Upstream {
     /// The derivative with respect to each number.
@@ -100,8 +132,18 @@ pub(crate) struct Prepared<S> {
     pub(crate) spread: Spread,
 }
 
+/// A score of any kind, and the images that it is of.
+pub(crate) type AnyPrepared = Prepared<Box<dyn AnyScore>>;
+
+impl<S: Score> Prepared<S> {
+    pub(crate) fn any(self) -> AnyPrepared {
+        let Self { score, pred, target, input, spread } = self;
+        Prepared { score: Box::new(score), pred, target, input, spread }
+    }
+}
+
 /// What becomes of the scores, in the widest dtype of the device.
-pub(crate) fn apply<S: Score>(op: &str, prepared: Prepared<S>, output: Output) -> Result<Tensor> {
+pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<Tensor> {
     let Prepared { score, pred, target, input, spread } = prepared;
     let (pred, target) = pair::checked(op, &pred, &target)?;
     if pred.device().is_cpu() {
@@ -124,11 +166,11 @@ pub(crate) fn apply<S: Score>(op: &str, prepared: Prepared<S>, output: Output) -
 /// The scalar that [`apply`] gives, and its gradient with respect to `pred`, without a graph.
 ///
 /// `finish` makes one number of what comes out of the operation.
-pub(crate) fn value_and_grad<S: Score>(
+pub(crate) fn value_and_grad(
     op: &str,
-    prepared: Prepared<S>,
+    prepared: AnyPrepared,
     output: Output,
-    finish: impl Fn(&Tensor) -> Result<Tensor>,
+    finish: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<(Tensor, Tensor)> {
     let dtype = compute_dtype(prepared.pred.dtype());
     let Prepared { score, pred, target, input, spread } = prepared;
@@ -162,8 +204,8 @@ fn tensor(storage: CpuStorage, shape: impl Into<Shape>) -> Tensor {
 }
 
 /// A fused score as a Candle operation.
-struct Op<S> {
-    score: S,
+struct Op {
+    score: Box<dyn AnyScore>,
     stages: Stages,
     output: Output,
     /// The inputs that want a gradient.
@@ -172,7 +214,7 @@ struct Op<S> {
     saved: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-impl<S: Score> Op<S> {
+impl Op {
     fn planes<'a, T: Computed>(
         &self,
         x: (&'a CpuStorage, &'a Layout),
@@ -207,7 +249,7 @@ impl<S: Score> Op<S> {
         let planes = self.planes::<T>(x, y)?;
         let numbers = self.score.count() * planes.images();
         let upstream = Upstream { weights: vec![self.output.slope(images); numbers], wanted: self.wanted };
-        let Fused { numbers, gradients } = self.score.fused(&planes, save.then_some(&upstream))?;
+        let Fused { numbers, gradients } = T::fused(&*self.score, &planes, save.then_some(&upstream))?;
         if save {
             *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gradients));
         }
@@ -254,7 +296,7 @@ impl<S: Score> Op<S> {
                 let slope = self.output.slope(x_layout.dims()[0]);
                 let numbers = self.score.count() * planes.images();
                 let weights = (0..numbers).map(|number| slope * of_image(number)).collect();
-                let made = self.score.fused(&planes, Some(&Upstream { weights, wanted }))?.gradients;
+                let made = T::fused(&*self.score, &planes, Some(&Upstream { weights, wanted }))?.gradients;
                 (made, vec![1.0; planes.images()])
             }
         };
@@ -267,9 +309,9 @@ impl<S: Score> Op<S> {
     }
 }
 
-impl<S: Score> CustomOp2 for Op<S> {
+impl CustomOp2 for Op {
     fn name(&self) -> &'static str {
-        S::NAME
+        self.score.name()
     }
 
     fn cpu_fwd(

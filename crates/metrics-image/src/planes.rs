@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::config::{DataRange, Input};
 use crate::engine::{Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
+use crate::op::{AnyScore, Fused, Upstream};
 use crate::pair::{self, Spread};
 
 /// The data range of each image of a pair on the CPU, `[N]` in f64.
@@ -41,6 +42,13 @@ pub(crate) trait Computed: Real + Pixel<Real = Self> + WithDType {
         layout: &Layout,
         stages: &Stages,
     ) -> candle_core::Result<Vec<Reader<'a, Self>>>;
+
+    /// A score of any kind, computed in this type.
+    fn fused(
+        score: &dyn AnyScore,
+        planes: &Planes<Self>,
+        upstream: Option<&Upstream>,
+    ) -> candle_core::Result<Fused<Self>>;
 }
 
 impl Computed for f32 {
@@ -57,6 +65,14 @@ impl Computed for f32 {
             _ => bail!("expected images in u8, f16, bf16 or f32, got {:?}", storage_dtype(storage)),
         }
     }
+
+    fn fused(
+        score: &dyn AnyScore,
+        planes: &Planes<f32>,
+        upstream: Option<&Upstream>,
+    ) -> candle_core::Result<Fused<f32>> {
+        score.fused_f32(planes, upstream)
+    }
 }
 
 impl Computed for f64 {
@@ -69,6 +85,14 @@ impl Computed for f64 {
             CpuStorage::F64(pixels) => stages.readers(pixels, layout),
             _ => bail!("expected images in f64, got {:?}", storage_dtype(storage)),
         }
+    }
+
+    fn fused(
+        score: &dyn AnyScore,
+        planes: &Planes<f64>,
+        upstream: Option<&Upstream>,
+    ) -> candle_core::Result<Fused<f64>> {
+        score.fused_f64(planes, upstream)
     }
 }
 

@@ -9,7 +9,7 @@ use metrics_core::{
 };
 use metrics_detach::DetachExt;
 
-use crate::op::{self, Fused, Output, Prepared, Score};
+use crate::op::{self, AnyPrepared, AnyScore, Fused, Output, Prepared, Score};
 use crate::pair::{Pair, compute_dtype};
 use crate::planes::{Computed, Planes};
 
@@ -21,8 +21,6 @@ pub trait ScoreKind: Clone + Debug + Send + Sync + 'static {
 
 /// How such a score is computed.
 pub(crate) trait Kind: ScoreKind {
-    type Score: Score;
-
     const NAME: &'static str;
     /// What its loss is called.
     const LOSS_NAME: &'static str;
@@ -38,7 +36,7 @@ pub(crate) trait Kind: ScoreKind {
     /// The least and the most that an image can score.
     fn bounds(config: &Self::Config) -> [Option<f64>; 2];
     /// Checks the images and says how they are scored.
-    fn prepare(op: &str, config: &Self::Config, pred: &Tensor, target: &Tensor) -> Result<Prepared<Self::Score>>;
+    fn prepare(op: &str, config: &Self::Config, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared>;
     /// Says what a pass would have to make that other metrics can share.
     fn announce(_config: &Self::Config, _agenda: &mut Agenda) {}
     /// The score of each image from such a pass, `[N]`, if one was made.
@@ -233,13 +231,13 @@ impl<K: Kind> ScoreLoss<K> {
     /// As [`forward`](Self::forward), and for `Reduction::None`, which has no single value to minimize.
     pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
         let output = scalar_output(K::LOSS_NAME, K::reduction(&self.config))?;
-        op::value_and_grad(K::LOSS_NAME, self.prepare(pred, target)?, output, |loss| Ok(loss.clone()))
+        op::value_and_grad(K::LOSS_NAME, self.prepare(pred, target)?, output, &|loss| Ok(loss.clone()))
     }
 
-    fn prepare(&self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Affine<K::Score>>> {
-        let Prepared { score, pred, target, input, spread } = K::prepare(K::LOSS_NAME, &self.config, pred, target)?;
+    fn prepare(&self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+        let prepared = K::prepare(K::LOSS_NAME, &self.config, pred, target)?;
         let [scale, offset] = K::LOSS.map(|number| number * self.weight);
-        Ok(Prepared { score: Affine { score, scale, offset }, pred, target, input, spread })
+        Ok(affine(prepared, scale, offset))
     }
 }
 
@@ -260,14 +258,19 @@ pub(crate) fn scalar_output(loss: &str, reduction: Reduction) -> Result<Output> 
 }
 
 /// `scale · score + offset`.
-struct Affine<S> {
-    score: S,
+fn affine(prepared: AnyPrepared, scale: f64, offset: f64) -> AnyPrepared {
+    let Prepared { score, pred, target, input, spread } = prepared;
+    Prepared { score: Affine { score, scale, offset }, pred, target, input, spread }.any()
+}
+
+struct Affine {
+    score: Box<dyn AnyScore>,
     scale: f64,
     offset: f64,
 }
 
-impl<S: Score> Score for Affine<S> {
-    const NAME: &'static str = S::NAME;
+impl Score for Affine {
+    const NAME: &'static str = "loss";
 
     fn saves_gradient(&self) -> bool {
         self.score.saves_gradient()
@@ -278,7 +281,7 @@ impl<S: Score> Score for Affine<S> {
             weights: weights.iter().map(|weight| weight * self.scale).collect(),
             wanted: *wanted,
         });
-        let Fused { mut numbers, gradients } = self.score.fused(planes, scaled.as_ref())?;
+        let Fused { mut numbers, gradients } = T::fused(&*self.score, planes, scaled.as_ref())?;
         numbers.iter_mut().for_each(|number| *number = self.scale * *number + self.offset);
         Ok(Fused { numbers, gradients })
     }

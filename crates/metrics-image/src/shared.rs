@@ -162,7 +162,7 @@ impl Pass {
             return None;
         }
         let prepared = Prepared { score: Similarity::new(plan, terms.clone()), ..prepared };
-        let numbers = op::apply("pass", prepared, Output::PerImage).ok()?;
+        let numbers = op::apply("pass", prepared.any(), Output::PerImage).ok()?;
         let numbers = if terms.len() == 1 { vec![numbers] } else { rows(&numbers).ok()? };
         Some(Done { terms, numbers })
     }

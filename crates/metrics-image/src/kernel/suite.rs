@@ -39,7 +39,7 @@ impl Fused {
     }
 
     fn apply(pair: &Pair, plan: &Plan, term: Term, output: Output) -> metrics_core::Result<Tensor> {
-        op::apply("suite", Self::prepared(pair, plan, term)?, output)
+        op::apply("suite", Self::prepared(pair, plan, term)?.any(), output)
     }
 
     fn prepared(pair: &Pair, plan: &Plan, term: Term) -> metrics_core::Result<Prepared<Similarity>> {

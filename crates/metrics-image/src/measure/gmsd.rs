@@ -21,7 +21,7 @@ use crate::engine::{AxisTaps, Batch, Filters, Gradients, Halving, Lanes, RowRead
 use crate::kernel::Padding;
 use crate::measure::similarity::dense_planes;
 use crate::measure::{Measure, Side};
-use crate::op::{self, Fused, Prepared, Score};
+use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
@@ -149,8 +149,6 @@ impl ScoreKind for GmsdConfig {
 }
 
 impl Kind for GmsdConfig {
-    type Score = Deviation;
-
     const NAME: &'static str = "gmsd";
     const LOSS_NAME: &'static str = "GmsdLoss";
     const HIGHER_IS_BETTER: bool = false;
@@ -168,7 +166,7 @@ impl Kind for GmsdConfig {
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(0.0), None]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Deviation>> {
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
         config.validate()?;
         check_input(op, &config.input, Spread::Larger, pred, target)?;
         if pred.rank() != 4 {
@@ -178,7 +176,7 @@ impl Kind for GmsdConfig {
         }
         let score = Deviation { c: config.c, sample: config.sample };
         let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
-        Ok(Prepared { score, pred, target, input, spread: Spread::Larger })
+        Ok(Prepared { score, pred, target, input, spread: Spread::Larger }.any())
     }
 }
 

@@ -77,7 +77,7 @@ impl L1SsimLoss {
     /// # Errors
     /// As [`ssim`](crate::ssim()).
     pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let loss = op::apply("L1SsimLoss", self.prepare(pred, target)?, self.config.reduction.into())?;
+        let loss = op::apply("L1SsimLoss", self.prepare(pred, target)?.any(), self.config.reduction.into())?;
         Ok(loss.to_dtype(compute_dtype(pred.dtype()))?)
     }
 
@@ -87,7 +87,7 @@ impl L1SsimLoss {
     /// As [`forward`](Self::forward), and for `Reduction::None`.
     pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
         let output = score::scalar_output("L1SsimLoss", self.config.reduction)?;
-        op::value_and_grad("L1SsimLoss", self.prepare(pred, target)?, output, |loss| Ok(loss.clone()))
+        op::value_and_grad("L1SsimLoss", self.prepare(pred, target)?.any(), output, &|loss| Ok(loss.clone()))
     }
 
     fn prepare(&self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Similarity>> {

@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
 
-use super::similarity::{Similarity, Term};
+use super::similarity::Term;
 use super::ssim;
 use crate::config::{MsSsimConfig, Normalize};
 use crate::kernel::Plan;
-use crate::op::Prepared;
+use crate::op::{AnyPrepared, Prepared};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 use crate::shared::Need;
 
@@ -80,8 +80,6 @@ impl ScoreKind for MsSsimConfig {
 }
 
 impl Kind for MsSsimConfig {
-    type Score = Similarity;
-
     const NAME: &'static str = "ms_ssim";
     const LOSS_NAME: &'static str = "MsSsimLoss";
     const HIGHER_IS_BETTER: bool = true;
@@ -103,11 +101,11 @@ impl Kind for MsSsimConfig {
         };
         [Some(least), Some(1.0)]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Similarity>> {
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
         config.validate()?;
         let prepared = ssim::prepare(op, &config.ssim, pred, target, Term::MsSsim(config.clone()))?;
         check_scales(op, &ssim::sides(&prepared), &prepared.score.plan, config)?;
-        Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared })
+        Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
     }
     fn announce(config: &Self, agenda: &mut Agenda) {
         Need::MsSsim(config).announce(agenda);

@@ -10,7 +10,7 @@ use metrics_detach::DetachExt;
 use crate::config::{Input, MseFloor, Pooling};
 use crate::engine::{self, Errors};
 use crate::kernel::{self, Wants};
-use crate::op::{self, Fused, Output, Prepared, Score};
+use crate::op::{self, AnyPrepared, Fused, Output, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
 use crate::planes::{self, Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreMetric, check_reduction, reduce};
@@ -105,9 +105,9 @@ fn prepared(
     target: &Tensor,
     (input, spread): (&Input, Spread),
     score: PixelErrors,
-) -> Result<Prepared<PixelErrors>> {
+) -> Result<AnyPrepared> {
     check_input(op, input, spread, pred, target)?;
-    Ok(Prepared { score, pred: pred.clone(), target: target.clone(), input: input.clone(), spread })
+    Ok(Prepared { score, pred: pred.clone(), target: target.clone(), input: input.clone(), spread }.any())
 }
 
 /// The sum of an image's errors, for metrics that share it: `[N]` in the widest dtype.
@@ -145,8 +145,6 @@ macro_rules! mean_error {
         }
 
         impl Kind for $kind {
-            type Score = PixelErrors;
-
             const NAME: &'static str = $name;
             const LOSS_NAME: &'static str = $loss;
             const HIGHER_IS_BETTER: bool = false;
@@ -165,12 +163,7 @@ macro_rules! mean_error {
             fn bounds(_: &ErrorConfig) -> [Option<f64>; 2] {
                 [Some(0.0), None]
             }
-            fn prepare(
-                op: &str,
-                config: &ErrorConfig,
-                pred: &Tensor,
-                target: &Tensor,
-            ) -> Result<Prepared<PixelErrors>> {
+            fn prepare(op: &str, config: &ErrorConfig, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
                 config.validate()?;
                 let score = PixelErrors { error: PixelError::$error, unit: Unit::Values };
                 prepared(op, pred, target, (&config.input, Spread::Unused), score)
@@ -329,7 +322,7 @@ pub fn psnr_per_image(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Re
 }
 
 /// The mean squared error of each image, relative to the square of its data range, `[N]` in the widest dtype.
-fn relative_errors(op: &str, pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Prepared<PixelErrors>> {
+fn relative_errors(op: &str, pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<AnyPrepared> {
     config.validate()?;
     let score = PixelErrors { error: PixelError::Squared, unit: Unit::ValuesOfRange };
     prepared(op, pred, target, (&config.input, Spread::Target), score)
@@ -452,7 +445,7 @@ impl PsnrLoss {
             score::scalar_output("PsnrLoss", self.config.reduction)?;
         }
         let prepared = relative_errors("PsnrLoss", pred, target, &self.config)?;
-        op::value_and_grad("PsnrLoss", prepared, Output::PerImage, |errors| self.value(errors, pred))
+        op::value_and_grad("PsnrLoss", prepared, Output::PerImage, &|errors| self.value(errors, pred))
     }
 
     fn value(&self, errors: &Tensor, pred: &Tensor) -> Result<Tensor> {

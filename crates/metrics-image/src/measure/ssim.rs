@@ -23,7 +23,7 @@ use crate::config::{DataRange, Input, SsimConfig};
 use crate::engine::{AxisTaps, Filters, Lanes, Real};
 use crate::kernel::{self, Padding, Plan};
 use crate::measure::{Measure, Side};
-use crate::op::{self, Output, Prepared};
+use crate::op::{self, AnyPrepared, Output, Prepared};
 use crate::pair::{Pair, Range, Spread, check_input, compute_dtype};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 use crate::shared::Need;
@@ -159,7 +159,7 @@ pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -
     let prepared = prepare(op, config, pred, target, Term::Contrast)?;
     let inside = Plan { padding: Padding::Valid, ..prepared.score.plan.clone() };
     check_sides(op, &sides(&prepared), &inside, config)?;
-    Ok(op::apply(op, prepared, Output::PerImage)?.to_dtype(compute_dtype(pred.dtype()))?)
+    Ok(op::apply(op, prepared.any(), Output::PerImage)?.to_dtype(compute_dtype(pred.dtype()))?)
 }
 
 /// SSIM as a metric over a data set; see [`SsimConfig`].
@@ -187,8 +187,6 @@ impl ScoreKind for SsimConfig {
 }
 
 impl Kind for SsimConfig {
-    type Score = Similarity;
-
     const NAME: &'static str = "ssim";
     const LOSS_NAME: &'static str = "SsimLoss";
     const HIGHER_IS_BETTER: bool = true;
@@ -206,9 +204,9 @@ impl Kind for SsimConfig {
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(-1.0), Some(1.0)]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Similarity>> {
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
         let prepared = prepare(op, config, pred, target, Term::Ssim)?;
-        Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared })
+        Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
     }
     fn announce(config: &Self, agenda: &mut Agenda) {
         Need::Ssim(config).announce(agenda);

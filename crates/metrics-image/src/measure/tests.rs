@@ -3,7 +3,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
-use crate::op::{self, Output, Score};
+use crate::op::{self, Output};
 use crate::pair::Pair;
 use crate::score::{self, Kind};
 use crate::{

@@ -21,7 +21,7 @@ use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, Row
 use crate::kernel::{self, Padding};
 use crate::measure::similarity::dense_planes;
 use crate::measure::{Measure, Side};
-use crate::op::{self, Fused, Prepared, Score};
+use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input, sum_dtype};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
@@ -155,8 +155,6 @@ impl ScoreKind for VifConfig {
 }
 
 impl Kind for VifConfig {
-    type Score = Fidelity;
-
     const NAME: &'static str = "vif";
     const LOSS_NAME: &'static str = "VifLoss";
     const HIGHER_IS_BETTER: bool = true;
@@ -174,7 +172,7 @@ impl Kind for VifConfig {
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(0.0), None]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Fidelity>> {
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
         config.validate()?;
         check_input(op, &config.input, Spread::Larger, pred, target)?;
         let (dims, border) = (pred.dims(), 2 * config.input.crop_border);
@@ -188,7 +186,7 @@ impl Kind for VifConfig {
         let &VifConfig { sigma_n_sq, epsilon, added, .. } = config;
         let score = Fidelity { sigma_n_sq, epsilon, added };
         let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
-        Ok(Prepared { score, pred, target, input, spread: Spread::Larger })
+        Ok(Prepared { score, pred, target, input, spread: Spread::Larger }.any())
     }
 }
 
