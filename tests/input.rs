@@ -168,7 +168,7 @@ fn data_ranges_that_the_dtype_does_not_hold() -> Result<()> {
             );
             // In a collection, where PSNR would ride on the pass of another.
             let mut metrics = MetricCollection::new()
-                .with("ssim", Ssim::new(SsimConfig::new(1.0))?)?
+                .with("ssim", Ssim::new(SsimConfig::new(255.0))?)?
                 .with("psnr", Psnr::new(PsnrConfig::new(range))?)?;
             assert_eq!(message(metrics.update(&image, &image)), format!("member `psnr`: {}", text("psnr")));
         }

@@ -556,10 +556,14 @@ impl Metric for Psnr {
         let (pred, target, input) = (batch.pred(), batch.target(), &self.config.input);
         let Some(sums) = self.need().met(batch) else { return self.measure(pred, target) };
         check_input("psnr", input, Spread::Target, pred, target)?;
-        let errors = sums.affine(1.0 / scored_values(pred, input), 0.0)?;
+        // In the order of `PixelErrors`, for the same bits.
+        let values = scored_values(pred, input);
         let errors = match input.range.fixed() {
-            Some(range) => errors.affine(range.powi(-2), 0.0)?,
-            None => (&errors / found_ranges(pred, target, input)?.to_dtype(errors.dtype())?.sqr()?)?,
+            Some(range) => sums.affine(1.0 / (range * range * values), 0.0)?,
+            None => {
+                let squared = found_ranges(pred, target, input)?.to_dtype(sums.dtype())?.sqr()?;
+                (&sums * squared.affine(values, 0.0)?.recip()?)?
+            }
         };
         self.measurement(&errors, pred)
     }
