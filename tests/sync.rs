@@ -1,10 +1,11 @@
 //! Sharded evaluation of real images: whatever the shards, the bits of one process.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Tensor};
 use metrics_core::{MetricCollection, Threads, Value};
 use metrics_image::{ErrorConfig, Mae, Mse, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig};
 use proptest::prelude::*;
+use tests::images::textured;
 
 const IMAGES: usize = 10_000;
 const SIDE: usize = 12;
@@ -43,12 +44,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4))]
 
     #[test]
-    fn four_ranks_give_the_bits_of_one(mut cuts in prop::collection::vec(0..=IMAGES, 3)) {
+    fn four_ranks_give_the_bits_of_one(mut cuts in prop::collection::vec(0..=IMAGES, 3), seed in any::<u64>()) {
         cuts.extend([0, IMAGES]);
         cuts.sort_unstable();
         let shape = (IMAGES, 1, SIDE, SIDE);
-        let target = Tensor::rand(0f32, 1., shape, &Device::Cpu).unwrap();
-        let pred = ((&target * 0.7).unwrap() + Tensor::rand(0f32, 0.3, shape, &Device::Cpu).unwrap()).unwrap();
+        let [target, other] = [seed, !seed].map(|seed| textured(shape, seed, DType::F32).unwrap());
+        let pred = ((&target * 0.7).unwrap() + (other * 0.3).unwrap()).unwrap();
         let mut one = metrics().unwrap();
         add(&mut one, &pred, &target, 0, IMAGES).unwrap();
 
@@ -66,7 +67,7 @@ proptest! {
         let want = bits(&one).unwrap();
         prop_assert!(want.len() > IMAGES);
         for got in synced {
-            prop_assert!(got == want, "shards at {cuts:?}");
+            prop_assert!(got == want, "shards at {cuts:?} of images of seed {seed}");
         }
     }
 }

@@ -1,11 +1,12 @@
 //! No hidden waits: an update reads nothing back from the device; what it computed is read together, when it is asked for.
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use metrics_core::{Metric, MetricCollection};
 use metrics_detach::host_reads;
 use metrics_image::{ErrorConfig, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Ssim, SsimConfig};
 use tests::device::asked_for;
+use tests::images::textured;
 
 fn waiting<M: Metric>(mut metric: M) -> M {
     let state = metric.state().clone().queue_everywhere();
@@ -22,21 +23,25 @@ fn updates_read_nothing_back() -> Result<()> {
         .with("ssim", waiting(Ssim::new(SsimConfig::new(1.0))?))?
         .with("ms_ssim", waiting(MsSsim::new(MsSsimConfig::new(1.0))?))?
         .with("mae", waiting(Mae::new(ErrorConfig::new())?))?;
-    let target = Tensor::rand(0f32, 1., (2, 3, 176, 176), &Device::Cpu)?.to_device(&device)?;
+    let target = textured((2, 3, 176, 176), 1, DType::F32)?.to_device(&device)?;
     let pred = target.affine(0.9, 0.05)?;
+    let waiting = |metrics: &MetricCollection| -> Vec<usize> {
+        metrics.iter().map(|(_, metric)| metric.state().waiting()).collect()
+    };
     let before = host_reads();
-    for _ in 0..50 {
+    for updates in (2..=62).step_by(2) {
         metrics.update(&pred, &target)?;
         metrics.forward(&pred.to_dtype(DType::F16)?, &target.to_dtype(DType::F16)?)?;
-        assert_eq!(host_reads(), before);
-        // The queue is bounded: after 64 updates it is read once for each metric.
-        if metrics.iter().all(|(_, metric)| metric.state().waiting() >= 62) {
-            break;
-        }
+        assert_eq!((waiting(&metrics), host_reads()), (vec![updates; 4], before));
     }
-    let waiting = metrics.iter().map(|(_, metric)| metric.state().waiting()).min().unwrap_or_default();
-    assert!(waiting >= 62, "{waiting} updates wait");
+    // The queue is bounded: with its 64th update it is read, once for each metric.
+    metrics.update(&pred, &target)?;
+    metrics.update(&pred, &target)?;
+    assert_eq!((waiting(&metrics), host_reads()), (vec![0; 4], before + 4));
+
+    metrics.update(&pred, &target)?;
+    assert_eq!((waiting(&metrics), host_reads()), (vec![1; 4], before + 4));
     metrics.compute()?;
-    assert!(host_reads() > before);
+    assert_eq!((waiting(&metrics), host_reads()), (vec![1; 4], before + 8));
     Ok(())
 }

@@ -1,4 +1,4 @@
-"""Times other libraries' SSIM beside this one's, in turn and in one run, and writes docs/benchmarks.md.
+"""Times other libraries' SSIM, GMSD and VIFp beside this one's, in turn and in one run, and writes docs/benchmarks.md.
 
     python benches/peers/run.py [--quick] [--python PYTHON] [--machine WORDS]
 
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 REQUIREMENTS = HERE / "requirements.txt"
-BURN = HERE / "burn"
+BURN, CRATES = HERE / "burn", HERE / "crates"
 TARGET = ROOT / "target"
 MIMALLOC_TARGET = TARGET / "mimalloc"
 THREADS = "2"
@@ -33,30 +33,46 @@ SCORE_TOLERANCE = 1e-5
 
 @dataclass
 class Peer:
-    """A library, what is called, and how many times faster this library aims to be at 1×3×1080×1920."""
+    """A library, what is called, and how many times faster this library aims to be at 1×3×1080×1920, if it has an aim."""
 
     name: str
     call: str
-    forward: float
+    forward: float | None
     backward: bool = True
+    same: bool = True  # whether it computes what ours computes
+    measure: str = "SSIM"
+
+    @property
+    def program(self):
+        """Which of the programs that answer for other libraries has it."""
+        return {"burn": "burn", "blazediff-ssim": "crates", "image-compare": "crates"}.get(self.name, "python")
 
 
 PEERS = [
     Peer("kornia", "`kornia.metrics.ssim(pred, target, window_size=11, max_val=1.0).mean()`", 12),
     Peer("burn", "`SsimMetric::update` of burn-train on its Flex backend", 25, backward=False),
+    Peer("blazediff-ssim", "`blazediff_ssim::ssim` of each plane, cut into bands that it does not shrink", None, backward=False),
+    Peer("image-compare", "`rgb_similarity_structure` with `MSSIMSimple`, an image at a time", None, backward=False, same=False),
     Peer("scikit-image", "`structural_similarity(…, gaussian_weights=True, sigma=1.5)`, an image at a time", 30, backward=False),
     Peer("pytorch-msssim", "`pytorch_msssim.ssim(pred, target, data_range=1.0)`", 35),
     Peer("piq", "`piq.ssim(pred, target, data_range=1.0, downsample=False)`", 35),
     Peer("torchmetrics", "`structural_similarity_index_measure(pred, target, data_range=1.0)`", 80),
 ]
-FASTEST_BACKWARD = 35  # times faster than the fastest peer that has a gradient
+PEERS += [
+    Peer("piq", "`piq.gmsd(pred, target, data_range=1.0)`", 20, measure="GMSD"),
+    Peer("piq", "`piq.vif_p(pred, target, data_range=1.0)`", 20, measure="VIFp"),
+    Peer("torchmetrics", "`visual_information_fidelity` of values in 0..255", 20, backward=False, measure="VIFp"),
+]
+FASTEST_BACKWARD = {"SSIM": 35, "GMSD": 20, "VIFp": 20}  # times faster than the fastest peer that has a gradient
+# What the programs are asked for: the value, and the value with the gradient.
+TASKS = {"SSIM": ("forward", "backward"), "GMSD": ("gmsd", "gmsd_grad"), "VIFp": ("vif", "vif_grad")}
 
 
 @dataclass
 class Setting:
     shape: tuple
     rounds: int
-    slack: float  # what targets are divided by
+    slack: float  # what SSIM's targets are divided by
 
 
 FULL = [Setting((1, 3, 1080, 1920), 9, 1.0), Setting((16, 3, 256, 256), 9, 1.5)]
@@ -104,6 +120,8 @@ def build():
     subprocess.run(ours, cwd=ROOT, check=True)
     burn = ["cargo", "build", "--release", "--locked", "--target-dir", TARGET / "burn-peer"]
     subprocess.run(["nice", "-n", "10", *burn], cwd=BURN, check=True)
+    crates = ["cargo", "build", "--release", "--locked", "--target-dir", TARGET / "crates-peer"]
+    subprocess.run(crates, cwd=CRATES, check=True)
 
 
 def write_images(python, path, shape):
@@ -131,25 +149,27 @@ def measure(python, setting):
             Side([MIMALLOC_TARGET / "release" / "ours"], images, setting.shape) as ours_mimalloc,
             Side([python, HERE / "python_peers.py"], images, setting.shape) as python_peers,
             Side([TARGET / "burn-peer" / "release" / "burn-peer"], images, setting.shape) as burn,
+            Side([TARGET / "crates-peer" / "release" / "crates-peer"], images, setting.shape) as crates,
         ):
+            programs = {"python": python_peers, "burn": burn, "crates": crates}
             medians = {}
             for peer in PEERS:
-                theirs = burn if peer.name == "burn" else python_peers
-                medians[peer.name, "forward"] = compare(peer.name, "forward", [theirs, ours], setting.rounds)
+                theirs, (forward, backward) = programs[peer.program], TASKS[peer.measure]
+                medians[peer.name, forward] = compare(peer, forward, [theirs, ours], setting.rounds)
                 if peer.backward:
                     sides = [theirs, ours, ours_mimalloc]
-                    medians[peer.name, "backward"] = compare(peer.name, "backward", sides, setting.rounds)
+                    medians[peer.name, backward] = compare(peer, backward, sides, setting.rounds)
             return medians
 
 
-def compare(library, task, sides, rounds):
+def compare(peer, task, sides, rounds):
     """Seconds of each side; the first is the library's own."""
-    turns = [[side.turn(task, library) for side in sides] for _ in range(rounds)]
+    turns = [[side.turn(task, peer.name) for side in sides] for _ in range(rounds)]
     their_score, *our_scores = (score for _, score in turns[0])
-    if any(abs(their_score - score) > SCORE_TOLERANCE for score in our_scores):
-        raise SystemExit(f"{library} scores {their_score}, we {our_scores}: not the same computation")
+    if peer.same and not all(abs(their_score - score) <= SCORE_TOLERANCE for score in our_scores):
+        raise SystemExit(f"{peer.name} scores {their_score}, we {our_scores}: not the same computation")
     medians = [median(seconds for seconds, _ in column) for column in zip(*turns)]
-    print(f"{library:15} {task:9} {', ours '.join(f'{seconds * 1e3:8.2f} ms' for seconds in medians)}", flush=True)
+    print(f"{peer.name:15} {task:9} {', ours '.join(f'{seconds * 1e3:8.2f} ms' for seconds in medians)}", flush=True)
     return medians
 
 
@@ -170,25 +190,30 @@ def measure_ratios(quick):
 # ---- the page
 
 
-def peer_table(setting, medians):
+def peer_table(measure, setting, medians):
+    forward, backward = TASKS[measure]
+    slack = setting.slack if measure == "SSIM" else 1.0
     lines = [
         "| | forward | ours | times faster | aim | forward + backward | ours | times faster | ours, mimalloc | times faster |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for peer in PEERS:
-        their, our = medians[peer.name, "forward"]
-        cells = [peer.name, ms(their), ms(our), f"{their / our:.1f}", f"{peer.forward / setting.slack:.0f}"]
+        if peer.measure != measure:
+            continue
+        their, our = medians[peer.name, forward]
+        aim = f"{peer.forward / slack:.0f}" if peer.forward else "–"
+        cells = [peer.name, ms(their), ms(our), f"{their / our:.1f}", aim]
         if peer.backward:
-            their, *ours = medians[peer.name, "backward"]
+            their, *ours = medians[peer.name, backward]
             cells += [ms(their), *(cell for our in ours for cell in (ms(our), f"{their / our:.1f}"))]
         else:
             cells += ["–"] * 5
         lines.append(f"| {' | '.join(cells)} |")
-    fastest, ours, ours_mimalloc = min(times for (_, task), times in medians.items() if task == "backward")
+    fastest, ours, ours_mimalloc = min(times for (_, task), times in medians.items() if task == backward)
     lines += [
         "",
         f"Forward and backward, against the fastest that has a gradient: {fastest / ours:.1f} times faster,"
-        f" {fastest / ours_mimalloc:.1f} times with mimalloc (aim: {FASTEST_BACKWARD / setting.slack:.0f}).",
+        f" {fastest / ours_mimalloc:.1f} times with mimalloc (aim: {FASTEST_BACKWARD[measure] / slack:.0f}).",
     ]
     return "\n".join(lines)
 
@@ -217,13 +242,18 @@ def installed(python):
     code = "import sys, importlib.metadata as m; print(*(f'{name} {m.version(name)}' for name in sys.argv[1:]), sep=', ')"
     libraries = subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True).stdout.strip()
     rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
-    burn = re.search(r'burn-train = .*?"=([\d.]+)"', (BURN / "Cargo.toml").read_text())[1]
-    return f"rustc {rustc}, burn-train {burn}, {libraries}"
+    manifests = "".join((project / "Cargo.toml").read_text() for project in (BURN, CRATES))
+    crates = re.findall(r'^(burn-train|blazediff-ssim|image-compare) = .*?"=([\d.]+)"', manifests, re.MULTILINE)
+    return ", ".join([f"rustc {rustc}", *map(" ".join, crates), libraries])
 
 
 def page(machine, versions, ratios, results):
-    calls = "\n".join(f"- {peer.name}: {peer.call}" for peer in PEERS)
-    tables = "\n\n".join(f"### {'×'.join(map(str, s.shape))}\n\n{peer_table(s, medians)}" for s, medians in results)
+    calls = "\n".join(f"- {peer.measure}, {peer.name}: {peer.call}" for peer in PEERS)
+    tables = "\n\n".join(
+        f"### {measure}, {'×'.join(map(str, setting.shape))}\n\n{peer_table(measure, setting, medians)}"
+        for measure in TASKS
+        for setting, medians in results
+    )
     return f"""# Benchmarks
 
 Written by `python benches/peers/run.py`, which measures all of this again (Python 3.11 or newer, a Rust toolchain; about 3 GB of
@@ -235,7 +265,8 @@ Versions: {versions}.
 
 ## Beside other libraries
 
-SSIM with a Gaussian window of sigma 1.5 and 11 taps, and the gradient of `1 - ssim` with respect to the prediction, where the library has one.
+SSIM with a Gaussian window of sigma 1.5 and 11 taps, GMSD and VIFp; and the gradients of `1 - ssim`, `gmsd` and `1 - vif` with respect
+to the prediction, where the library has one.
 The two sides take turns in one run, each in a process of its own that holds the images; a turn is the median of as many calls as
 fit in 0.2 s after one to warm up, and the table shows the median over turns. Ours is timed with the preset that computes what the
 other library computes, and the run fails unless both scores agree to {SCORE_TOLERANCE:.5f}. Gradients are timed in two programs of ours, one with the
@@ -245,7 +276,11 @@ What is called, on CPU tensors:
 
 {calls}
 
-scikit-image uses one thread whatever it is given; scikit-image and Burn's metric have no gradient.
+scikit-image and blazediff-ssim use one thread whatever they are given; they, image-compare and Burn's metric have no gradient.
+blazediff-ssim shrinks planes of 384 rows and columns or more, so each is given to it in bands of at most 383 rows that share 10.
+image-compare computes something else, for which there is no preset, and its score is not compared: blocks of 8×8 bytes without
+overlap, and the least of the three channels. TorchMetrics' VIF cannot be differentiated; it scores each channel, and ours is given
+the channels as images beside it.
 
 {tables}
 
@@ -255,7 +290,7 @@ Medians over turns in one run. *Squared differences* is a plain loop that sums `
 that sums both, each on the same threads. A *Candle composition* is the usual SSIM formula written with Candle's operations, the
 fastest of three ways to filter. Costs of a value are nanoseconds for each value of a 1×3×side×side image. All allocate with
 glibc, which may give a gradient's memory back to the system after every step, depending on what the process did before, and then
-needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [kernels.md](kernels.md).
+needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [engine.md](engine.md).
 
 {ratio_table(ratios)}
 """

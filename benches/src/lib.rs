@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use metrics_core::DeviceChoice;
 use rayon::prelude::*;
 
-/// To see how much of a time is the system's allocator, which may give memory back with every call: see docs/kernels.md.
+/// To see how much of a time is the system's allocator, which may give memory back with every call: see docs/engine.md.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

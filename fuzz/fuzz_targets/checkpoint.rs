@@ -50,7 +50,8 @@ fuzz_target!(|data: &[u8]| {
             let (pred, target) = images().expect("images");
             let _ = metrics.update(&pred, &target);
             let copy = metrics.clone();
-            metrics.merge(&copy).expect("equal configurations");
+            // Refused if the counters have no room for it.
+            let _ = metrics.merge(&copy);
         }
         Err(_) => assert_eq!(metrics.to_bytes().expect("bytes"), before),
     }

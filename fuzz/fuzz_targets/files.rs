@@ -6,8 +6,6 @@ use libfuzzer_sys::fuzz_target;
 use metrics_cli::fuzzing;
 
 fuzz_target!(|data: &[u8]| {
-    match data.split_first() {
-        Some((0, manifest)) => fuzzing::manifest(manifest),
-        _ => fuzzing::load(data),
-    }
+    let _ = fuzzing::numbers(data);
+    fuzzing::manifest(data);
 });

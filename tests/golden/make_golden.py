@@ -82,6 +82,39 @@ def narrow_pair(rng, shape):
     return pred, target
 
 
+def textured_pair(rng, shape):
+    """Structure at several scales with noise on both images: no 3×3 patch is flat, where piq's gradient of GMSD is NaN."""
+    fields = np.empty(shape)
+    for index in np.ndindex(shape[:2]):
+        fields[index] = sum(weight * smooth_field(rng, shape[2:], cell) for weight, cell in ((0.7, 12), (0.3, 4)))
+    target = 40.0 + 170.0 * fields + 7.0 * rng.standard_normal(shape)
+    gain, offset = rng.uniform(0.8, 1.1, (*shape[:2], 1, 1)), rng.uniform(-8.0, 8.0, (*shape[:2], 1, 1))
+    return to_u8(128.0 + gain * (target - 128.0) + offset + 10.0 * rng.standard_normal(shape)), to_u8(target)
+
+
+def branches_pair(rng, shape):
+    """Every case that VIFp tells apart: a flat target (left third), a flat prediction (top third), both, negative covariance (bottom
+    right) and noise (between them). Nowhere are the two equal: there rounding would decide which branch has the gradient."""
+    pred, target = textured_pair(rng, shape)
+    down, right = shape[-2] // 3, shape[-1] // 3
+    pred[..., 2 * down :, 2 * right :] = 255 - target[..., 2 * down :, 2 * right :]
+    target[..., :right] = 90
+    pred[..., :down, :] = 140
+    return pred, target
+
+
+def enhanced_pair(rng, shape):
+    """A prediction of more contrast than its target: VIFp is above 1."""
+    _, target = textured_pair(rng, shape)
+    return to_u8(128.0 + 1.3 * (target - 128.0)), target
+
+
+def flat_target_pair(rng, shape):
+    """Nothing in the target that could be lost."""
+    pred, target = textured_pair(rng, shape)
+    return pred, np.full_like(target, 90)
+
+
 def stored_sets():
     """The input sets kept in the file. Each has its own seed, so that adding one does not change the others."""
     makers = {
@@ -95,6 +128,12 @@ def stored_sets():
         "inverted": (inverted_pair, (3, 2, 40, 37)),
         "flat": (flat_pair, (1, 1, 32, 35)),
         "narrow": (narrow_pair, (3, 1, 26, 29)),
+        "textured": (textured_pair, (2, 3, 46, 41)),
+        "textured_gray": (textured_pair, (2, 1, 45, 52)),
+        "tiny": (textured_pair, (2, 3, 5, 7)),
+        "branches": (branches_pair, (1, 1, 71, 68)),
+        "enhanced": (enhanced_pair, (1, 1, 44, 50)),
+        "flat_target": (flat_target_pair, (1, 1, 42, 43)),
     }
     return {
         name: make(np.random.Generator(np.random.PCG64([20260, seed])), shape)
@@ -119,9 +158,30 @@ def photo_sets():
     return sets
 
 
-def to_f64(u8, data_range):
-    """The value that every consumer must reproduce: u8 / 255.0 * R, in this order, in f64."""
-    return torch.from_numpy(u8.astype(np.float64) / 255.0 * data_range)
+FORMULA = (
+    "c, i, j: channel, row, column; t = ((31*i*i + 17*j*j + 13*i*j + 101*c) mod 256) / 255; b = sin(0.11*i + 0.6*c) * cos(0.07*j); "
+    "target = 0.5 + 0.3*b + 0.2*(t - 0.5); pred = 0.5 + 0.27*b + 0.06*(t - 0.5) + 0.08*sin(0.7*i + 0.45*j + 2*c)"
+)
+FORMULA_SHAPES = {"formula_a": (1, 3, 176, 192), "formula_b": (1, 3, 181, 163), "formula_crop": (1, 3, 64, 64)}
+
+
+def formula_sets():
+    """Pairs made from a formula, in f64 and within 0..1, so that they need not be stored."""
+    sets = {}
+    for name, shape in FORMULA_SHAPES.items():
+        c, i, j = np.ogrid[tuple(slice(side) for side in shape[1:])]
+        t = (31 * i * i + 17 * j * j + 13 * i * j + 101 * c) % 256 / 255.0
+        b = np.sin(0.11 * i + 0.6 * c) * np.cos(0.07 * j)
+        target = 0.5 + 0.3 * b + 0.2 * (t - 0.5)
+        pred = 0.5 + 0.27 * b + 0.06 * (t - 0.5) + 0.08 * np.sin(0.7 * i + 0.45 * j + 2.0 * c)
+        sets[name] = (pred[None], target[None])
+    return sets
+
+
+def to_f64(values, data_range):
+    """The value that every consumer must reproduce in f64: u8 / 255.0 * R, in this order, or the formula's value * R."""
+    unit = values / 255.0 if values.dtype == np.uint8 else values
+    return torch.from_numpy(unit * data_range)
 
 
 # ---- one function a library: (pred, target, **settings) -> {output name: f64 tensor}; `value` is [N], or [] where N is pooled away
@@ -139,6 +199,10 @@ def tm_ms_ssim(pred, target, reduction="none", **settings):
 
 def tm_psnr(pred, target, **settings):
     return {"value": tm.peak_signal_noise_ratio(pred, target, **settings)}
+
+
+def tm_vif(pred, target, reduction="none", **settings):
+    return {"value": tm.visual_information_fidelity(pred, target, reduction=reduction, **settings)}
 
 
 def pm_ssim(pred, target, **settings):
@@ -162,6 +226,14 @@ def piq_psnr(pred, target, **settings):
     return {"value": piq.psnr(pred, target, reduction="none", **settings)}
 
 
+def piq_gmsd(pred, target, **settings):
+    return {"value": piq.gmsd(pred, target, reduction="none", **settings)}
+
+
+def piq_vif(pred, target, **settings):
+    return {"value": piq.vif_p(pred, target, reduction="none", **settings)}
+
+
 def skimage_ssim(pred, target, full=False, **settings):
     pairs = zip(target.numpy(), pred.numpy(), strict=True)
     results = [skimage_metrics.structural_similarity(t, p, channel_axis=0, full=full, **settings) for t, p in pairs]
@@ -181,14 +253,18 @@ RUNNERS = {
     "torchmetrics.ssim": tm_ssim,
     "torchmetrics.ms_ssim": tm_ms_ssim,
     "torchmetrics.psnr": tm_psnr,
+    "torchmetrics.visual_information_fidelity": tm_vif,
     "pytorch_msssim.ssim": pm_ssim,
     "pytorch_msssim.ms_ssim": pm_ms_ssim,
     "piq.ssim": piq_ssim,
     "piq.multi_scale_ssim": piq_ms_ssim,
     "piq.psnr": piq_psnr,
+    "piq.gmsd": piq_gmsd,
+    "piq.vif_p": piq_vif,
     "skimage.structural_similarity": skimage_ssim,
     "skimage.peak_signal_noise_ratio": skimage_psnr,
 }
+WITHOUT_DATA_RANGE = {"torchmetrics.visual_information_fidelity"}  # made for values in 0..255, whatever it is given
 
 
 @contextlib.contextmanager
@@ -218,12 +294,13 @@ class Case:
     name: str
     set: str
     function: str  # a key of RUNNERS
-    settings: dict = field(default_factory=dict)  # the library's own argument names; data_range is R unless given
-    data_range: float = 1.0  # R: the input is u8 / 255.0 * R
+    settings: dict = field(default_factory=dict)  # the library's own argument names; data_range, if it has one, is R unless given
+    data_range: float = 1.0  # R: the input is u8 / 255.0 * R, or the formula's value * R
     grad: bool = False
 
     def arguments(self):
-        return {"data_range": self.data_range, **self.settings}
+        own = {} if self.function in WITHOUT_DATA_RANGE else {"data_range": self.data_range}
+        return own | self.settings
 
 
 def torchmetrics_ssim_cases():
@@ -332,6 +409,39 @@ def skimage_cases():
     yield Case("skimage_psnr", "small", "skimage.peak_signal_noise_ratio")
 
 
+def gmsd_cases():
+    f = "piq.gmsd"
+    for name in ("small", "tall", "flat", "narrow", "piq_big"):
+        yield Case(f"piq_gmsd_{name}", name, f)
+    for name in ("formula_a", "formula_b", "formula_crop", "textured", "textured_gray", "tiny"):
+        yield Case(f"piq_gmsd_{name}", name, f, grad=True)
+    yield Case("piq_gmsd_range_255", "small", f, data_range=255.0)
+    yield Case("piq_gmsd_range_255_gray", "textured_gray", f, data_range=255.0, grad=True)
+    yield Case("piq_gmsd_range_4095", "tall", f, data_range=4095.0)
+    yield Case("piq_gmsd_t", "textured_gray", f, {"t": 0.01}, grad=True)
+
+
+def vif_cases():
+    f = "piq.vif_p"
+    for name in ("enhanced", "flat_target", "piq_big"):
+        yield Case(f"piq_vif_{name}", name, f)
+    for name in ("formula_a", "formula_b", "formula_crop", "textured", "textured_gray", "branches"):
+        yield Case(f"piq_vif_{name}", name, f, grad=True)
+    yield Case("piq_vif_range_255", "textured", f, data_range=255.0)
+    yield Case("piq_vif_range_255_gray", "textured_gray", f, data_range=255.0, grad=True)
+    yield Case("piq_vif_range_4095", "textured_gray", f, data_range=4095.0)
+    yield Case("piq_vif_sigma", "textured_gray", f, {"sigma_n_sq": 0.4}, grad=True)
+
+    # Of each channel, then their mean; not differentiable, for it writes in place.
+    f = "torchmetrics.visual_information_fidelity"
+    sets = ("formula_a", "formula_b", "textured", "textured_gray", "large", "odd", "mixed", "piq_big", "branches", "enhanced")
+    for name in sets:
+        yield Case(f"tm_vif_{name}", name, f, data_range=255.0)
+    yield Case("tm_vif_mean", "textured", f, {"reduction": "mean"}, data_range=255.0)
+    yield Case("tm_vif_sigma", "textured", f, {"sigma_n_sq": 0.4}, data_range=255.0)
+    yield Case("tm_vif_unscaled", "formula_a", f)
+
+
 def photo_cases():
     functions = {
         "tm_ssim": "torchmetrics.ssim",
@@ -347,6 +457,16 @@ def photo_cases():
         yield Case(f"photo_{photo}_{degradation}_{short}", f"{photo}_{degradation}", function)
 
 
+def photo_gmsd_and_vif_cases():
+    functions = {
+        "piq_gmsd": ("piq.gmsd", 1.0),
+        "piq_vif": ("piq.vif_p", 1.0),
+        "tm_vif": ("torchmetrics.visual_information_fidelity", 255.0),
+    }
+    for photo, degradation, (short, (function, data_range)) in itertools.product(PHOTOS, DEGRADATIONS, functions.items()):
+        yield Case(f"photo_{photo}_{degradation}_{short}", f"{photo}_{degradation}", function, data_range=data_range)
+
+
 def all_cases():
     groups = (
         torchmetrics_ssim_cases,
@@ -356,6 +476,9 @@ def all_cases():
         piq_cases,
         skimage_cases,
         photo_cases,
+        gmsd_cases,
+        vif_cases,
+        photo_gmsd_and_vif_cases,
     )
     cases = [case for group in groups for case in group()]
     assert len({case.name for case in cases}) == len(cases), "two cases share a name"
@@ -367,7 +490,7 @@ def all_cases():
 
 def evaluate(case, pair):
     """The library's outputs and, for a gradient case, d mean(value) / d input."""
-    pred, target = (to_f64(u8, case.data_range).requires_grad_(case.grad) for u8 in pair)
+    pred, target = (to_f64(values, case.data_range).requires_grad_(case.grad) for values in pair)
     outputs = RUNNERS[case.function](pred, target, **case.arguments())
     if case.grad:
         outputs["value"].mean().backward()
@@ -430,7 +553,7 @@ def run(case, pair):
     return tensors, meta
 
 
-def describe_sets(stored, photos):
+def describe_sets(stored, photos, formulas):
     described = {name: {"stored": True, "shape": pair[0].shape} for name, pair in stored.items()}
     for name, pair in photos.items():
         photo, degradation = name.split("_")
@@ -440,6 +563,8 @@ def describe_sets(stored, photos):
             "photo": f"examples/images/{photo}.png",
             "degradation": DEGRADATIONS[degradation][0],
         }
+    for name, pair in formulas.items():
+        described[name] = {"stored": False, "shape": pair[0].shape, "formula": FORMULA}
     return described
 
 
@@ -462,14 +587,14 @@ def print_row(meta, tensors):
     values = np.atleast_1d(tensors[f"cases/{meta['name']}/value"])
     shown = " ".join(f"{value:.10f}" for value in values)
     inexact = f"f32 constants: {meta['inexact']['value']:.1e}" if "inexact" in meta else ""
-    print(f"{meta['name']:42} {meta['library']}.{meta['function']:24} {'G' if 'grad_stride' in meta else ' '} {shown}  {inexact}")
+    print(f"{meta['name']:42} {meta['library']}.{meta['function']:27} {'G' if 'grad_stride' in meta else ' '} {shown}  {inexact}")
 
 
 def main():
     torch.set_num_threads(1)
     warnings.simplefilter("error")
-    stored, photos = stored_sets(), photo_sets()
-    pairs = stored | photos
+    stored, photos, formulas = stored_sets(), photo_sets(), formula_sets()
+    pairs = stored | photos | formulas
     tensors = {f"inputs/{set_}/{side}": u8 for set_, pair in stored.items() for side, u8 in zip(("pred", "target"), pair)}
     metas = []
     for case in all_cases():
@@ -477,7 +602,7 @@ def main():
         tensors |= entries
         metas.append(meta)
         print_row(meta, entries)
-    raw = serialise(tensors, {"cases": metas, "sets": describe_sets(stored, photos), "versions": versions()})
+    raw = serialise(tensors, {"cases": metas, "sets": describe_sets(stored, photos, formulas), "versions": versions()})
     OUTPUT.write_bytes(raw)
     print(f"{len(metas)} cases, {len(tensors)} tensors, {len(raw)} bytes")
 

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use benches::images;
 use metrics_core::{Collective, MetricCollection, Mpi, Solo};
 use metrics_image::{ErrorConfig, Mae, Mse, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig};
 
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     })
 }
 
-/// Of random images, which scatter the scores over many buckets.
+/// Of noise, which scatters the scores over many buckets.
 fn scored() -> Result<MetricCollection> {
     let summary = Reduction::Summary;
     let mut metrics = MetricCollection::new()
@@ -84,11 +84,11 @@ fn scored() -> Result<MetricCollection> {
         .with("ssim", Ssim::new(SsimConfig::new(1.0).reduction(summary))?)?
         .with("mae", Mae::new(ErrorConfig::new().reduction(summary))?)?
         .with("mse", Mse::new(ErrorConfig::new().reduction(summary))?)?;
-    for _ in 0..IMAGES / BATCH {
-        let target = Tensor::rand(0f32, 1., (BATCH, 1, SIDE, SIDE), &Device::Cpu)?;
-        let strength = Tensor::rand(0f32, 1., (BATCH, 1, 1, 1), &Device::Cpu)?;
-        let pred = (&target + target.rand_like(-0.5, 0.5)?.broadcast_mul(&strength)?)?;
-        metrics.update(&pred, &target)?;
+    let (noisy, target) = images([IMAGES, 1, SIDE, SIDE])?;
+    let (_, strength) = images([IMAGES, 1, 1, 1])?;
+    let pred = (&target + ((noisy - &target)? * 5.0)?.broadcast_mul(&strength)?)?;
+    for first in (0..IMAGES).step_by(BATCH) {
+        metrics.update(&pred.narrow(0, first, BATCH)?, &target.narrow(0, first, BATCH)?)?;
     }
     Ok(metrics)
 }

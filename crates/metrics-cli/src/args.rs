@@ -22,7 +22,7 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// PSNR, SSIM, MS-SSIM, MAE and MSE of image files.
+/// PSNR, SSIM, MS-SSIM, GMSD, VIFp, MAE and MSE of image files.
 ///
 /// Numbers go to standard output, progress and warnings to standard error.
 /// Exit codes: 0 when everything was compared, 1 when something could not be or a score is below --fail-under, 2 for a wrong
@@ -84,6 +84,8 @@ pub(crate) struct PairArgs {
     pub(crate) reference: PathBuf,
 
     /// The image to judge, or the folder of such images.
+    ///
+    /// Files in folders that have the extension of no format that is read are passed over; a note says how many look like images.
     #[arg(value_name = "TEST")]
     pub(crate) test: Option<PathBuf>,
 
@@ -99,12 +101,12 @@ impl PairArgs {
     }
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricArgs {
     /// What to compute, separated by commas; psnr is averaged over images, psnr-pooled is of the mean error of all pixels.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "psnr,ssim,ms-ssim", hide_possible_values = true)]
-    #[arg(value_name = "psnr,psnr-pooled,ssim,ms-ssim,mae,mse")]
+    #[arg(value_name = "psnr,psnr-pooled,ssim,ms-ssim,gmsd,vif,mae,mse")]
     pub(crate) metrics: Vec<Kind>,
 
     /// Whose conventions; torchmetrics unless given, and if given it adds psnr-pooled to psnr. See `image-metrics metrics`.
@@ -116,12 +118,12 @@ pub(crate) struct MetricArgs {
     pub(crate) color: Color,
 
     /// Leave out this many pixels along every border.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) crop_border: usize,
 
-    /// Largest minus smallest value of a pixel; pictures are scaled to 0..=R (R = 1 unless given), arrays and float pictures are taken
-    /// as they are and need it.
-    #[arg(long, value_name = "R", value_parser = positive)]
+    /// Largest minus smallest value of a pixel; pictures are scaled to 0..=R (R = 1 unless given); arrays, float pictures and TIFF files
+    /// of 32-bit or signed integers are taken as they are and need it.
+    #[arg(long, value_name = "R", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) data_range: Option<f64>,
 }
 
@@ -139,6 +141,11 @@ pub(crate) struct ReadArgs {
     /// The most pixels an image may have, so that a small file cannot fill the memory.
     #[arg(long, value_name = "N", default_value_t = 1 << 26, value_parser = value_parser!(u64).range(1..))]
     pub(crate) max_pixels: u64,
+
+    /// How much memory all pairs that are worked on at a time may take together, in MiB; three quarters of what is free unless given.
+    /// Pairs wait for each other, and one that takes more alone fails.
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u64).range(1..1 << 40))]
+    pub(crate) max_memory: Option<u64>,
 }
 
 #[derive(Args)]
@@ -148,7 +155,8 @@ pub(crate) struct OutputArgs {
     #[arg(long, group = "format")]
     pub(crate) json: bool,
 
-    /// Print one line for each pair, as CSV; no summary.
+    /// Print one line for each pair, as CSV; no summary, but a last line without a pair if psnr-pooled is asked for. Text that
+    /// spreadsheets would take for a formula has an apostrophe before it, and so has text that begins with one.
     #[arg(long, group = "format")]
     pub(crate) csv: bool,
 
@@ -156,11 +164,12 @@ pub(crate) struct OutputArgs {
     #[arg(long, group = "format")]
     pub(crate) ndjson: bool,
 
-    /// Write the numbers to a file instead of standard output.
+    /// Write the numbers to a file instead of standard output, which is `-`.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too.
+    /// Write a map of each pair's SSIM into this folder: a.ssim.png for a.png, or a.png.ssim.png if there is a pair a.jpg too. It
+    /// may be a folder of images: maps are not compared.
     #[arg(long, value_name = "DIR")]
     pub(crate) maps: Option<PathBuf>,
 
@@ -180,8 +189,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
 
-    /// Save progress to this file every second, and continue from it if it is there. After a crash, with --output each line is
-    /// written exactly once; without, lines since the last save are printed again.
+    /// Save progress to this file every second, and continue from it if it is there and the images, options and outputs are the
+    /// same. After a crash, with --output each line is written exactly once; without, lines since the last save are printed again.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 
@@ -240,7 +249,7 @@ pub(crate) enum Mismatch {
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    // Its square stands in every formula, and images are f32 unless they are f64 arrays.
-    let usable = (1e-15..=1e15).contains(&number);
-    if usable { Ok(number) } else { Err("expected a number between 1e-15 and 1e15".into()) }
+    // Pictures of that range are f32, whose numbers it leaves their digits; beyond what formulas can do in f32 they are scored in f64.
+    let usable = (1e-30..=1e30).contains(&number);
+    if usable { Ok(number) } else { Err("expected a number between 1e-30 and 1e30".into()) }
 }

@@ -2,7 +2,7 @@
 
 use crate::table;
 
-const METRICS: [[&str; 5]; 6] = [
+const METRICS: [[&str; 5]; 8] = [
     [
         "psnr",
         "higher",
@@ -25,6 +25,20 @@ const METRICS: [[&str; 5]; 6] = [
         "Wang et al., IEEE TIP 13(4), 2004",
     ],
     ["ms-ssim", "higher", "-1..1", "ssim_M^β_M Π_{j<M} cs_j^β_j, M = 5", "Wang et al., Asilomar 2003"],
+    [
+        "gmsd",
+        "lower",
+        "0..",
+        "standard deviation of (2 Gx Gy + c) / (Gx² + Gy² + c), G gradients of gray, c = 170 (R / 255)²",
+        "Xue et al., IEEE TIP 23(2), 2014",
+    ],
+    [
+        "vif",
+        "higher",
+        "0..",
+        "Σ log(1 + g² σr² / (v + σn²)) / Σ log(1 + σr² / σn²) over 4 scales, σn² = 2 (R / 255)²",
+        "Sheikh and Bovik, IEEE TIP 15(2), 2006",
+    ],
     ["mae", "lower", "0..R", "Σ |x - y| / n", ""],
     ["mse", "lower", "0..R²", "Σ (x - y)² / n", ""],
 ];
@@ -63,7 +77,10 @@ fn with_headings<const N: usize>(headings: [&str; N], rows: &[[&str; N]]) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Result;
+    use candle_core::{DType, Device, Tensor};
     use clap::ValueEnum;
+    use metrics_image::{Covariance, MsSsimConfig, Padding, SsimConfig, psnr, ssim};
 
     use super::*;
     use crate::metrics::{Kind, Preset};
@@ -76,5 +93,65 @@ mod tests {
     fn nothing_is_left_out() {
         assert_eq!(METRICS.map(|row| row[0].to_owned()).to_vec(), names::<Kind>());
         assert_eq!(PRESETS.map(|row| row[0].to_owned()).to_vec(), names::<Preset>());
+    }
+
+    #[test]
+    fn what_is_said_of_a_metric_is_what_it_says() {
+        for (row, kind) in METRICS.iter().zip(Kind::value_variants()) {
+            assert_eq!(row[1] == "higher", kind.higher_is_better(), "{}", row[0]);
+        }
+    }
+
+    /// Two images that differ, large enough to be downsampled.
+    fn images() -> Result<[Tensor; 2]> {
+        let image = |seed: u32| {
+            let value = |i: u32| (i.wrapping_mul(2_654_435_761).rotate_left(seed) >> 8) as f32 / 16_777_216.0;
+            let smooth = |i: u32| 0.7 * ((i % 400) as f32 / 90.0).sin().abs() + 0.3 * value(i);
+            Tensor::from_iter((0..400 * 400).map(smooth), &Device::Cpu)?.reshape((1, 1, 400, 400))
+        };
+        Ok([image(3)?, image(11)?])
+    }
+
+    /// The SSIM that a line of words describes, which may begin with the name of another preset.
+    fn described(words: &str) -> SsimConfig {
+        let mut config = SsimConfig::new(1.0);
+        for part in words.replace("; ", ", ").split(", ") {
+            config = match part {
+                "Gaussian 11" => config.window(11),
+                "σ 1.5" => config.sigma(1.5),
+                "uniform 7" => config.uniform(7),
+                "reflected border" => config.padding(Padding::Reflect),
+                "windows inside" => config.padding(Padding::Valid),
+                "zeros beyond the border" => config.padding(Padding::Zero),
+                "sample covariance" => config.covariance(Covariance::Sample),
+                "pooled by round(shorter side / 256) first" => config.downsample(true),
+                other => match PRESETS.iter().find(|row| other.strip_prefix("as ") == Some(row[0])) {
+                    Some(row) => described(row[1]),
+                    None => panic!("nobody knows what `{other}` is"),
+                },
+            };
+        }
+        config
+    }
+
+    #[test]
+    fn what_is_said_of_a_preset_is_what_it_does() -> Result<()> {
+        let [a, b] = images()?;
+        let score = |score: candle_core::Result<Tensor>| score?.to_dtype(DType::F64)?.to_scalar::<f64>();
+        for ([name, words, of_scales, of_equal], preset) in PRESETS.iter().zip(Preset::value_variants()) {
+            let [said, done] = [described(words), preset.ssim(1.0)].map(|config| score(Ok(ssim(&a, &b, &config)?)));
+            assert_eq!(said?, done?, "{name}: {words}");
+
+            let windows_inside = preset.ms_ssim(1.0) != MsSsimConfig::torchmetrics(1.0);
+            assert_eq!(of_scales.starts_with("windows inside"), windows_inside, "{name}: {of_scales}");
+
+            let number = of_equal.split([' ', ',', ';']).next().unwrap_or_default();
+            let equal = score(Ok(psnr(&a, &a, &preset.psnr(1.0))?))?;
+            assert!(
+                (equal - number.parse::<f64>()?).abs() < 1e-4 || equal == f64::INFINITY && number == "+inf",
+                "{name}: {equal}"
+            );
+        }
+        Ok(())
     }
 }

@@ -9,18 +9,18 @@ use std::thread;
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use crate::args::{Color, CompareArgs, RunArgs, Usage};
+use crate::args::{Color, CompareArgs, OutputArgs, RunArgs, Usage};
 use crate::draw::{Gathered, Maps};
 use crate::fail_under;
 use crate::identity::Identity;
 use crate::line;
-use crate::load::Reading;
+use crate::load::{Budget, Reading};
 use crate::metrics::Scorer;
 use crate::output::{Line, Output};
-use crate::pairs::{self, Pair};
+use crate::pairs::{self, List, Pair, PassedOver};
 use crate::progress::Progress;
 use crate::ranks;
-use crate::resume::Resume;
+use crate::resume::{Begun, Resume};
 use crate::score::{self, Outcome, Time, Work};
 use crate::tally::{Tally, Total};
 use crate::targets;
@@ -32,9 +32,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     if args.run.mpi {
         return ranks::run(args);
     }
-    let (scorer, pairs) = prepare(args)?;
-    targets::check(args, &pairs, args.run.resume.as_slice())?;
-    let mut run = Run::new(args, &scorer, &pairs)?;
+    let (scorer, list) = prepare(args)?;
+    targets::check(args, &list.pairs, args.run.resume.as_slice())?;
+    let mut run = Run::new(args, &scorer, &list)?;
     let stop = interruption()?;
     run.refuse_lost_pairs();
     let compared = run.compare(&stop);
@@ -48,14 +48,10 @@ fn open_device(args: &RunArgs) -> Result<Device> {
 }
 
 /// What is to be measured, and of which pairs.
-pub(crate) fn prepare(args: &CompareArgs) -> Result<(Scorer, Vec<Pair>)> {
+pub(crate) fn prepare(args: &CompareArgs) -> Result<(Scorer, List)> {
     let scorer = Scorer::new(&args.metrics, open_device(&args.run)?)?;
     fail_under::check(&args.output.fail_under, scorer.columns())?;
-    let pairs = pairs::list(&args.pairs)?;
-    if pairs.is_empty() {
-        anyhow::bail!("there are no images in {}", args.pairs.reference.display());
-    }
-    Ok((scorer, pairs))
+    Ok((scorer, pairs::list(&args.pairs)?))
 }
 
 /// A comparison under way.
@@ -63,6 +59,8 @@ pub(crate) struct Run<'a> {
     args: &'a CompareArgs,
     scorer: &'a Scorer,
     pub(crate) pairs: &'a [Pair],
+    /// Of folders, what else is in them.
+    passed_over: Option<&'a PassedOver>,
     pub(crate) tally: Tally,
     output: Output<'a>,
     resume: Option<Resume>,
@@ -76,23 +74,27 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
+    pub(crate) fn new(args: &'a CompareArgs, scorer: &'a Scorer, list: &'a List) -> Result<Self> {
+        let pairs = &list.pairs;
         let maps = args.output.maps.as_deref().map(|folder| Maps::new(folder, args, pairs)).transpose()?;
-        targets::check_writable(&args.output)?;
-        let identity = || Identity::new(args, scorer, pairs);
-        let mut resume = args.run.resume.as_deref().map(|path| Resume::new(path, identity()));
-        let begun = resume.as_mut().map(|resume| resume.begin(scorer)).transpose()?;
-        let (tally, kept) = begun.unwrap_or_else(|| (Tally::new(scorer), None));
-        let output = Output::open(&args.output, scorer.columns(), kept)?;
+        let identity = || Identity::new(args, scorer, pairs).with_outputs(&args.output);
+        let begun = Begun::load(args.run.resume.as_deref(), scorer, identity)?;
+        targets::make_folder(&args.output)?; // where the other files may be too
+        targets::check_writable(&args.output, begun.kept)?;
+        begun.check()?;
+        // Whatever is refused is refused before here, and all files are as they were.
+        let output = Output::open(&args.output, scorer.columns(), begun.kept)?;
+        let (resume, tally) = begun.save()?;
         let progress = Progress::of_pairs(pairs.len() as u64, tally.counts.done, args.run.quiet);
-        Ok(Self { maps, resume, progress, ..Self::bare(args, scorer, pairs, tally, output) })
+        let passed_over = list.passed_over.as_ref();
+        Ok(Self { maps, resume, progress, passed_over, ..Self::bare(args, scorer, pairs, tally, output) })
     }
 
     /// What rank 0 makes of the parts of all.
-    pub(crate) fn whole(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair]) -> Result<Self> {
-        targets::check_writable(&args.output)?;
+    pub(crate) fn whole(args: &'a CompareArgs, scorer: &'a Scorer, list: &'a List) -> Result<Self> {
         let output = Output::open(&args.output, scorer.columns(), None)?;
-        Ok(Self::bare(args, scorer, pairs, Tally::new(scorer), output))
+        let passed_over = list.passed_over.as_ref();
+        Ok(Self { passed_over, ..Self::bare(args, scorer, &list.pairs, Tally::new(scorer), output) })
     }
 
     /// One rank's part: of all pairs its own, and what it had done earlier. It says nothing of pairs, which rank 0 does.
@@ -112,8 +114,8 @@ impl<'a> Run<'a> {
     fn bare(args: &'a CompareArgs, scorer: &'a Scorer, pairs: &'a [Pair], tally: Tally, output: Output<'a>) -> Self {
         let gathered = args.output.report.as_ref().map(|_| Gathered::new(scorer.columns()));
         let (time, progress) = (Time::default(), Progress::hidden(args.run.quiet));
-        let (resume, maps, failure) = (None, None, None);
-        Self { args, scorer, pairs, tally, output, resume, progress, time, maps, gathered, failure }
+        let (resume, maps, failure, passed_over) = (None, None, None, None);
+        Self { args, scorer, pairs, passed_over, tally, output, resume, progress, time, maps, gathered, failure }
     }
 
     /// Says at once which pairs cannot be, instead of after hours of work.
@@ -148,7 +150,7 @@ impl<'a> Run<'a> {
         let (time, maps) = (std::mem::take(&mut self.time), self.maps.take());
         let jobs =
             self.args.run.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
-        let reading = reading(self.args);
+        let reading = reading(self.args, self.scorer);
         let mismatch = self.args.reading.resize_mismatch;
         let (scorer, maps) = (self.scorer.clone(), maps.as_ref());
         let work = Work { scorer, reading: &reading, mismatch, stop, time: &time, maps };
@@ -159,17 +161,24 @@ impl<'a> Run<'a> {
 
     /// Adds what became of the next pair.
     fn take(&mut self, pair: &Pair, outcome: Outcome) -> Result<ControlFlow<()>> {
-        if self.note(pair, outcome.line())?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
+        // Before the pair is counted and its line written: what is saved after an error is then without it.
         if let Outcome::Scored(scores) = &outcome {
             self.tally.accumulated.merge(&scores.accumulated)?;
+        }
+        if self.note(pair, outcome.line())?.is_break() || self.is_unread() {
+            return Ok(ControlFlow::Break(()));
         }
         self.progress.step(self.tally.counts.done, self.pairs.len());
         if self.resume.as_ref().is_some_and(Resume::is_due) {
             self.save()?;
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether nobody reads the numbers any more, and nothing else was asked for.
+    fn is_unread(&self) -> bool {
+        let OutputArgs { report, maps, fail_under, .. } = &self.args.output;
+        self.output.is_closed() && report.is_none() && maps.is_none() && fail_under.is_empty()
     }
 
     /// Writes and counts what became of the next pair, unless it ends the run.
@@ -237,7 +246,7 @@ impl<'a> Run<'a> {
             self.tally.fail(name, error.clone());
         }
         let totals = self.tally.totals(self.scorer.columns())?;
-        let printed = self.output.summary(&self.tally, &totals, self.pairs.len());
+        let printed = self.output.summary(&self.tally, &totals, (self.pairs.len(), self.passed_over));
         let drawn = self.write_report(&totals);
         // Of several errors the first to happen tells most, and the others are told too.
         for error in [saved, printed, drawn].into_iter().filter_map(Result::err) {
@@ -247,6 +256,9 @@ impl<'a> Run<'a> {
             self.progress.error(&line::of_error(&error));
         }
         compared?;
+        if self.is_unread() && failure.is_none() {
+            return Ok(if self.tally.counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         self.notes(interrupted);
         if let Some((_, error)) = failure {
             anyhow::bail!(error);
@@ -263,8 +275,9 @@ impl<'a> Run<'a> {
 
     fn write_report(&mut self, totals: &[Option<Total>]) -> Result<()> {
         let (Some(path), Some(gathered)) = (&self.args.output.report, self.gathered.take()) else { return Ok(()) };
-        let (reading, columns) = (reading(self.args), self.scorer.columns());
-        gathered.write(path, self.args, self.pairs, &reading, columns, (totals, &self.tally.counts))
+        let (reading, columns) = (reading(self.args, self.scorer), self.scorer.columns());
+        let found = (totals, &self.tally.counts, self.passed_over);
+        gathered.write(path, self.args, self.pairs, &reading, columns, found)
     }
 
     fn note_nan(&self) {
@@ -279,9 +292,16 @@ impl<'a> Run<'a> {
 
     fn notes(&self, interrupted: bool) {
         let (counts, pairs) = (&self.tally.counts, self.pairs.len());
-        if counts.small > 0 {
-            let (what, why) = (of_pairs(counts.small, counts.scored), self.scorer.too_small());
-            self.progress.note(&format!("ms_ssim is left out{what}: {why}"));
+        if let Some(passed_over) = self.passed_over.filter(|passed_over| passed_over.is_notable()) {
+            self.progress.note(&passed_over.to_string());
+        }
+        let columns = self.scorer.columns();
+        for (index, (column, &small)) in columns.iter().zip(&counts.small).enumerate() {
+            // The channels of a metric are equally small.
+            if small > 0 && columns[..index].iter().all(|before| before.kind != column.kind) {
+                let (what, why) = (of_pairs(small, counts.scored), self.scorer.too_small(column.kind));
+                self.progress.note(&format!("{} is left out{what}: {why}", column.kind.name()));
+            }
         }
         self.note_nan();
         if counts.scored == 0 && counts.failed == 0 && counts.skipped > 0 {
@@ -312,12 +332,14 @@ fn of_pairs(some: u64, all: u64) -> String {
     if all == 1 { String::new() } else { format!(" of {some} of {all} pairs") }
 }
 
-fn reading(args: &CompareArgs) -> Reading {
+fn reading(args: &CompareArgs, scorer: &Scorer) -> Reading {
     Reading {
         alpha: args.reading.alpha,
         data_range: args.metrics.data_range,
         max_pixels: args.reading.max_pixels,
         always_rgb: args.metrics.color != Color::Rgb,
+        wide: scorer.has_f64(),
+        memory: args.reading.max_memory.map_or_else(Budget::of_free_memory, |mebibytes| Budget::new(mebibytes << 20)),
     }
 }
 
@@ -332,4 +354,48 @@ fn interruption() -> Result<Arc<AtomicBool>> {
     };
     ctrlc::set_handler(handler).context("cannot listen for Ctrl-C")?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Tensor};
+    use clap::Parser;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn arguments(words: &[&str]) -> Result<CompareArgs> {
+        match Cli::try_parse_from(["image-metrics", "compare", "a", "b"].iter().chain(words))?.command {
+            Command::Compare(args) => Ok(*args),
+            _ => anyhow::bail!("another command"),
+        }
+    }
+
+    #[test]
+    fn a_pair_that_cannot_be_merged_is_not_counted() -> Result<()> {
+        let folder = TempDir::new()?;
+        let [out, progress] = ["out", "progress"].map(|name| folder.path().join(name).display().to_string());
+        let args = arguments(&["--csv", "--color", "per-channel", "--output", &out, "--resume", &progress])?;
+        let scorer = Scorer::new(&args.metrics, Device::Cpu)?;
+        let pair = Pair { name: "a".into(), files: Err(String::new()) };
+        let list = List::from(vec![pair.clone(), pair.clone()]);
+        let mut run = Run::new(&args, &scorer, &list)?;
+        let image = Tensor::ones((1, 3, 16, 16), DType::F32, &Device::Cpu)?;
+        assert!(run.take(&pair, Outcome::Scored(scorer.score_images(&image, &image)?))?.is_continue());
+        run.save()?;
+        let before = (run.tally.counts.clone(), run.tally.accumulated.to_bytes()?, run.output.written());
+
+        // Those of another configuration do not add up with these; its first channels would.
+        let mut other = scorer.score_images(&image, &image)?;
+        other.accumulated.spoil_last(&Scorer::new(&arguments(&["--crop-border", "1"])?.metrics, Device::Cpu)?);
+        assert!(run.take(&pair, Outcome::Scored(other)).is_err());
+        assert!((run.tally.counts.clone(), run.tally.accumulated.to_bytes()?, run.output.written()) == before);
+        run.save()?;
+        let begun = Begun::load(Some(progress.as_ref()), &scorer, || {
+            Identity::new(&args, &scorer, &list.pairs).with_outputs(&args.output)
+        })?;
+        assert_eq!((begun.kept, begun.save()?.1.counts.done), (Some(before.2), 1));
+        Ok(())
+    }
 }

@@ -9,12 +9,14 @@ use candle_core::Tensor;
 use metrics_core::{Named, Report};
 use metrics_image::SsimConfig;
 
-use crate::args::{CompareArgs, Usage};
+use crate::args::{CompareArgs, MetricArgs, Usage};
+use crate::files::Place;
 use crate::line;
 use crate::load::{self, Loaded, Reading};
-use crate::metrics::{Column, Kind, PairScores, map_config};
-use crate::pairs::Pair;
-use crate::pictures::{Failure, Histogram, MOST_PAIRS, Page, Pictures, Worst, write_heat_map};
+use crate::metrics::{Column, Kind, PairScores, check_map_side, map_config};
+use crate::pairs::{Pair, PassedOver};
+use crate::pictures::{Histogram, MOST_PAIRS, Page, Pictures, SUFFIX, Worst, draw_heat_map};
+use crate::score;
 use crate::tally::{Counts, Total, is_worse};
 
 /// `--maps`: a picture for each pair.
@@ -22,6 +24,7 @@ pub(crate) struct Maps {
     folder: PathBuf,
     names: MapNames,
     config: SsimConfig,
+    metrics: MetricArgs,
     range: f64,
 }
 
@@ -29,7 +32,8 @@ impl Maps {
     pub(crate) fn new(folder: &Path, args: &CompareArgs, pairs: &[Pair]) -> Result<Self> {
         let names = MapNames::new(args.pairs.are_files(), pairs)?;
         let range = args.metrics.data_range.unwrap_or(1.0);
-        Ok(Self { folder: folder.into(), names, config: map_config(&args.metrics), range })
+        let (config, metrics) = (map_config(&args.metrics), args.metrics.clone());
+        Ok(Self { folder: folder.into(), names, config, metrics, range })
     }
 
     /// Where the map of a pair is written.
@@ -42,11 +46,16 @@ impl Maps {
     }
 
     fn write(&self, path: &Path, name: &str, images: &Loaded) -> Result<()> {
+        let draw = || -> Result<Vec<u8>> {
+            check_map_side(&self.metrics, &images.reference)?;
+            let [reference, test] = unit(images, self.range)?;
+            draw_heat_map(name, &reference, &test, &self.config)
+        };
+        let file = draw().with_context(|| format!("cannot draw {}", path.display()))?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        let [reference, test] = unit(images, self.range).with_context(|| format!("cannot draw {}", path.display()))?;
-        write_heat_map(path, name, &reference, &test, &self.config)
+        Place::of(path)?.write(&file).with_context(|| format!("cannot write to {}", path.display()))
     }
 }
 
@@ -85,7 +94,7 @@ impl MapNames {
             path.set_extension("");
         }
         let mut path = path.into_os_string();
-        path.push(".ssim.png");
+        path.push(SUFFIX);
         path.into()
     }
 }
@@ -99,7 +108,9 @@ fn within(name: &str) -> PathBuf {
 /// Both images in 0..=1, as pictures show them.
 fn unit(images: &Loaded, range: f64) -> Result<[Tensor; 2]> {
     let dims = images.reference.dims();
-    ensure!(dims[0] == 1 && [1, 3].contains(&dims[1]), "images of {dims:?} (N, C, H, W) cannot be drawn");
+    let [images_of, channels] = [dims[0], dims[1]];
+    let fine = images_of == 1 && [1, 3].contains(&channels);
+    ensure!(fine, "one image of 1 or 3 channels can be drawn, but the file holds {images_of} of {channels}");
     if range == 1.0 {
         return Ok([images.reference.clone(), images.test.clone()]);
     }
@@ -163,10 +174,12 @@ impl Gathered {
         pairs: &[Pair],
         reading: &Reading,
         columns: &[Column],
-        (totals, counts): (&[Option<Total>], &Counts),
+        (totals, counts, passed_over): (&[Option<Total>], &Counts, Option<&PassedOver>),
     ) -> Result<()> {
         let draw = |Candidate { index, values, .. }| {
-            let pictures = pictures(&pairs[index], args, reading).map_err(|error| line::of_error(&error));
+            let pair = &pairs[index];
+            let pictures = score::caught(&pair.name, || pictures(pair, args, reading));
+            let pictures = pictures.map_err(|error| line::of_error(&error));
             Worst::new(pairs[index].name.clone(), values, pictures)
         };
         let mut summary = Named::new();
@@ -175,7 +188,6 @@ impl Gathered {
                 summary.insert(&column.name, total.value.clone())?;
             }
         }
-        let failures = counts.failures.iter();
         let page = Page {
             title: title(args),
             command: command(),
@@ -183,11 +195,11 @@ impl Gathered {
             histograms: self.histograms,
             worst_by: columns[self.ranking].name.clone(),
             worst: self.worst.into_iter().map(draw).collect(),
-            failures: failures
-                .map(|failure| Failure { name: failure.pair.clone(), message: failure.error.clone() })
-                .collect(),
+            counts,
+            passed_over: passed_over.filter(|passed_over| passed_over.is_notable()).map(ToString::to_string),
         };
-        page.write(path)
+        let written = Place::of(path)?.write(page.html().as_bytes());
+        written.with_context(|| format!("cannot write to {}", path.display()))
     }
 }
 
@@ -195,6 +207,7 @@ impl Gathered {
 fn pictures(pair: &Pair, args: &CompareArgs, reading: &Reading) -> Result<Pictures> {
     let files = pair.files.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
     let images = load::pair(&files.reference, &files.test, reading)?;
+    check_map_side(&args.metrics, &images.reference)?;
     let [reference, test] = unit(&images, args.metrics.data_range.unwrap_or(1.0))?;
     Pictures::new(&reference, &test, &map_config(&args.metrics))
 }

@@ -1,13 +1,17 @@
 //! What a run must have in common with another to go on from it, or to be a part of the same: or its sums would be of other things.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use metrics_core::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use crate::args::CompareArgs;
+use crate::args::{CompareArgs, OutputArgs};
+use crate::files;
 use crate::metrics::Scorer;
 use crate::output::Format;
 use crate::pairs::{self, Pair};
+use crate::targets;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +41,18 @@ impl Identity {
             format!("metrics of the kind {:016x}", Fingerprint::new("scorer", scorer.fingerprint()).hash()),
         ];
         Self { pairs: pairs.len() as u64, list: pairs::fingerprint(pairs), conditions }
+    }
+
+    /// That of a run whose outputs go on as well: to go on with others would leave both with a part.
+    pub(crate) fn with_outputs(mut self, args: &OutputArgs) -> Self {
+        let place = |path: &PathBuf| match files::real(path) {
+            real if real.to_str().is_some() => real.display().to_string(),
+            real => format!("{real:?}"),
+        };
+        let output = args.output.as_ref().filter(|_| !targets::output_is_stdout(args));
+        self.conditions.push(option("output", output.map(place)));
+        self.conditions.push(option("maps", args.maps.as_ref().map(place)));
+        self
     }
 
     /// That of the part that one rank does.

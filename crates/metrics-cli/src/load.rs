@@ -1,19 +1,34 @@
 //! From files to tensors, within limits: what a file says of itself is checked before memory is taken for it.
 
+mod array;
+mod bmp;
+mod exr;
+mod format;
+mod hdr;
 mod jpeg;
+mod memory;
 mod npy;
 mod picture;
+mod png;
+mod pnm;
 mod safetensor;
 mod tiff;
+mod webp;
 
 use std::fmt;
-use std::io::Cursor;
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use candle_core::{DType, Device, Tensor};
+use anyhow::{Context, Result, anyhow, ensure};
+use candle_core::{DType, Tensor};
 
 use crate::args::Alpha;
+use format::Format;
+pub(crate) use memory::Budget;
+use memory::Permit;
 use picture::Picture;
 
 /// How files are read.
@@ -24,14 +39,20 @@ pub(crate) struct Reading {
     pub(crate) max_pixels: u64,
     /// Whether grey images become RGB even among themselves.
     pub(crate) always_rgb: bool,
+    /// Whether pictures may be scored in f64, which not all devices can.
+    pub(crate) wide: bool,
+    /// What all threads together may take.
+    pub(crate) memory: Arc<Budget>,
 }
 
 /// Two images as they are scored.
 pub(crate) struct Loaded {
-    /// `[N, C, H, W]`, f32, or f64 if a file holds that.
+    /// `[N, C, H, W]`, f32, or f64 if a file holds what f32 does not.
     pub(crate) reference: Tensor,
     /// Of the same shape and dtype.
     pub(crate) test: Tensor,
+    /// The memory that they take, for as long as they are here.
+    _memory: Permit,
 }
 
 /// The two images of a pair differ in size.
@@ -50,6 +71,48 @@ enum Image {
     Picture(Picture),
     /// `[N, C, H, W]`, f32 or f64.
     Array(Tensor),
+}
+
+/// What the header of a file says, within the limits.
+#[derive(Clone, Copy)]
+struct Look {
+    /// `[N, C, H, W]`, alpha not counted.
+    shape: [usize; 4],
+    /// How many bytes its decoder takes for it, the file not counted.
+    memory: u64,
+    of: Content,
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    /// Integers that fill `0..=full`.
+    Integers { full: u32 },
+    /// Numbers without a largest one, which need f64 or not.
+    Numbers { wide: bool },
+}
+
+impl Look {
+    fn picture(width: u32, height: u32, colors: usize, memory: u64) -> Self {
+        let shape = [1, colors, height as usize, width as usize];
+        Self { shape, memory, of: Content::Integers { full: 255 } }
+    }
+
+    fn of_integers(self, full: u32) -> Self {
+        Self { of: Content::Integers { full }, ..self }
+    }
+
+    fn of_numbers(self, wide: bool) -> Self {
+        Self { of: Content::Numbers { wide }, ..self }
+    }
+
+    /// The dtype that holds what the file holds.
+    fn dtype(&self, reading: &Reading) -> DType {
+        let wide = match self.of {
+            Content::Integers { full } => reading.wide && !picture::fits_f32(full, reading.data_range.unwrap_or(1.0)),
+            Content::Numbers { wide } => wide,
+        };
+        if wide { DType::F64 } else { DType::F32 }
+    }
 }
 
 const EXTENSIONS: &[&str] = &[
@@ -82,8 +145,8 @@ pub(crate) fn is_image_name(path: &Path) -> bool {
 ///
 /// Pictures fill `0..=R`, where `R` is the data range or 1; arrays and float pictures are taken as they are.
 pub(crate) fn pair(reference: &Path, test: &Path, reading: &Reading) -> Result<Loaded> {
-    let images = [read(reference, reading)?, read(test, reading)?];
-    let [shape_a, shape_b] = images.each_ref().map(Image::shape);
+    let files = [Opened::new(reference, reading)?, Opened::new(test, reading)?];
+    let [shape_a, shape_b] = files.each_ref().map(|file| file.look.shape);
     let channels = channels(shape_a[1], shape_b[1], reading.always_rgb);
     let same_sides = [shape_a[0], shape_a[2], shape_a[3]] == [shape_b[0], shape_b[2], shape_b[3]];
     let Some(channels) = channels.filter(|_| same_sides) else {
@@ -91,10 +154,22 @@ pub(crate) fn pair(reference: &Path, test: &Path, reading: &Reading) -> Result<L
         let message = format!("{} is {size_a} but {} is {size_b}", reference.display(), test.display());
         return Err(SizesDiffer(message).into());
     };
-    let [reference, test] = images.map(|image| image.into_tensor(channels, reading));
-    let (reference, test) = (reference?, test?);
-    let dtype = if [reference.dtype(), test.dtype()].contains(&DType::F64) { DType::F64 } else { DType::F32 };
-    Ok(Loaded { reference: reference.to_dtype(dtype)?, test: test.to_dtype(dtype)? })
+    let dtypes = files.each_ref().map(|file| file.look.dtype(reading));
+    let dtype = if dtypes.contains(&DType::F64) { DType::F64 } else { DType::F32 };
+    let memory = reading.memory.take(needed(&files, channels, dtype));
+    let memory = memory.with_context(|| format!("cannot read {} and {}", reference.display(), test.display()))?;
+    let [reference, test] = files.map(|file| file.into_tensor(channels, dtype, reading));
+    Ok(Loaded { reference: reference?, test: test?, _memory: memory })
+}
+
+/// The most bytes that reading and scoring a pair takes: one file after the other is decoded, and both are tensors then.
+fn needed(files: &[Opened; 2], channels: usize, dtype: DType) -> u64 {
+    let decoding = files.each_ref().map(|file| file.length.saturating_add(file.look.memory));
+    let [n, _, height, width] = files[0].look.shape;
+    let tensor = [n, channels, height, width, dtype.size_in_bytes()].map(|size| size as u64);
+    let tensor = tensor.into_iter().fold(1, u64::saturating_mul);
+    // As much again for scoring: copies for another device, or the smaller scales of MS-SSIM.
+    decoding[0].max(decoding[1]).saturating_add(tensor.saturating_mul(3))
 }
 
 /// In how many channels two images are scored: grey adapts, other numbers must agree.
@@ -115,38 +190,77 @@ fn sizes(a: [usize; 4], b: [usize; 4]) -> (String, String) {
     (format!("{a:?} (N, C, H, W)"), format!("{b:?}"))
 }
 
-fn read(path: &Path, reading: &Reading) -> Result<Image> {
-    let cannot_read = || format!("cannot read {}", path.display());
-    let image = read_kind(path, reading).with_context(cannot_read)?;
-    let floats = matches!(&image, Image::Array(_)) || matches!(&image, Image::Picture(picture) if picture.is_float());
-    ensure!(
-        !floats || reading.data_range.is_some(),
-        "{} holds numbers of unknown range: give `--data-range`, e.g. 1 for 0..=1 or 255 for 0..=255",
-        path.display()
-    );
-    if let Image::Picture(picture) = &image {
-        let fine = reading.alpha != Alpha::Error || picture.is_opaque();
-        ensure!(
-            fine,
-            "{} is partly transparent; `--alpha ignore` drops that, `--alpha composite` puts it on white",
-            path.display()
-        );
-    }
-    Ok(image)
+/// A file whose header has been read.
+struct Opened {
+    path: PathBuf,
+    file: BufReader<File>,
+    length: u64,
+    format: Format,
+    look: Look,
 }
 
-fn read_kind(path: &Path, reading: &Reading) -> Result<Image> {
-    let metadata = std::fs::metadata(path)?;
-    ensure!(!metadata.is_dir(), "it is a folder");
-    // To open a pipe would wait for somebody to write to it.
-    ensure!(metadata.is_file(), "it is not a regular file");
-    ensure!(metadata.len() > 0, "the file is empty");
-    let limit = reading.max_pixels;
-    match extension(path).as_deref() {
-        Some("npy") => Ok(Image::Array(npy::read(std::fs::File::open(path)?, limit)?)),
-        Some("safetensors") => Ok(Image::Array(safetensor::read(std::fs::File::open(path)?, limit)?)),
-        _ => Ok(Image::Picture(Picture::read(std::io::BufReader::new(std::fs::File::open(path)?), limit)?)),
+impl Opened {
+    fn new(path: &Path, reading: &Reading) -> Result<Self> {
+        let file = Self::open(path, reading.max_pixels).with_context(|| format!("cannot read {}", path.display()))?;
+        let floats = matches!(file.look.of, Content::Numbers { .. });
+        ensure!(
+            !floats || reading.data_range.is_some(),
+            "{} holds numbers of unknown range: give `--data-range`, e.g. 1 for 0..=1 or 255 for 0..=255",
+            path.display()
+        );
+        Ok(file)
     }
+
+    fn open(path: &Path, max_pixels: u64) -> Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        ensure!(!metadata.is_dir(), "it is a folder");
+        // To open a pipe would wait for somebody to write to it.
+        ensure!(metadata.is_file(), "it is not a regular file");
+        let (length, most) = (metadata.len(), most_bytes(max_pixels));
+        ensure!(length > 0, "the file is empty");
+        ensure!(length <= most, "it has {length} bytes, but {most} are the most for `--max-pixels` {max_pixels}");
+        let mut file = BufReader::new(File::open(path)?);
+        let format = Format::of(path, file.fill_buf()?)?;
+        let look = guarded(|| format.look(&mut file, length, max_pixels))?;
+        Ok(Self { path: path.into(), file, length, format, look })
+    }
+
+    fn into_tensor(mut self, channels: usize, dtype: DType, reading: &Reading) -> Result<Tensor> {
+        let path = self.path.display();
+        let image = decode(&mut self.file, self.length, self.format, &self.look, reading.max_pixels);
+        let image = image.with_context(|| format!("cannot read {path}"))?;
+        if let Image::Picture(picture) = &image {
+            ensure!(
+                reading.alpha != Alpha::Error || picture.is_opaque(),
+                "{path} is partly transparent; `--alpha ignore` drops that, `--alpha composite` puts it on white"
+            );
+        }
+        image.into_tensor(channels, dtype, reading)
+    }
+}
+
+/// As many bytes may a file have: the numbers of four channels in f64, and what else it may hold.
+fn most_bytes(max_pixels: u64) -> u64 {
+    max_pixels.saturating_mul(32).saturating_add(1 << 26)
+}
+
+/// What decoders make of what strangers wrote. One that panics has found that a file is damaged, and not said so.
+fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("its data are damaged: the decoder panics with `{}`", text.unwrap_or("no message")))
+    })
+}
+
+/// The image of a file that has been looked at.
+fn decode(file: &mut (impl Read + Seek), length: u64, format: Format, look: &Look, max_pixels: u64) -> Result<Image> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(length)?).context("there is no memory for the file")?;
+    file.rewind()?;
+    file.take(length).read_to_end(&mut bytes)?;
+    let image = guarded(|| format.decode(&bytes, max_pixels))?;
+    ensure!(image.shape() == look.shape, "the file was changed while it was read");
+    Ok(image)
 }
 
 fn extension(path: &Path) -> Option<String> {
@@ -164,178 +278,38 @@ impl Image {
         }
     }
 
-    fn into_tensor(self, channels: usize, reading: &Reading) -> Result<Tensor> {
+    fn into_tensor(self, channels: usize, dtype: DType, reading: &Reading) -> Result<Tensor> {
         match self {
             Self::Picture(picture) => {
-                let (shape, range) = (picture.shape(), reading.data_range.unwrap_or(1.0));
-                let values = picture.into_planes(channels, range, reading.alpha == Alpha::Composite);
-                Ok(Tensor::from_vec(values, (1, channels, shape[2], shape[3]), &Device::Cpu)?)
+                let (range, composite) = (reading.data_range.unwrap_or(1.0), reading.alpha == Alpha::Composite);
+                picture.into_tensor(channels, range, composite, dtype)
             }
             Self::Array(array) => {
                 let (n, _, height, width) = array.dims4()?;
-                Ok(array.broadcast_as((n, channels, height, width))?.contiguous()?)
+                Ok(array.broadcast_as((n, channels, height, width))?.contiguous()?.to_dtype(dtype)?)
             }
         }
     }
 }
 
-/// An array as `[N, C, H, W]` in f32 or f64: the dimensions are checked before anything is read.
-fn arranged(shape: &[usize]) -> Result<Arrangement> {
-    let few = |channels: usize| (1..=4).contains(&channels);
-    let (dims, channels_last) = match *shape {
-        [height, width] => ([1, 1, height, width], false),
-        [height, width, channels] if few(channels) => ([1, channels, height, width], true),
-        [channels, height, width] if few(channels) => ([1, channels, height, width], false),
-        [n, channels, height, width] => ([n, channels, height, width], false),
-        _ => anyhow::bail!(
-            "the array is {shape:?}, expected [H, W], [H, W, C] or [C, H, W] with at most 4 channels, or [N, C, H, W]"
-        ),
-    };
-    ensure!(!dims.contains(&0), "the array is {shape:?}, which holds no pixels");
-    Ok(Arrangement { dims, channels_last })
-}
-
-struct Arrangement {
-    dims: [usize; 4],
-    channels_last: bool,
-}
-
-impl Arrangement {
-    /// How many numbers there are, if they are not too many.
-    fn numbers(&self, max_pixels: u64) -> Result<usize> {
-        let [n, channels, height, width] = self.dims;
-        let pixels = n.checked_mul(height).and_then(|lines| lines.checked_mul(width));
-        let few = pixels.filter(|&pixels| pixels as u64 <= max_pixels);
-        let numbers =
-            few.and_then(|pixels| pixels.checked_mul(channels)).filter(|&numbers| numbers as u64 / 4 <= max_pixels);
-        let pixels = pixels.map_or("more than can be counted".into(), |pixels| pixels.to_string());
-        numbers.with_context(|| {
-            format!("it has {pixels} pixels in {channels} channels, but `--max-pixels` is {max_pixels}")
-        })
-    }
-
-    /// `[N, C, H, W]` from the array's numbers.
-    fn tensor(&self, numbers: Numbers) -> Result<Tensor> {
-        let [n, channels, height, width] = self.dims;
-        let shape = if self.channels_last { [n, height, width, channels] } else { self.dims };
-        let shape = shape.to_vec();
-        let tensor = match numbers {
-            Numbers::F32(numbers) => Tensor::from_vec(numbers, shape, &Device::Cpu)?,
-            Numbers::F64(numbers) => Tensor::from_vec(numbers, shape, &Device::Cpu)?,
-        };
-        Ok(if self.channels_last { tensor.permute((0, 3, 1, 2))?.contiguous()? } else { tensor })
-    }
-}
-
-/// What an array holds, in the dtype it is scored in.
-enum Numbers {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-/// How numbers are stored, little-endian.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Stored {
-    U8,
-    U16,
-    F16,
-    Bf16,
-    F32,
-    F64,
-}
-
-impl Stored {
-    fn size(self) -> usize {
-        match self {
-            Self::U8 => 1,
-            Self::U16 | Self::F16 | Self::Bf16 => 2,
-            Self::F32 => 4,
-            Self::F64 => 8,
-        }
-    }
-
-    fn numbers(self, bytes: &[u8]) -> Numbers {
-        match self {
-            Self::U8 => Numbers::F32(bytes.iter().map(|&byte| byte.into()).collect()),
-            Self::U16 => Numbers::F32(words(bytes, |word| u16::from_le_bytes(word).into())),
-            Self::F16 => Numbers::F32(words(bytes, |word| half::f16::from_le_bytes(word).to_f32())),
-            Self::Bf16 => Numbers::F32(words(bytes, |word| half::bf16::from_le_bytes(word).to_f32())),
-            Self::F32 => Numbers::F32(words(bytes, f32::from_le_bytes)),
-            Self::F64 => Numbers::F64(words(bytes, f64::from_le_bytes)),
-        }
-    }
-}
-
-fn words<const N: usize, T>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (words, _) = bytes.as_chunks::<N>();
-    words.iter().map(|&word| number(word)).collect()
-}
-
-/// Whatever the bytes are, they give an image or an error. The first byte chooses among the readers.
-pub fn fuzz(bytes: &[u8]) {
+/// The numbers of a file as they are stored, integers not scaled: `[N, H, W, C]` and all of them, alpha left out. Whatever the bytes are,
+/// they give an image or an error.
+pub fn numbers(bytes: &[u8]) -> Result<([usize; 4], Vec<f64>)> {
     const LIMIT: u64 = 1 << 16;
-    let Some((kind, bytes)) = bytes.split_first() else { return };
-    let image = match kind % 3 {
-        0 => Picture::read(Cursor::new(bytes), LIMIT).map(Image::Picture),
-        1 => npy::read(Cursor::new(bytes), LIMIT).map(Image::Array),
-        _ => safetensor::read(Cursor::new(bytes), LIMIT).map(Image::Array),
+    let format = if bytes.starts_with(npy::MAGIC) { Some(Format::Npy) } else { Format::of_picture(bytes) };
+    let (format, length) = (format.unwrap_or(Format::Safetensors), bytes.len() as u64);
+    let look = guarded(|| format.look(&mut Cursor::new(bytes), length, LIMIT))?;
+    let range = if let Content::Integers { full } = look.of { full.into() } else { 1.0 };
+    let reading = Reading {
+        alpha: Alpha::Ignore,
+        data_range: Some(range),
+        max_pixels: LIMIT,
+        always_rgb: false,
+        wide: true,
+        memory: Budget::new(0),
     };
-    let Ok(image) = image else { return };
-    let reading = Reading { alpha: Alpha::Composite, data_range: Some(1.0), max_pixels: LIMIT, always_rgb: false };
-    let shape = image.shape();
-    let tensor = image.into_tensor(shape[1].max(3), &reading);
-    assert!(shape[1] != 1 || tensor.is_ok_and(|tensor| tensor.dims()[2..] == shape[2..]));
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-
-    use image::{ImageFormat, RgbImage};
-    use proptest::prelude::*;
-
-    /// What `fuzz` takes: a small picture of each format, and an array.
-    fn files() -> Vec<Vec<u8>> {
-        let image = RgbImage::from_fn(24, 16, |x, y| image::Rgb([x as u8 * 10, y as u8 * 15, 77]));
-        let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp];
-        let encoded = formats.into_iter().chain([ImageFormat::Pnm]).map(|format| {
-            let mut file = Cursor::new(Vec::new());
-            image.write_to(&mut file, format).unwrap();
-            [&[0], &file.into_inner()[..]].concat()
-        });
-        let npy = b"\x01\x93NUMPY\x01\0\x48\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), }         \n";
-        encoded.chain([[&npy[..], &[63; 96]].concat()]).collect()
-    }
-
-    #[test]
-    fn undamaged_files_are_images() {
-        for file in files() {
-            let bytes = Cursor::new(&file[1..]);
-            match file[0] {
-                0 => assert_eq!(super::Picture::read(bytes, 384).unwrap().shape(), [1, 3, 16, 24]),
-                _ => assert_eq!(super::npy::read(bytes, 12).unwrap().dims(), [1, 4, 2, 3]),
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_files_are_errors_or_images(
-            file in 0..files().len(),
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-            length in any::<prop::sample::Index>(),
-            whole in any::<bool>(),
-        ) {
-            let mut bytes = files().swap_remove(file);
-            for (index, byte) in changes {
-                // The first byte chooses the reader.
-                let index = 1 + index.index(bytes.len() - 1);
-                bytes[index] = byte;
-            }
-            if !whole {
-                bytes.truncate(1 + length.index(bytes.len()));
-            }
-            super::fuzz(&bytes);
-        }
-    }
+    let image = decode(&mut Cursor::new(bytes), length, format, &look, LIMIT)?;
+    let [n, channels, height, width] = look.shape;
+    let tensor = image.into_tensor(channels, DType::F64, &reading)?;
+    Ok(([n, height, width, channels], tensor.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()?))
 }

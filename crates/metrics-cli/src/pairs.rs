@@ -12,6 +12,7 @@ use metrics_core::Fingerprint;
 
 use crate::args::{Match, PairArgs, Usage};
 use crate::load;
+pub(crate) use folders::PassedOver;
 
 /// Two files to compare, or why there are not two.
 #[derive(Clone, Debug)]
@@ -27,19 +28,32 @@ pub(crate) struct Files {
     pub(crate) test: PathBuf,
 }
 
-/// All pairs, in the order of the output.
-pub(crate) fn list(args: &PairArgs) -> Result<Vec<Pair>> {
+/// What there is to compare.
+pub(crate) struct List {
+    /// In the order of the output.
+    pub(crate) pairs: Vec<Pair>,
+    /// Of folders, what else is in them.
+    pub(crate) passed_over: Option<PassedOver>,
+}
+
+impl From<Vec<Pair>> for List {
+    fn from(pairs: Vec<Pair>) -> Self {
+        Self { pairs, passed_over: None }
+    }
+}
+
+pub(crate) fn list(args: &PairArgs) -> Result<List> {
     let PairArgs { reference, test, by } = args;
     let folders = test.as_ref().is_some_and(|test| reference.is_dir() || test.is_dir());
     if by.is_some() && !folders {
         return Err(Usage("`--match` is for two folders".into()).into());
     }
-    let Some(test) = test else { return from_manifest(reference) };
+    let Some(test) = test else { return Ok(from_manifest(reference)?.into()) };
     match (reference.is_dir(), test.is_dir()) {
-        (true, true) => Ok(folders::pairs(reference, test, by.unwrap_or(Match::Path))),
+        (true, true) => folders::list(reference, test, by.unwrap_or(Match::Path)),
         (false, false) => {
             let files = Files { reference: reference.clone(), test: test.clone() };
-            Ok(vec![Pair { name: test.display().to_string(), files: Ok(files) }])
+            Ok(vec![Pair { name: test.display().to_string(), files: Ok(files) }].into())
         }
         (folder, _) => {
             let (folder, other) = if folder { (reference, test) } else { (test, reference) };

@@ -22,10 +22,9 @@ use crate::identity::Identity;
 use crate::line;
 use crate::metrics::Scorer;
 use crate::output::Output;
-use crate::pairs::Pair;
-use crate::resume::Resume;
+use crate::pairs::{List, Pair};
+use crate::resume::Begun;
 use crate::rows;
-use crate::tally::Tally;
 use crate::targets;
 use signals::{Interrupted, Signals};
 
@@ -50,14 +49,21 @@ pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &
         Ok(listed) => listed,
         Err(code) => return Ok(code),
     };
-    let (scorer, pairs) = &listed;
+    let (scorer, listed) = &listed;
+    let pairs = &listed.pairs;
     if let Err(code) = agree_on_list(ranks, &Identity::new(args, scorer, pairs))? {
         return Ok(code);
     }
     let own: Vec<_> = pairs.iter().skip(ranks.rank()).step_by(ranks.world_size()).cloned().collect();
+    let begun = begin(args, scorer, pairs, own.len(), (ranks.rank(), ranks.world_size()));
+    // Only what all ranks can go on from is opened to be written.
+    let begun = match agree(ranks, begun)? {
+        Ok(begun) => begun,
+        Err(code) => return Ok(code),
+    };
     let start = || {
-        let whole = (ranks.rank() == 0).then(|| Run::whole(args, scorer, pairs)).transpose()?;
-        Ok((whole, Part::new(args, scorer, pairs, &own, (ranks.rank(), ranks.world_size()))?))
+        let whole = (ranks.rank() == 0).then(|| Run::whole(args, scorer, listed)).transpose()?;
+        Ok((whole, Part::new(args, scorer, (pairs, &own), begun, ranks.rank())?))
     };
     let started = start();
     let (mut whole, mut part) = match agree(ranks, started)? {
@@ -76,14 +82,14 @@ pub(crate) fn compare(args: &CompareArgs, ranks: &mut dyn Collective, signals: &
     whole.map_or(Ok(ExitCode::SUCCESS), |whole| whole.end(Ok(()), false))
 }
 
-fn list(args: &CompareArgs, ranks: usize) -> Result<(Scorer, Vec<Pair>)> {
+fn list(args: &CompareArgs, ranks: usize) -> Result<(Scorer, List)> {
     if args.pairs.reference == Path::new("-") {
         return Err(Usage("`--mpi` needs a manifest that every rank can read, not standard input".into()).into());
     }
-    let (scorer, pairs) = prepare(args)?;
+    let (scorer, list) = prepare(args)?;
     let progress = |path: &PathBuf| (0..ranks).flat_map(|rank| progress_files(path, rank)).collect::<Vec<_>>();
-    targets::check(args, &pairs, &args.run.resume.as_ref().map(progress).unwrap_or_default())?;
-    Ok((scorer, pairs))
+    targets::check(args, &list.pairs, &args.run.resume.as_ref().map(progress).unwrap_or_default())?;
+    Ok((scorer, list))
 }
 
 /// What a rank goes on from: its progress, and its rows.
@@ -110,28 +116,48 @@ struct Part<'a> {
     _temporary: Option<TempPath>,
 }
 
+/// What a rank begins with; nothing is written yet.
+fn begin(
+    args: &CompareArgs,
+    scorer: &Scorer,
+    pairs: &[Pair],
+    own: usize,
+    (rank, ranks): (usize, usize),
+) -> Result<Begun> {
+    let files = args.run.resume.as_deref().map(|path| progress_files(path, rank));
+    let identity = || Identity::new(args, scorer, pairs).with_outputs(&args.output).of_rank(rank, ranks, own);
+    let begun = Begun::load(files.as_ref().map(|[progress, _]| progress.as_path()), scorer, identity)?;
+    targets::make_folder(&args.output)?;
+    begun.check()?;
+    if let Some([_, rows]) = &files {
+        targets::check_file(rows)?;
+    }
+    if rank == 0 {
+        targets::check_writable(&args.output, None)?;
+    }
+    Ok(begun)
+}
+
 impl<'a> Part<'a> {
     fn new(
         args: &'a CompareArgs,
         scorer: &'a Scorer,
-        pairs: &[Pair],
-        own: &'a [Pair],
-        (rank, ranks): (usize, usize),
+        (pairs, own): (&[Pair], &'a [Pair]),
+        begun: Begun,
+        rank: usize,
     ) -> Result<Self> {
-        let identity = Identity::new(args, scorer, pairs).of_rank(rank, ranks, own.len());
-        let files = args.run.resume.as_deref().map(|path| progress_files(path, rank));
-        let mut resume = files.as_ref().map(|[progress, _]| Resume::new(progress, identity));
-        let begun = resume.as_mut().map(|resume| resume.begin(scorer)).transpose()?;
-        let (tally, kept) = begun.unwrap_or_else(|| (Tally::new(scorer), None));
-        let (rows, temporary) = match files {
-            Some([_, rows]) => (rows, None),
+        let (rows, temporary) = match args.run.resume.as_deref() {
+            Some(path) => {
+                let [_, rows] = progress_files(path, rank);
+                (rows, None)
+            }
             None => {
                 let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?.into_temp_path();
                 (file.to_path_buf(), Some(file))
             }
         };
-        let output = Output::rows(&rows, scorer.columns(), kept)?;
-        let run = Run::part(args, scorer, (pairs, own), output, (resume, tally), rank)?;
+        let output = Output::rows(&rows, scorer.columns(), begun.kept)?;
+        let run = Run::part(args, scorer, (pairs, own), output, begun.save()?, rank)?;
         Ok(Self { run, rows, _temporary: temporary })
     }
 

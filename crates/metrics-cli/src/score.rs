@@ -149,9 +149,12 @@ impl Work<'_> {
 }
 
 /// Decoders read what strangers wrote. A bug in one of them is the end of a pair, not of the run.
-fn caught<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let done = catch_unwind(AssertUnwindSafe(work));
-    done.unwrap_or_else(|_| Err(anyhow!("the program has a bug that {name} brings up")))
+pub(crate) fn caught<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let texts = [panic.downcast_ref::<String>().map(String::as_str), panic.downcast_ref::<&str>().copied()];
+        let text = texts.into_iter().flatten().next().unwrap_or("it does not say which");
+        Err(anyhow!("the program has a bug that {name} brings up: {text}"))
+    })
 }
 
 /// Lets this thread's kernels run on this thread alone, as long as what is returned is kept. When every processor has a pair of its
@@ -164,8 +167,23 @@ fn score_inline() -> std::result::Result<ThreadPool, ThreadPoolBuildError> {
 pub(crate) fn quieten_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if thread::current().name() != Some("scorer") {
+        // Rayon's threads have no name; the panic of one goes on in the thread that waits for it.
+        if !matches!(thread::current().name(), Some("scorer") | None) {
             usual(info);
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_message() {
+        let caught = |work: fn() -> Result<()>| caught("a.png", work).unwrap_err().to_string();
+        let start = "the program has a bug that a.png brings up: ";
+        assert_eq!(caught(|| panic!("index {} of 3", 7)), format!("{start}index 7 of 3"));
+        assert_eq!(caught(|| panic!("no rows")), format!("{start}no rows"));
+        assert_eq!(caught(|| std::panic::panic_any(7)), format!("{start}it does not say which"));
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
 /// Named metrics that are updated together, all or nothing: a batch that any member refuses changes none of them.
 ///
 /// ```
-/// # use metrics_core::{Contribution, Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduction, State, Value};
+/// # use metrics_core::{Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduction, State, Value};
 /// # use candle_core::Tensor;
 /// # #[derive(Clone)]
 /// # struct Mae(State);
@@ -29,8 +29,7 @@ use crate::{
 /// #     fn fingerprint(&self) -> Fingerprint { Fingerprint::new("mae", "") }
 /// #     fn measure(&self, pred: &Tensor, target: &Tensor) -> metrics_core::Result<Measurement> {
 /// #         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-/// #         let contribution = Contribution::new(per_image.dim(0)?).with("mae", &per_image);
-/// #         Ok(Measurement { value: per_image.mean_all()?, contribution })
+/// #         Measurement::for_reduction("mae", &per_image, Reduction::Mean)
 /// #     }
 /// #     fn state(&self) -> &State { &self.0 }
 /// #     fn state_mut(&mut self) -> &mut State { &mut self.0 }
@@ -256,7 +255,7 @@ impl MetricCollection {
     /// The value of every member.
     ///
     /// # Errors
-    /// [`Error::NoData`](crate::Error::NoData) before the first update; the error names the member.
+    /// [`Error::NoData`](crate::Error::NoData) while a member has no image that counts; the error names the member.
     pub fn compute(&self) -> Result<Report> {
         self.members.try_map(|metric| metric.compute()).map(Report::from)
     }
@@ -280,7 +279,7 @@ impl MetricCollection {
         };
         let staged: Vec<_> = self.iter().map(stage).collect::<Result<_>>()?;
         for ((_, metric), staged) in self.members.iter_mut().zip(staged) {
-            metric.state_mut().commit_merge(staged);
+            metric.state_mut().commit_merge(staged)?;
         }
         Ok(())
     }

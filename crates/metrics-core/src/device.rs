@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// use metrics_core::DeviceChoice;
 ///
 /// let choice: DeviceChoice = "cuda:1".parse()?;
-/// assert_eq!(choice, DeviceChoice::Cuda(1));
+/// assert_eq!(choice, DeviceChoice::Cuda(Some(1)));
 /// assert_eq!(
 ///     "gpu".parse::<DeviceChoice>().unwrap_err().to_string(),
 ///     "device: it is `gpu`, expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`"
@@ -35,8 +35,8 @@ pub enum DeviceChoice {
     /// The processor.
     #[default]
     Cpu,
-    /// The NVIDIA GPU of this number, from 0.
-    Cuda(usize),
+    /// The NVIDIA GPU of this number, from 0; without a number, the first, or [that of the process](Self::for_local_rank).
+    Cuda(Option<usize>),
     /// The first Apple GPU.
     Metal,
 }
@@ -50,9 +50,24 @@ impl DeviceChoice {
     /// Candle's reason. `Auto` has no errors.
     pub fn open(self, say: impl FnOnce(&str)) -> Result<Device> {
         match self {
-            Self::Auto => Ok(first_of(&[Self::Cuda(0), Self::Metal], say)),
+            Self::Auto => Ok(first_of(&[Self::Cuda(Some(0)), Self::Metal], say)),
             named => named.open_named(),
         }
+    }
+
+    /// For one of several processes of a machine, of this number among them: `cuda`, which leaves open which GPU, becomes the GPU of
+    /// that number. A GPU that was named by its number is what the user said, and so are the other choices.
+    ///
+    /// ```
+    /// use metrics_core::DeviceChoice;
+    ///
+    /// let of_process = |name: &str| Ok::<_, metrics_core::Error>(name.parse::<DeviceChoice>()?.for_local_rank(2).to_string());
+    /// assert_eq!((of_process("cuda")?, of_process("cuda:0")?), ("cuda:2".to_string(), "cuda:0".to_string()));
+    /// # Ok::<(), metrics_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn for_local_rank(self, rank: usize) -> Self {
+        if self == Self::Cuda(None) { Self::Cuda(Some(rank)) } else { self }
     }
 
     /// The choice that names `device`; to record which one `Auto` took.
@@ -68,7 +83,7 @@ impl DeviceChoice {
     pub fn of(device: &Device) -> Self {
         match device.location() {
             DeviceLocation::Cpu => Self::Cpu,
-            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(Some(gpu_id)),
             DeviceLocation::Metal { .. } => Self::Metal,
         }
     }
@@ -76,7 +91,9 @@ impl DeviceChoice {
     fn open_named(self) -> Result<Device> {
         match self {
             Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(number) => self.supported(utils::cuda_is_available(), "cuda", || Device::new_cuda(number)),
+            Self::Cuda(number) => {
+                self.supported(utils::cuda_is_available(), "cuda", || Device::new_cuda(number.unwrap_or(0)))
+            }
             Self::Metal => self.supported(utils::metal_is_available(), "metal", || Device::new_metal(0)),
         }
     }
@@ -152,13 +169,13 @@ impl FromStr for DeviceChoice {
         let choice = match text {
             "auto" => Some(Self::Auto),
             "cpu" => Some(Self::Cpu),
-            "cuda" => Some(Self::Cuda(0)),
+            "cuda" => Some(Self::Cuda(None)),
             "metal" => Some(Self::Metal),
             // A sign is a number to `parse`, but not to a reader.
             _ => text
                 .strip_prefix("cuda:")
                 .filter(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
-                .and_then(|number| number.parse().ok().map(Self::Cuda)),
+                .and_then(|number| number.parse().ok().map(|number| Self::Cuda(Some(number)))),
         };
         choice.ok_or_else(|| {
             let expected = "expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`";
@@ -172,7 +189,8 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.pad("auto"),
             Self::Cpu => f.pad("cpu"),
-            Self::Cuda(number) => f.pad(&format!("cuda:{number}")),
+            Self::Cuda(None) => f.pad("cuda"),
+            Self::Cuda(Some(number)) => f.pad(&format!("cuda:{number}")),
             Self::Metal => f.pad("metal"),
         }
     }
@@ -197,10 +215,25 @@ mod tests {
 
     #[test]
     fn text_comes_back() -> Result<()> {
-        for text in ["auto", "cpu", "cuda:0", "cuda:12", "metal"] {
+        for text in ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "metal"] {
             assert_eq!(text.parse::<DeviceChoice>()?.to_string(), text);
         }
-        assert_eq!("cuda".parse::<DeviceChoice>()?, DeviceChoice::Cuda(0));
+        assert_eq!("cuda:0".parse::<DeviceChoice>()?, DeviceChoice::Cuda(Some(0)));
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_gpu_without_a_number_is_dealt_to_processes() -> Result<()> {
+        for (text, of_process_3) in [
+            ("cuda", "cuda:3"),
+            ("cuda:0", "cuda:0"),
+            ("cuda:5", "cuda:5"),
+            ("cpu", "cpu"),
+            ("auto", "auto"),
+            ("metal", "metal"),
+        ] {
+            assert_eq!(text.parse::<DeviceChoice>()?.for_local_rank(3).to_string(), of_process_3);
+        }
         Ok(())
     }
 
@@ -215,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_in_the_build_names_its_feature() {
-        let choices = [(DeviceChoice::Cuda(7), "cuda"), (DeviceChoice::Metal, "metal")];
+        let choices = [(DeviceChoice::Cuda(Some(7)), "cuda"), (DeviceChoice::Metal, "metal")];
         for (choice, feature) in choices.into_iter().filter(|(choice, _)| !choice.is_built()) {
             let (device, said) = open(choice);
             let message = device.unwrap_err().to_string();
@@ -228,7 +261,7 @@ mod tests {
     #[test]
     fn what_cannot_be_opened_gives_the_reason() {
         let failing = || candle_core::bail!("there are 2 devices");
-        let error = DeviceChoice::Cuda(7).supported(true, "cuda", failing).unwrap_err().to_string();
+        let error = DeviceChoice::Cuda(Some(7)).supported(true, "cuda", failing).unwrap_err().to_string();
         assert_eq!(error, "device: `cuda:7` cannot be opened: there are 2 devices");
         let panicking = || panic!("index {} of an empty list", 0);
         let error = DeviceChoice::Metal.supported(true, "metal", panicking).unwrap_err().to_string();
@@ -238,7 +271,7 @@ mod tests {
     #[test]
     fn a_device_that_is_not_there_is_an_error() {
         // In a build with CUDA it is Candle that says so, with or without GPUs in the machine.
-        let message = open(DeviceChoice::Cuda(9999)).0.unwrap_err().to_string();
+        let message = open(DeviceChoice::Cuda(Some(9999))).0.unwrap_err().to_string();
         assert!(message.starts_with("device: `cuda:9999` "), "{message}");
     }
 

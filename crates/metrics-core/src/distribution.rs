@@ -47,7 +47,7 @@ impl Distribution {
         self.sketch.merge(&other.sketch);
     }
 
-    /// How many values were added.
+    /// How many values were added, up to `u64::MAX`.
     pub fn count(&self) -> u64 {
         self.moments.count()
     }
@@ -57,7 +57,7 @@ impl Distribution {
         &self.sketch
     }
 
-    /// What was added, in eight numbers. Of no values: count 0, minimum `+inf`, maximum `-inf`, the others NaN.
+    /// What was added, in eight numbers and the error of three of them. Of no values: count 0, minimum `+inf`, maximum `-inf`, the others NaN.
     pub fn summary(&self) -> Summary {
         let (min, max) = (self.moments.min(), self.moments.max());
         // The middle of an outer bucket may lie beyond all values. Of no values, the quantiles are NaN and stay so.
@@ -72,7 +72,8 @@ impl Distribution {
             }
         };
         let [p5, median, p95] = [0.05, 0.5, 0.95].map(|q| within(quantile(q)));
-        Summary { count: self.count(), mean: self.moments.mean(), std: self.moments.std(), min, max, median, p5, p95 }
+        let (mean, std, quantile_error) = (self.moments.mean(), self.moments.std(), self.sketch.relative_error());
+        Summary { count: self.count(), mean, std, min, max, median, p5, p95, quantile_error }
     }
 }
 

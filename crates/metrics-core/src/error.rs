@@ -22,8 +22,8 @@ pub enum Error {
         message: String,
     },
 
-    /// A value was asked for before there was any.
-    #[error("{metric}: compute before the first update: there is no data yet")]
+    /// A value was asked for before there was any: no image was added, or only such as do not count, of weight 0 or skipped.
+    #[error("{metric}: there is no data yet: no image that counts was added")]
     NoData {
         /// The metric's name.
         metric: String,

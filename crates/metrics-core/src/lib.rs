@@ -15,8 +15,7 @@
 //! ```
 //! use candle_core::{Device, Tensor, Var};
 //! use metrics_core::{
-//!     Contribution, Fingerprint, Growth, Measurement, Metric, MetricCollection, MetricInfo, Reduction, Result, State,
-//!     Value,
+//!     Fingerprint, Growth, Measurement, Metric, MetricCollection, MetricInfo, Reduction, Result, State, Value,
 //! };
 //!
 //! #[derive(Clone)]
@@ -52,8 +51,7 @@
 //!
 //!     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
 //!         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-//!         let contribution = Contribution::new(per_image.dim(0)?).with("error", &per_image);
-//!         Ok(Measurement { value: per_image.mean_all()?, contribution })
+//!         Measurement::for_reduction("error", &per_image, self.reduction)
 //!     }
 //!
 //!     fn state(&self) -> &State {
@@ -76,6 +74,8 @@
 //! let mut mae = Mae::new(Reduction::Mean);
 //! let loss = mae.forward(&pred, &target)?;
 //! assert!(loss.backward()?.get(&pred).is_some());
+//! // It is what the metric would compute of this batch alone.
+//! assert_eq!((loss.to_scalar::<f32>()?, mae.compute()?.scalar()), (0.375, Some(0.375)));
 //!
 //! // Evaluation: several metrics over all batches, without a graph.
 //! let mut metrics = MetricCollection::new()

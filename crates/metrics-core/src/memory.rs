@@ -19,7 +19,7 @@ use crate::{EvalOnly, Growth, Metric, MetricCollection, Named, table};
 /// adds the values. It displays as a table, and has serde.
 ///
 /// ```
-/// # use metrics_core::{Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value};
+/// # use metrics_core::{Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value};
 /// # use candle_core::Tensor;
 /// # #[derive(Clone)]
 /// # struct Mae(State);
@@ -33,8 +33,7 @@ use crate::{EvalOnly, Growth, Metric, MetricCollection, Named, table};
 /// #     fn fingerprint(&self) -> Fingerprint { Fingerprint::new("mae", "") }
 /// #     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
 /// #         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-/// #         let contribution = Contribution::new(per_image.dim(0)?).with("mae", &per_image);
-/// #         Ok(Measurement { value: per_image.mean_all()?, contribution })
+/// #         Measurement::for_reduction("mae", &per_image, Reduction::Mean)
 /// #     }
 /// #     fn state(&self) -> &State { &self.0 }
 /// #     fn state_mut(&mut self) -> &mut State { &mut self.0 }
@@ -143,7 +142,8 @@ impl MemoryReport {
 impl MetricMemory {
     fn of<M: Metric + ?Sized>(metric: &M) -> Self {
         let queue_bytes = metric.state().queue_bytes();
-        Self { state_bytes: metric.state_bytes() - queue_bytes, queue_bytes, growth: metric.info().growth }
+        let state_bytes = metric.state_bytes().saturating_sub(queue_bytes); // an author may count otherwise
+        Self { state_bytes, queue_bytes, growth: metric.info().growth }
     }
 }
 

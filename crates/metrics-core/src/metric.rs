@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::apart;
 use crate::state::StagedMerge;
-use crate::{Agenda, Batch, Checkpoint, Contribution, Error, Fingerprint, MemoryReport, Result, State, Value};
+use crate::{
+    Agenda, Batch, Checkpoint, Contribution, Error, Fingerprint, MemoryReport, Reduction, Result, State, Value,
+};
 
 /// A metric of a batch of predictions against a batch of targets.
 ///
@@ -54,7 +56,8 @@ pub trait Metric: CloneMetric + Send {
     /// The accumulated data, to be changed.
     fn state_mut(&mut self) -> &mut State;
 
-    /// The value of a state that has absorbed at least one contribution.
+    /// The value of a state that has an image that counts: [`State::images`] is at least 1. It is not called with any other, so it
+    /// may divide by their number or take the first of their values.
     ///
     /// # Errors
     /// When the state is not one of this metric.
@@ -135,13 +138,10 @@ pub trait Metric: CloneMetric + Send {
     /// The value of everything added so far.
     ///
     /// # Errors
-    /// [`Error::NoData`] before the first update; and what is noticed late of values that wait on a device: see
-    /// [`State::absorb`].
+    /// [`Error::NoData`] before the first image that counts: an image of weight 0, or one that is skipped, does not. And what is
+    /// noticed late of values that wait on a device: see [`State::absorb`].
     fn compute(&self) -> Result<Value> {
-        if self.updates() == 0 {
-            return Err(Error::NoData { metric: self.name().into() });
-        }
-        self.finish(&*self.state().drained()?)
+        value_of(self, &*self.state().drained()?)
     }
 
     /// Forgets everything added so far.
@@ -172,11 +172,10 @@ pub trait Metric: CloneMetric + Send {
     /// Adds everything that another metric has accumulated.
     ///
     /// # Errors
-    /// [`Error::Incompatible`] when it is of another kind or configuration.
+    /// [`Error::Incompatible`] when it is of another kind or configuration; and as [`State::merge`].
     fn merge(&mut self, other: &dyn Metric) -> Result<()> {
         let staged = stage_merge(self, other)?;
-        self.state_mut().commit_merge(staged);
-        Ok(())
+        self.state_mut().commit_merge(staged)
     }
 
     /// What the metric has accumulated, to be saved.
@@ -209,6 +208,25 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// Of one number for each image, `[images]`, which goes into the field of a [`State::for_reduction`]. The batch's value is what the
+    /// reduction makes of them: their sum, their mean, also for a summary, or, for [`Reduction::None`], the numbers as they are.
+    ///
+    /// # Errors
+    /// When `per_image` is not a list.
+    pub fn for_reduction(name: impl Into<String>, per_image: &Tensor, reduction: Reduction) -> Result<Self> {
+        let name = name.into();
+        let &[images] = per_image.dims() else {
+            let message = format!("the field `{name}` is {:?}, but must have one number per image", per_image.dims());
+            return Err(Error::contribution(message));
+        };
+        let value = match reduction {
+            Reduction::Mean | Reduction::Summary => per_image.mean_all()?,
+            Reduction::Sum => per_image.sum_all()?,
+            Reduction::None => per_image.clone(),
+        };
+        Ok(Self { value, contribution: Contribution::new(images).with(name, per_image) })
+    }
+
     /// With a value that holds no graph. A metric with weights of its own may track although its inputs do not.
     pub(crate) fn detached(self) -> Self {
         Self { value: Detached::from(self.value).into_inner(), ..self }
@@ -310,6 +328,14 @@ impl Metric for Box<dyn Metric> {
     fn finish(&self, state: &State) -> Result<Value> {
         (**self).finish(state)
     }
+}
+
+/// What a metric computes of a state of its own or of a part, if it has an image that counts.
+pub(crate) fn value_of<M: Metric + ?Sized>(metric: &M, state: &State) -> Result<Value> {
+    if state.images() == 0 {
+        return Err(Error::NoData { metric: metric.name().into() });
+    }
+    metric.finish(state)
 }
 
 /// Measures the tensors without their graph.

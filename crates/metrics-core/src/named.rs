@@ -1,5 +1,6 @@
 //! Things by name, in the order in which they were added.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -49,12 +50,7 @@ impl<T> Named<T> {
     /// When the name is empty or taken.
     pub fn insert(&mut self, name: impl Into<String>, item: T) -> Result<()> {
         let name = name.into();
-        if name.is_empty() {
-            return Err(Error::argument("insert", "`name` is empty, but must tell the entries apart"));
-        }
-        if self.get(&name).is_some() {
-            return Err(Error::DuplicateName { name });
-        }
+        check_name(&name, self.get(&name).is_some())?;
         self.entries.push((name, item));
         Ok(())
     }
@@ -171,10 +167,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
-        let mut entries = Named::new();
+        // A set of the names, because a file may have many.
+        let (mut entries, mut names) = (Vec::new(), HashSet::new());
         while let Some((name, item)) = map.next_entry::<String, T>()? {
-            entries.insert(name, item).map_err(de::Error::custom)?;
+            check_name(&name, !names.insert(name.clone())).map_err(de::Error::custom)?;
+            entries.push((name, item));
         }
-        Ok(entries)
+        Ok(Named { entries })
     }
+}
+
+fn check_name(name: &str, is_taken: bool) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::argument("insert", "`name` is empty, but must tell the entries apart"));
+    }
+    if is_taken { Err(Error::DuplicateName { name: name.into() }) } else { Ok(()) }
 }

@@ -113,7 +113,8 @@ fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; HEADINGS
         Value::PerImage(values) => (format!("({} values)", values.len()), Default::default()),
         Value::Group(report) => (format!("({} values)", report.len()), Default::default()),
         Value::Summary(s) => {
-            let [std, min, p5, median, p95, max] = [s.std, s.min, s.p5, s.median, s.p95, s.max].map(show);
+            let [std, min, max] = [s.std, s.min, s.max].map(show);
+            let [p5, median, p95] = [s.p5, s.median, s.p95].map(|quantile| s.show_quantile(quantile, precision));
             (show(s.mean), [s.count.to_string(), std, min, p5, median, p95, max])
         }
     };

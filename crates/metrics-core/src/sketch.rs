@@ -56,11 +56,11 @@ impl QuantileSketch {
     /// Adds one value.
     pub fn add(&mut self, x: f64) {
         if x.is_nan() {
-            self.nans += 1;
+            self.nans = self.nans.saturating_add(1);
         } else if x == f64::INFINITY {
-            self.positive_infinities += 1;
+            self.positive_infinities = self.positive_infinities.saturating_add(1);
         } else if x == f64::NEG_INFINITY {
-            self.negative_infinities += 1;
+            self.negative_infinities = self.negative_infinities.saturating_add(1);
         } else {
             self.add_finite(x);
         }
@@ -90,15 +90,15 @@ impl QuantileSketch {
         }
         self.negative.shrink();
         self.positive.shrink();
-        self.negative_infinities += other.negative_infinities;
-        self.positive_infinities += other.positive_infinities;
-        self.nans += other.nans;
+        self.negative_infinities = self.negative_infinities.saturating_add(other.negative_infinities);
+        self.positive_infinities = self.positive_infinities.saturating_add(other.positive_infinities);
+        self.nans = self.nans.saturating_add(other.nans);
     }
 
-    /// How many values were added, NaN included.
+    /// How many values were added, NaN included, up to `u64::MAX`.
     pub fn count(&self) -> u64 {
-        let finite = self.negative.count() + self.positive.count();
-        finite + self.negative_infinities + self.positive_infinities + self.nans
+        let counts = [self.negative.count(), self.positive.count(), self.negative_infinities, self.positive_infinities];
+        counts.into_iter().fold(self.nans, u64::saturating_add)
     }
 
     /// The value below which the share `q` of all values lies, `0 <= q <= 1`: that of rank `q (n - 1)`, counted from 0,
@@ -142,7 +142,7 @@ impl QuantileSketch {
             return f64::NEG_INFINITY;
         }
         for (value, count) in below_zero.chain(above_zero) {
-            seen += count;
+            seen = seen.saturating_add(count);
             if rank < seen {
                 return value;
             }

@@ -15,12 +15,17 @@ mod save;
 pub(crate) use absorb::StagedMerge;
 pub use accumulator::Reduce;
 pub use contribution::Contribution;
+pub(crate) use parts::MAX_REPLICATES;
 
 use crate::{Growth, NonFinite, Reduction};
 use accumulator::Accumulator;
 use batch::HostBatch;
 use parts::Mode;
 use queue::Queue;
+
+/// The most that a counter of a state can reach. A state that would count further refuses what is added to it, so that every state
+/// that there is can be saved, loaded and merged without an overflow.
+const MAX_COUNT: u64 = 1 << 56;
 
 /// The accumulated data of a metric.
 ///
@@ -47,6 +52,8 @@ pub struct State {
     /// States within the state, and what each of them gets.
     parts: Vec<State>,
     mode: Mode,
+    /// Whether several values by name are computed of it.
+    grouped: bool,
     queue: Queue,
 }
 

@@ -76,8 +76,8 @@ impl fmt::Display for Value {
 /// the standard deviation NaN.
 ///
 /// Weights of images count in mean and standard deviation; the others are of the images that have a weight above 0.
-/// Quantiles are exact up to 1024 different numbers, and then within the bound of
-/// [`QuantileSketch::relative_error`](crate::QuantileSketch::relative_error).
+/// Quantiles are exact up to 1024 different numbers, and then approximations, which [`quantile_error`](Self::quantile_error) says
+/// and text marks with `≈`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -105,6 +105,18 @@ pub struct Summary {
     /// 95 % of the images are below.
     #[serde(with = "number::serde_scalar")]
     pub p95: f64,
+    /// The bound on the error of median, `p5` and `p95`, as of
+    /// [`QuantileSketch::relative_error`](crate::QuantileSketch::relative_error): 0 while they are exact.
+    #[serde(default, with = "number::serde_scalar")]
+    pub quantile_error: f64,
+}
+
+impl Summary {
+    /// A quantile as text, marked where it is an approximation.
+    pub(crate) fn show_quantile(&self, quantile: f64, precision: Option<usize>) -> String {
+        let mark = if self.quantile_error > 0.0 { "≈" } else { "" };
+        format!("{mark}{}", number::show(quantile, precision))
+    }
 }
 
 /// `mean ± std (min .. max, median m, 5 % a, 95 % b, n = count)`.
@@ -113,6 +125,7 @@ impl fmt::Display for Summary {
         let precision = f.precision();
         let show = |x| number::show(x, precision);
         write!(f, "{} ± {} ({} .. {}, ", show(self.mean), show(self.std), show(self.min), show(self.max))?;
-        write!(f, "median {}, 5 % {}, 95 % {}, n = {})", show(self.median), show(self.p5), show(self.p95), self.count)
+        let [median, p5, p95] = [self.median, self.p5, self.p95].map(|x| self.show_quantile(x, precision));
+        write!(f, "median {median}, 5 % {p5}, 95 % {p95}, n = {})", self.count)
     }
 }

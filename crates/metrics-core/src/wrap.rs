@@ -17,6 +17,7 @@ pub use running::Running;
 
 use candle_core::Tensor;
 
+use crate::metric::value_of;
 use crate::{Error, Metric, Named, Report, Result, State, Value};
 
 /// A metric that has seen nothing, and a state of what it declares.
@@ -31,29 +32,34 @@ fn number<'a>(wrapper: &str, metric: &dyn Metric, value: &'a Tensor) -> Result<&
     if value.rank() == 0 {
         return Ok(value);
     }
-    let (name, shape) = (metric.name(), value.dims());
-    Err(Error::argument(wrapper, format!("the value of `{name}` is {shape:?}, but must be one number")))
+    Err(not_one_number(wrapper, metric, &format!("{:?}", value.dims())))
 }
 
 /// The value of a state, if it is one number.
 fn scalar(wrapper: &str, metric: &dyn Metric, state: &State) -> Result<f64> {
-    let value = metric.finish(state)?;
-    value.scalar().ok_or_else(|| not_scalar(wrapper, metric, &value))
+    let value = value_of(metric, state)?;
+    value.scalar().ok_or_else(|| match value {
+        Value::Group(_) => not_one_number(wrapper, metric, GROUP),
+        _ => not_one_number(wrapper, metric, "one for each image"),
+    })
 }
 
-/// Refuses a metric that does not compute one number, as far as that shows before the first update.
-fn check_scalar(wrapper: &str, metric: &dyn Metric) -> Result<()> {
-    match metric.finish(metric.state()) {
-        Ok(value) if value.scalar().is_none() => Err(not_scalar(wrapper, metric, &value)),
-        _ => Ok(()),
+/// The value of a state, or NaN if it has no image that counts: one of several values that are computed together.
+fn value_or_nan(metric: &dyn Metric, state: &State) -> Result<Value> {
+    match value_of(metric, state) {
+        Err(Error::NoData { .. }) => Ok(Value::Scalar(f64::NAN)),
+        value => value,
     }
 }
 
-fn not_scalar(wrapper: &str, metric: &dyn Metric, value: &Value) -> Error {
-    let found = match value {
-        Value::Group(_) => "a group of values",
-        _ => "one for each image",
-    };
+const GROUP: &str = "a group of values";
+
+/// Refuses a metric that computes a group, as far as that shows without any data.
+fn check_no_group(wrapper: &str, metric: &dyn Metric) -> Result<()> {
+    if metric.state().is_grouped() { Err(not_one_number(wrapper, metric, GROUP)) } else { Ok(()) }
+}
+
+fn not_one_number(wrapper: &str, metric: &dyn Metric, found: &str) -> Error {
     Error::argument(wrapper, format!("the value of `{}` is {found}, but must be one number", metric.name()))
 }
 

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use metrics_core::{Error, Result};
 
 /// Checks that `pred` and `target` are a pair that every function here can work on: equal shape `[N, C, H, W]` or
-/// `[N, C, D, H, W]` with nothing of length 0, equal dtype among u8, f16, bf16, f32 and f64, same device.
+/// `[N, C, D, H, W]` with nothing of length 0, equal dtype among u8, f16, bf16, f32 and f64 (or a u8 target), same device.
 pub(crate) fn pair(op: &str, pred: &Tensor, target: &Tensor) -> Result<()> {
     let fail = |message: String| Err(Error::argument(op, message));
     let (p, t) = (pred.dims(), target.dims());
@@ -27,7 +27,7 @@ pub(crate) fn pair(op: &str, pred: &Tensor, target: &Tensor) -> Result<()> {
     if p.contains(&0) {
         return fail(format!("`pred` is {p:?}, expected every dimension to be at least 1"));
     }
-    if pred.dtype() != target.dtype() {
+    if pred.dtype() != target.dtype() && target.dtype() != DType::U8 {
         return fail(format!("`pred` is {:?} but `target` is {:?}", pred.dtype(), target.dtype()));
     }
     if !matches!(pred.dtype(), DType::U8 | DType::F16 | DType::BF16 | DType::F32 | DType::F64) {

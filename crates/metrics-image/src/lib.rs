@@ -1,4 +1,4 @@
-//! PSNR, SSIM, MS-SSIM, MAE and MSE for [Candle](candle_core): differentiable, as training losses and as metrics.
+//! PSNR, SSIM, MS-SSIM, GMSD, VIFp, MAE and MSE for [Candle](candle_core): differentiable, as training losses and as metrics.
 //!
 //! # Train with it
 //!
@@ -53,23 +53,29 @@
 
 mod check;
 mod config;
-mod functional;
+mod engine;
 mod kernel;
-mod loss;
-mod metric;
+mod measure;
+mod op;
 mod pair;
-mod scores;
+mod planes;
+mod score;
 mod shared;
 
 pub use config::{
     ChannelPower, Channels, Covariance, DataRange, ErrorConfig, MsSsimConfig, MseFloor, Normalize, OddSides, PerAxis,
     Pooling, PsnrConfig, SsimConfig,
 };
-pub use functional::{
-    contrast_map, contrast_per_image, mae, mae_per_image, ms_ssim, ms_ssim_per_image, mse, mse_per_image, psnr,
-    psnr_per_image, ssim, ssim_map, ssim_per_image,
-};
 pub use kernel::Padding;
-pub use loss::{L1SsimLoss, MsSsimLoss, PsnrLoss, SsimLoss};
-pub use metric::{Absolute, ErrorKind, Mae, MeanError, MsSsim, Mse, Psnr, Similarity, SimilarityConfig, Squared, Ssim};
+pub use measure::gmsd::{Gmsd, GmsdConfig, GmsdLoss, gmsd, gmsd_per_image};
+pub use measure::l1_ssim::L1SsimLoss;
+pub use measure::ms_ssim::{MsSsim, MsSsimLoss, ms_ssim, ms_ssim_per_image};
+pub use measure::pixel::{
+    Absolute, Mae, Mse, Psnr, PsnrLoss, Squared, mae, mae_per_image, mse, mse_per_image, psnr, psnr_per_image,
+};
+pub use measure::ssim::{
+    Ssim, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel, ssim_per_image,
+};
+pub use measure::vif::{Vif, VifConfig, VifLoss, vif, vif_per_image};
 pub use metrics_core::{NonFinite, Reduction};
+pub use score::{ScoreKind, ScoreLoss, ScoreMetric};

@@ -45,7 +45,7 @@ pub(crate) fn compute_dtype(dtype: DType) -> DType {
 
 /// The data ranges of images that are computed in `dtype`: their squares, and what scores and gradients make of those, neither
 /// vanish nor overflow.
-fn ranges_held_by(dtype: DType) -> RangeInclusive<f64> {
+pub(crate) fn ranges_held_by(dtype: DType) -> RangeInclusive<f64> {
     if dtype == DType::F64 { 1e-100..=1e100 } else { 1e-12..=1e12 }
 }
 
@@ -56,27 +56,33 @@ pub(crate) fn sum_dtype(device: &Device) -> DType {
 
 impl Pair {
     pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Self> {
-        check::pair(op, pred, target)?;
+        check_input(op, input, spread, pred, target)?;
+        let (pred, target) = checked(op, pred, target)?;
+        let target = target.to_dtype(pred.dtype())?;
         let dtype = compute_dtype(pred.dtype());
         let prepare = |image: &Tensor| -> Result<Tensor> {
-            // Integers have no gradient, but Candle lets a u8 tensor track the graph it came from.
-            let image = if is_eval() || image.dtype() == DType::U8 { image.detach() } else { image.clone() };
-            let image = crop(op, &image, input.crop_border)?;
-            let image = clamp(&image, input.range)?;
-            match input.channels {
-                Channels::All => Ok(image),
-                Channels::Luma => luma(op, &image, input.range),
+            let image = clamp(&crop(image, input.crop_border)?, input.range)?;
+            match channel_weights(input, image.dims()[1]) {
+                None => Ok(image),
+                Some((weights, offset)) => weighted_sum(&image, weights, offset),
             }
         };
-        let (pred, target) = (prepare(pred)?, prepare(target)?);
-        let range = range(op, input.range, spread, &pred, &target)?;
+        let (pred, target) = (prepare(&pred)?, prepare(&target)?);
+        let range = range(input.range, spread, &pred, &target)?;
         Ok(Self { pred, target, range, dtype })
     }
 
-    /// The same pixels with the data range of another configuration that sees them alike.
-    pub(crate) fn with_range(&self, op: &str, input: &Input, spread: Spread) -> Result<Self> {
-        let range = range(op, input.range, spread, &self.pred, &self.target)?;
-        Ok(Self { range, ..self.clone() })
+    /// Each channel as an image.
+    pub(crate) fn by_channel(&self) -> Result<Self> {
+        let (images, channels) = (self.pred.dim(0)?, self.channels());
+        let split = |image: &Tensor| image.flatten_to(1)?.unsqueeze(1);
+        let range = match &self.range {
+            Range::Fixed(range) => Range::Fixed(*range),
+            Range::PerImage(ranges) => {
+                Range::PerImage(ranges.unsqueeze(1)?.broadcast_as((images, channels))?.flatten_all()?)
+            }
+        };
+        Ok(Self { pred: split(&self.pred)?, target: split(&self.target)?, range, dtype: self.dtype })
     }
 
     pub(crate) fn channels(&self) -> usize {
@@ -101,16 +107,58 @@ impl Pair {
     }
 }
 
-fn crop(op: &str, image: &Tensor, border: usize) -> Result<Tensor> {
+/// A checked pair without graphs that nobody wants. The target may be u8 beside a float prediction, where the kernels read both.
+pub(crate) fn checked(op: &str, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+    check::pair(op, pred, target)?;
+    // Integers have no gradient, but Candle lets a u8 tensor track the graph it came from.
+    let plain = |image: &Tensor| if is_eval() || image.dtype() == DType::U8 { image.detach() } else { image.clone() };
+    let (pred, target) = (plain(pred), plain(target));
+    let read_alike = pred.device().is_cpu() && pred.dtype() != DType::F64;
+    let target = if read_alike { target } else { target.to_dtype(pred.dtype())? };
+    Ok((pred, target))
+}
+
+/// Checks how a batch is to be read.
+pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<()> {
+    check::pair(op, pred, target)?;
+    let (dims, border) = (pred.dims(), input.crop_border);
+    if let Some(side) = dims[2..].iter().find(|&&side| border.saturating_mul(2) >= side) {
+        let message =
+            format!("`crop_border` is {border}, which leaves nothing of a side of {side} (`pred` is {dims:?})");
+        return Err(Error::argument(op, message));
+    }
+    if input.channels == Channels::Luma && dims[1] != 3 {
+        let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {}", dims[1]);
+        return Err(Error::argument(op, message));
+    }
+    check_range(op, input, spread, [pred, target])
+}
+
+fn check_range(op: &str, input: &Input, spread: Spread, [pred, target]: [&Tensor; 2]) -> Result<()> {
+    let (dtype, Some(range)) = (compute_dtype(pred.dtype()), input.range.fixed()) else { return Ok(()) };
+    if matches!(spread, Spread::Unused) {
+        return Ok(());
+    }
+    let held = ranges_held_by(dtype);
+    if !held.contains(&range) {
+        let (least, most) = (held.start(), held.end());
+        let message =
+            format!("`data_range` spans {range:e}, expected {least:e} to {most:e} for images computed in {dtype:?}");
+        return Err(Error::argument(op, message));
+    }
+    // Every pixel that is not black would be beyond it.
+    if range <= 1.0 && [pred, target].into_iter().any(|image| image.dtype() == DType::U8) {
+        let message =
+            format!("`data_range` spans {range}, expected that of u8 images, which are taken as they are: 255");
+        return Err(Error::argument(op, message));
+    }
+    Ok(())
+}
+
+fn crop(image: &Tensor, border: usize) -> Result<Tensor> {
     let mut image = image.clone();
     for axis in 2..image.rank() {
         let side = image.dim(axis)?;
-        if border.saturating_mul(2) >= side {
-            let dims = image.dims();
-            let message =
-                format!("`crop_border` is {border}, which leaves nothing of a side of {side} (`pred` is {dims:?})");
-            return Err(Error::argument(op, message));
-        }
         image = image.narrow(axis, border, side - 2 * border)?;
     }
     Ok(image)
@@ -125,34 +173,32 @@ fn clamp(image: &Tensor, range: DataRange) -> Result<Tensor> {
     Ok(values.gt(high)?.where_cond(&values.ones_like()?.affine(high, 0.0)?, &below)?)
 }
 
-fn luma(op: &str, image: &Tensor, range: DataRange) -> Result<Tensor> {
-    let channels = image.dim(1)?;
-    if channels != 3 {
-        let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {channels}");
-        return Err(Error::argument(op, message));
-    }
-    let (low, span) = match range {
-        DataRange::Clamp(low, high) => (low, high - low),
-        range => (0.0, range.fixed().unwrap_or(1.0)),
-    };
+fn weighted_sum(image: &Tensor, weights: [f64; 3], offset: f64) -> Result<Tensor> {
     let image = image.to_dtype(compute_dtype(image.dtype()))?;
-    let weighted =
-        |channel: usize, weight: f64| image.narrow(1, channel, 1)?.affine(weight / 255.0, -low * weight / 255.0);
-    let sum = ((weighted(0, 65.481)? + weighted(1, 128.553)?)? + weighted(2, 24.966)?)?;
-    Ok((sum + (low + span * 16.0 / 255.0))?)
+    let weighted = |channel: usize| image.narrow(1, channel, 1)?.affine(weights[channel], 0.0);
+    let sum = ((weighted(0)? + weighted(1)?)? + weighted(2)?)?;
+    Ok((sum + offset)?)
 }
 
-fn range(op: &str, range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Range> {
-    let dtype = compute_dtype(pred.dtype());
-    let held = ranges_held_by(dtype);
-    if let (Spread::Larger | Spread::Target, Some(range)) = (spread, range.fixed()) {
-        if !held.contains(&range) {
-            let (least, most) = (held.start(), held.end());
-            let message = format!(
-                "`data_range` spans {range:e}, expected {least:e} to {most:e} for images computed in {dtype:?}"
-            );
-            return Err(Error::argument(op, message));
+/// The weights of R, G and B in the one plane that is scored, and what is added; `None` if every channel is scored by itself.
+pub(crate) fn channel_weights(input: &Input, channels: usize) -> Option<([f64; 3], f64)> {
+    match input.channels {
+        Channels::Gray if channels == 3 => Some(([0.299, 0.587, 0.114], 0.0)),
+        Channels::All | Channels::Gray => None,
+        Channels::Luma => {
+            let (low, span) = match input.range {
+                DataRange::Clamp(low, high) => (low, high - low),
+                range => (0.0, range.fixed().unwrap_or(1.0)),
+            };
+            let weights = [65.481, 128.553, 24.966].map(|weight| weight / 255.0);
+            Some((weights, low + span * 16.0 / 255.0 - low * weights.iter().sum::<f64>()))
         }
+    }
+}
+
+fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Range> {
+    let held = ranges_held_by(compute_dtype(pred.dtype()));
+    if let (Spread::Larger | Spread::Target, Some(range)) = (spread, range.fixed()) {
         return Ok(Range::Fixed(range));
     }
     let spread_of = |image: &Tensor| -> Result<Tensor> {

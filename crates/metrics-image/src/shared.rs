@@ -6,9 +6,11 @@ use candle_core::Tensor;
 use metrics_core::{Agenda, Batch, PlannedPass, Result, Work};
 
 use crate::config::{Channels, DataRange, Input};
-use crate::functional::{check_scales, ssim_pair};
-use crate::kernel::{self, Outcome, Wants};
-use crate::pair::{Pair, Spread};
+use crate::measure::ms_ssim::check_scales;
+use crate::measure::pixel::{PixelError, error_sum};
+use crate::measure::similarity::{Similarity, Term};
+use crate::measure::ssim;
+use crate::op::{self, Output, Prepared};
 use crate::{MsSsimConfig, SsimConfig};
 
 /// What a metric needs of a pass.
@@ -16,8 +18,8 @@ use crate::{MsSsimConfig, SsimConfig};
 pub(crate) enum Need<'a> {
     Ssim(&'a SsimConfig),
     MsSsim(&'a MsSsimConfig),
-    /// Sums of errors; only that part of the wants is looked at.
-    Errors(&'a Input, Wants),
+    /// A sum of errors.
+    Errors(&'a Input, PixelError),
 }
 
 /// The passes of a collection: members with equal needs share one, and sums of errors ride on any pass that sees the same pixels.
@@ -30,11 +32,16 @@ struct Pass {
     input: Input,
     /// For similarity, its configuration, but for what is done with the scores.
     config: Option<SsimConfig>,
-    scales: Option<MsSsimConfig>,
-    wants: Wants,
+    terms: Vec<Term>,
     members: Vec<String>,
     /// `None` inside if the pass cannot be made: its members then say why, each by itself.
-    done: OnceCell<Option<(Pair, Outcome)>>,
+    done: OnceCell<Option<Done>>,
+}
+
+/// The numbers of each image, `[N]` each, and what they are.
+struct Done {
+    terms: Vec<Term>,
+    numbers: Vec<Tensor>,
 }
 
 impl Need<'_> {
@@ -43,26 +50,22 @@ impl Need<'_> {
         agenda.work::<Passes>().add(self, member);
     }
 
-    /// The pair and what a shared pass computed of it, if this need was announced and could be met.
-    pub(crate) fn met<'b>(self, batch: &'b Batch) -> Option<(&'b Pair, &'b Outcome)> {
-        let pass = batch.work::<Passes>()?.passes.iter().find(|pass| pass.meets(self))?;
-        let (pair, outcome) = pass.done.get_or_init(|| pass.run(batch.pred(), batch.target())).as_ref()?;
+    /// What a shared pass computed of each image, `[N]` in the widest dtype, if this need was announced and could be met.
+    pub(crate) fn met(self, batch: &Batch) -> Option<Tensor> {
+        let term = self.term();
+        let pass = batch.work::<Passes>()?.passes.iter().find(|pass| pass.terms.contains(&term) && pass.takes(self))?;
+        let done = pass.done.get_or_init(|| pass.run(batch.pred(), batch.target())).as_ref()?;
         // What the pass found no room for in these images is not there.
-        let met = Wants {
-            ssim: outcome.ssim.is_some(),
-            contrast: outcome.contrast.is_some(),
-            scales: pass.wants.scales.filter(|_| outcome.scales.is_some()),
-            squared: outcome.squared.is_some(),
-            absolute: outcome.absolute.is_some(),
-        };
-        met.covers(self.wants()).then_some((pair, outcome))
+        let number = done.terms.iter().position(|made| *made == term)?;
+        done.numbers.get(number).cloned()
     }
 
-    fn wants(self) -> Wants {
+    fn term(self) -> Term {
         match self {
-            Self::Ssim(_) => Wants { ssim: true, ..Wants::default() },
-            Self::MsSsim(config) => Wants { scales: Some(config.scales()), ..Wants::default() },
-            Self::Errors(_, wants) => Wants { squared: wants.squared, absolute: wants.absolute, ..Wants::default() },
+            Self::Ssim(_) => Term::Ssim,
+            Self::MsSsim(config) => Term::MsSsim(config.measure()),
+            Self::Errors(_, PixelError::Squared) => Term::Squared,
+            Self::Errors(_, PixelError::Absolute) => Term::Absolute,
         }
     }
 
@@ -103,85 +106,95 @@ impl Work for Passes {
 
 impl Pass {
     fn new(need: Need) -> Self {
-        Self {
-            input: need.input().clone(),
-            config: need.config(),
-            scales: None,
-            wants: Wants::default(),
-            members: Vec::new(),
-            done: OnceCell::new(),
-        }
+        let (input, config) = (need.input().clone(), need.config());
+        Self { input, config, terms: Vec::new(), members: Vec::new(), done: OnceCell::new() }
+    }
+
+    fn ms_ssim(&self) -> impl Iterator<Item = &MsSsimConfig> {
+        self.terms.iter().filter_map(|term| match term {
+            Term::MsSsim(config) => Some(config),
+            _ => None,
+        })
     }
 
     /// Whether the pass can meet the need as well.
     fn takes(&self, need: Need) -> bool {
-        let pools = self.config.as_ref().is_some_and(|config| config.downsample);
-        match need.config() {
-            None => !pools && same_pixels(&self.input, need.input()),
-            Some(config) => {
-                let same = match &self.config {
-                    Some(ours) => *ours == config,
-                    None => !config.downsample && same_pixels(&self.input, &config.input),
-                };
-                same && need.wants().scales.is_none_or(|scales| self.wants.scales.is_none_or(|ours| ours == scales))
-            }
-        }
+        let downsamples = self.config.as_ref().is_some_and(|config| config.downsample);
+        let Some(config) = need.config() else { return !downsamples && same_pixels(&self.input, need.input()) };
+        let same = match &self.config {
+            Some(ours) => *ours == config,
+            None => !config.downsample && same_pixels(&self.input, &config.input),
+        };
+        let same_scales = match need {
+            Need::MsSsim(config) => self.ms_ssim().all(|ours| ours.scales() == config.scales()),
+            _ => true,
+        };
+        same && same_scales
     }
 
     fn add(&mut self, need: Need, member: String) {
         if let Some(config) = need.config() {
             (self.input, self.config) = (config.input.clone(), Some(config));
         }
-        if let Need::MsSsim(config) = need {
-            self.scales = Some(config.clone());
+        let term = need.term();
+        if !self.terms.contains(&term) {
+            self.terms.push(term);
         }
-        let (ours, more) = (&mut self.wants, need.wants());
-        ours.ssim |= more.ssim;
-        ours.squared |= more.squared;
-        ours.absolute |= more.absolute;
-        ours.scales = ours.scales.or(more.scales);
         // A member may have several equal needs, as a formula of two scores of one configuration does.
         if !self.members.contains(&member) {
             self.members.push(member);
         }
     }
 
-    /// Whether this is the pass that the need was added to.
-    fn meets(&self, need: Need) -> bool {
-        self.wants.covers(need.wants()) && self.takes(need)
-    }
-
-    fn run(&self, pred: &Tensor, target: &Tensor) -> Option<(Pair, Outcome)> {
+    fn run(&self, pred: &Tensor, target: &Tensor) -> Option<Done> {
         self.similarity(pred, target).or_else(|| self.errors(pred, target).ok())
     }
 
-    fn similarity(&self, pred: &Tensor, target: &Tensor) -> Option<(Pair, Outcome)> {
-        let (pair, plan) = ssim_pair("pass", pred, target, self.config.as_ref()?).ok()?;
-        let fit = self.scales.as_ref().is_some_and(|config| check_scales("pass", &pair, &plan, config).is_ok());
-        let wants = Wants { scales: self.wants.scales.filter(|_| fit), ..self.wants };
-        if !wants.ssim && wants.scales.is_none() {
+    fn similarity(&self, pred: &Tensor, target: &Tensor) -> Option<Done> {
+        let prepared = ssim::prepare("pass", self.config.as_ref()?, pred, target, Term::Ssim).ok()?;
+        let (sides, plan) = (ssim::sides(&prepared), prepared.score.plan.clone());
+        let fits = |term: &&Term| match term {
+            Term::MsSsim(config) => check_scales("pass", &sides, &plan, config).is_ok(),
+            _ => true,
+        };
+        let terms: Vec<Term> = self.terms.iter().filter(fits).cloned().collect();
+        if !terms.iter().any(|term| matches!(term, Term::Ssim | Term::MsSsim(_))) {
             return None;
         }
-        let outcome = kernel::of(&pair).pass(&pair, &plan, wants, None).ok()?;
-        Some((pair, outcome))
+        let prepared = Prepared { score: Similarity::new(plan, terms.clone()), ..prepared };
+        let numbers = op::apply("pass", prepared.any(), Output::PerImage).ok()?;
+        let numbers = if terms.len() == 1 { vec![numbers] } else { rows(&numbers).ok()? };
+        Some(Done { terms, numbers })
     }
 
-    fn errors(&self, pred: &Tensor, target: &Tensor) -> Result<(Pair, Outcome)> {
-        let pair = Pair::new("pass", &self.input, Spread::Unused, pred, target)?;
-        let outcome = kernel::of(&pair).errors(&pair, self.wants)?;
-        Ok((pair, outcome))
+    fn errors(&self, pred: &Tensor, target: &Tensor) -> Result<Done> {
+        let mut done = Done { terms: Vec::new(), numbers: Vec::new() };
+        for (term, error) in [(Term::Squared, PixelError::Squared), (Term::Absolute, PixelError::Absolute)] {
+            if self.terms.contains(&term) {
+                done.numbers.push(error_sum("pass", pred, target, &self.input, error)?);
+                done.terms.push(term);
+            }
+        }
+        Ok(done)
     }
 
     fn what(&self) -> String {
-        let Wants { ssim, scales, squared, absolute, .. } = self.wants;
-        let parts = [
-            ssim.then(|| "ssim".to_owned()),
-            scales.map(|scales| format!("ms_ssim at {} scales", scales.count)),
-            squared.then(|| "squared errors".to_owned()),
-            absolute.then(|| "absolute errors".to_owned()),
-        ];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(" + ")
+        let part = |term: &Term| match term {
+            Term::Ssim => "ssim".to_owned(),
+            Term::Contrast => "contrast".to_owned(),
+            Term::MsSsim(config) => format!("ms_ssim at {} scales", config.betas.len()),
+            Term::Squared => "squared errors".to_owned(),
+            Term::Absolute => "absolute errors".to_owned(),
+        };
+        let mut parts: Vec<(usize, String)> = self.terms.iter().map(|term| (term.order(), part(term))).collect();
+        parts.sort();
+        parts.dedup();
+        parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().join(" + ")
     }
+}
+
+fn rows(numbers: &Tensor) -> Result<Vec<Tensor>> {
+    (0..numbers.dim(0)?).map(|row| Ok(numbers.get(row)?)).collect()
 }
 
 /// Whether both inputs score the same pixels of a pair, whatever range they then refer to.

@@ -1,9 +1,10 @@
 //! The SSIM of one pair as a picture.
 
-use std::fs;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::{DType, Tensor};
 use image::imageops::{self, FilterType};
 use image::{Rgb32FImage, RgbImage};
@@ -17,26 +18,34 @@ use super::{colour, pixels};
 /// Maps whose longer side is shorter are enlarged, each pixel to a square.
 const LONGER_SIDE: u32 = 256;
 
-/// Writes a PNG: the SSIM of every pixel, the mean over its channels, in colours that a legend explains, below the name and
+/// How the names of these pictures end. So a look into every picture of a folder is not needed to find them.
+pub(crate) const SUFFIX: &str = ".ssim.png";
+
+/// What they say of themselves, so that nobody takes them for images to compare.
+const MADE_BY: [&str; 2] = ["Software", "image-metrics, a map of SSIM"];
+
+/// A PNG: the SSIM of every pixel, the mean over its channels, in colours that a legend explains, below the name and
 /// the SSIM of the pair.
 ///
-/// `reference` and `test` are `[1, C, H, W]`. The folder of `path` must exist.
-pub(crate) fn write_heat_map(
-    path: &Path,
-    name: &str,
-    reference: &Tensor,
-    test: &Tensor,
-    config: &SsimConfig,
-) -> Result<()> {
-    let draw = || {
-        let map = pixels::similarity(reference, test, config)?;
-        // Not the mean of the map: some configurations leave the border out of the score.
-        let score = eval_scope(|| ssim_per_image(test, reference, config))?;
-        let score = score.to_dtype(DType::F64)?.squeeze(0)?.to_scalar()?;
-        pixels::png(&draw(name, score, &map))
-    };
-    let file = draw().with_context(|| format!("cannot draw {}", path.display()))?;
-    fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
+/// `reference` and `test` are `[1, C, H, W]`.
+pub(crate) fn draw_heat_map(name: &str, reference: &Tensor, test: &Tensor, config: &SsimConfig) -> Result<Vec<u8>> {
+    let map = pixels::similarity(reference, test, config)?;
+    // Not the mean of the map: some configurations leave the border out of the score.
+    let score = eval_scope(|| ssim_per_image(test, reference, config))?;
+    let score = score.to_dtype(DType::F64)?.squeeze(0)?.to_scalar()?;
+    pixels::png_that_says(&draw(name, score, &map), MADE_BY)
+}
+
+/// Whether a file is a picture that [`draw_heat_map`] has made: it has the name and says so itself.
+pub(crate) fn is_heat_map(path: &Path) -> bool {
+    let is_called = path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()));
+    is_called && says_so(path).unwrap_or(false)
+}
+
+fn says_so(path: &Path) -> Result<bool> {
+    let reader = png::Decoder::new(BufReader::new(File::open(path)?)).read_info()?;
+    let texts = &reader.info().uncompressed_latin1_text;
+    Ok(texts.iter().any(|chunk| [chunk.keyword.as_str(), &chunk.text] == MADE_BY))
 }
 
 fn draw(name: &str, score: f64, map: &Rgb32FImage) -> RgbImage {
@@ -81,7 +90,6 @@ fn enlarged(picture: RgbImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use image::Rgb;
 
     use super::super::fixture;
@@ -102,16 +110,11 @@ mod tests {
 
     #[test]
     fn the_file_is_a_picture_that_depends_on_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
         let reference = fixture::drawing(200, 300);
         let test = fixture::damaged(&reference, 10);
-        let write = |file: &str| {
-            let path = folder.path().join(file);
-            write_heat_map(&path, "folder/name.png", &reference, &test, &SsimConfig::new(1.0)).unwrap();
-            fs::read(path).unwrap()
-        };
-        let file = write("a.png");
-        assert_eq!(file, write("b"));
+        let draw = || draw_heat_map("folder/name.png", &reference, &test, &SsimConfig::new(1.0)).unwrap();
+        let file = draw();
+        assert_eq!(file, draw());
         let picture = image::load_from_memory(&file).unwrap().into_rgb8();
         assert!(picture.width() > 300 && picture.height() > 200);
         assert_eq!(picture.get_pixel(0, 0), &Rgb([255; 3]));
@@ -127,14 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_file() {
-        let image = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
-        let error = write_heat_map(Path::new("map.png"), "pair", &image, &image, &SsimConfig::new(1.0)).unwrap_err();
-        assert_eq!(error.to_string(), "cannot draw map.png");
-
+    fn a_map_is_known_by_its_name_and_by_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
         let image = fixture::drawing(40, 40);
-        let path = Path::new("no/such/folder/map.png");
-        let error = write_heat_map(path, "pair", &image, &image, &SsimConfig::new(1.0)).unwrap_err();
-        assert_eq!(error.to_string(), "cannot write no/such/folder/map.png");
+        let map = draw_heat_map("a.png", &image, &image, &SsimConfig::new(1.0)).unwrap();
+        let picture = pixels::png(&image::load_from_memory(&map).unwrap().into_rgb8()).unwrap();
+        let cut = &map[..60];
+        for (name, file, is_map) in [
+            ("a.ssim.png", &map[..], true),
+            ("b.png", &map, false),
+            ("c.ssim.png", &picture, false),
+            ("d.ssim.png", cut, false),
+            ("e.ssim.png", b"", false),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, file).unwrap();
+            assert_eq!(is_heat_map(&path), is_map, "{name}");
+        }
     }
 }

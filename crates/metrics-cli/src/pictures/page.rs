@@ -1,21 +1,21 @@
 //! The report: one page of HTML.
 
 use std::fmt::Write;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use metrics_core::{Report, Summary, Value};
 
 use super::html::Text;
 use super::worst::{Picture, Pictures, Worst};
 use super::{Histogram, chart, legend};
+use crate::tally::{Counts, Failure};
 
 const STYLE: &str = include_str!("page.css");
 
-/// A page shows this many of the worst pairs and of the failures, so that it stays small whatever happened.
+/// A page shows this many of the worst pairs, so that it stays small whatever happened.
 pub(crate) const MOST_PAIRS: usize = 10;
-const MOST_FAILURES: usize = 1000;
+
+/// Below the summary, where there are some.
+const APPROXIMATE: &str = "<p>A median after ≈ is an approximation: it is of more than 1024 different values.</p>\n";
 
 /// Decimals of a value.
 const DECIMALS: usize = 4;
@@ -28,7 +28,7 @@ const SMALL: u32 = 200;
 
 /// A report on many pairs, as a page of one file that opens offline: no scripts, and nothing from outside. Equal pages are
 /// equal bytes.
-pub(crate) struct Page {
+pub(crate) struct Page<'a> {
     pub(crate) title: String,
     /// What was typed to get it.
     pub(crate) command: String,
@@ -39,22 +39,14 @@ pub(crate) struct Page {
     pub(crate) worst_by: String,
     /// From the worst on; the page shows the first [`MOST_PAIRS`].
     pub(crate) worst: Vec<Worst>,
-    /// What could not be compared.
-    pub(crate) failures: Vec<Failure>,
+    /// How many pairs there are, and which could not be compared.
+    pub(crate) counts: &'a Counts,
+    /// What else is in the folders.
+    pub(crate) passed_over: Option<String>,
 }
 
-/// A pair that could not be compared, and why.
-pub(crate) struct Failure {
-    pub(crate) name: String,
-    pub(crate) message: String,
-}
-
-impl Page {
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        fs::write(path, self.html()).with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    pub(super) fn html(&self) -> String {
+impl Page<'_> {
+    pub(crate) fn html(&self) -> String {
         let mut html = self.head();
         html += &self.summary();
         html += &self.charts();
@@ -90,14 +82,30 @@ impl Page {
     fn summary(&self) -> String {
         let mut rows = String::new();
         write_rows(&mut rows, "", &self.summary);
+        let approximate = if rows.contains('≈') { APPROXIMATE } else { "" };
+        let passed_over = self.passed_over.iter().map(|text| format!(" {}.", Text(text))).collect::<String>();
+        let counts = format!("<p>{}{passed_over}</p>\n", self.counted());
         let headings = HEADINGS.map(|heading| format!("<th scope=\"col\">{heading}</th>")).concat();
         section(
             "Summary",
             &format!(
-                "<div class=\"scroll\">\n<table class=\"summary\">\n<thead><tr>{headings}</tr></thead>\n\
-                 <tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+                "{counts}<div class=\"scroll\">\n<table class=\"summary\">\n<thead><tr>{headings}</tr></thead>\n\
+                 <tbody>\n{rows}</tbody>\n</table>\n</div>\n{approximate}"
             ),
         )
+    }
+
+    /// What became of the pairs, as a sentence.
+    fn counted(&self) -> String {
+        let Counts { scored, skipped, failed, .. } = *self.counts;
+        let pairs = scored + skipped + failed;
+        let mut text = format!("{scored} of {pairs} {} scored", if pairs == 1 { "pair was" } else { "pairs were" });
+        for (count, what) in [(skipped, "left out because of their sizes"), (failed, "not compared")] {
+            if count > 0 {
+                let _ = write!(text, ", {count} {what}");
+            }
+        }
+        text + "."
     }
 
     fn charts(&self) -> String {
@@ -131,14 +139,14 @@ impl Page {
     }
 
     fn failures(&self) -> String {
-        if self.failures.is_empty() {
+        if self.counts.failed == 0 {
             return String::new();
         }
-        let row = |Failure { name, message }: &Failure| {
-            format!("<tr><th scope=\"row\"><bdi>{}</bdi></th><td>{}</td></tr>\n", Text(name), Text(message))
+        let row = |Failure { pair, error }: &Failure| {
+            format!("<tr><th scope=\"row\"><bdi>{}</bdi></th><td>{}</td></tr>\n", Text(pair), Text(error))
         };
-        let mut rows: String = self.failures.iter().take(MOST_FAILURES).map(row).collect();
-        if let more @ 1.. = self.failures.len().saturating_sub(MOST_FAILURES) {
+        let mut rows: String = self.counts.failures.iter().map(row).collect();
+        if let more @ 1.. = self.counts.unlisted() {
             let _ = writeln!(rows, "<tr><td colspan=\"2\">and {more} more</td></tr>");
         }
         let table = format!(
@@ -146,7 +154,7 @@ impl Page {
              <thead><tr><th scope=\"col\">pair</th><th scope=\"col\">why</th></tr></thead>\n\
              <tbody>\n{rows}</tbody>\n</table>\n"
         );
-        section(&format!("Not compared: {}", self.failures.len()), &table)
+        section(&format!("Not compared: {}", self.counts.failed), &table)
     }
 }
 
@@ -175,8 +183,10 @@ fn write_rows(rows: &mut String, prefix: &str, report: &Report) {
 }
 
 fn summary_cells(summary: &Summary) -> Vec<String> {
-    let &Summary { mean, std, min, median, max, count, .. } = summary;
-    [mean, std, min, median, max].map(number).into_iter().chain([count.to_string()]).collect()
+    let &Summary { mean, std, min, median, max, count, quantile_error, .. } = summary;
+    let mark = if quantile_error > 0.0 { "≈ " } else { "" };
+    let [mean, std, min, median, max] = [mean, std, min, median, max].map(number);
+    vec![mean, std, min, format!("{mark}{median}"), max, count.to_string()]
 }
 
 fn number(value: f64) -> String {
@@ -262,7 +272,8 @@ mod tests {
             let Views { reference, test, difference, map } = &pair.pictures.as_ref().unwrap().views;
             assert!([reference, test, difference, map].iter().all(|picture| html.contains(&picture.url)));
         }
-        assert!(page.failures.iter().all(|failure| html.contains(&Text(&failure.message).to_string())));
+        assert!(page.counts.failures.iter().all(|failure| html.contains(&Text(&failure.error).to_string())));
+        assert!(html.contains("<p>3 of 4 pairs were scored, 1 not compared. 2 files in the folders"));
     }
 
     #[test]
@@ -291,25 +302,27 @@ mod tests {
 
     #[test]
     fn a_page_without_pictures_and_failures_has_no_empty_sections() {
-        let page = Page { histograms: vec![], worst: vec![], failures: vec![], ..fixture::page() };
+        let page = Page { histograms: vec![], worst: vec![], counts: &Counts::default(), ..fixture::page() };
         assert_eq!(page.html().matches("<h2>").count(), 1);
     }
 
     #[test]
     fn a_page_stays_small_whatever_happened() {
         let one = fixture::page();
-        let failures = (0..1002).map(|i| Failure { name: format!("{i}.png"), message: "no partner".into() }).collect();
-        let page = Page { worst: vec![one.worst[0].clone(); 12], failures, ..one };
-        let html = page.html();
-        assert_eq!(html.matches("<article").count(), 10);
-        assert_eq!(html.matches("no partner").count(), 1000);
-        assert!(html.contains("Not compared: 1002") && html.contains("and 2 more"));
+        let page = Page { worst: vec![one.worst[0].clone(); 12], ..one };
+        assert_eq!(page.html().matches("<article").count(), 10);
     }
 
     #[test]
-    fn an_error_names_the_file() {
-        let error = fixture::page().write(Path::new("no/such/folder/report.html")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot write no/such/folder/report.html");
+    fn medians_that_are_approximations_are_marked() {
+        let of = |values: u32| {
+            let summary = (0..values).map(|i| f64::from(i).sqrt()).collect::<metrics_core::Distribution>().summary();
+            let mut named = metrics_core::Named::new();
+            named.insert("ssim", Value::Summary(summary)).unwrap();
+            Page { summary: Report::from(named), ..fixture::page() }.html()
+        };
+        assert!(!of(1024).contains('≈'));
+        assert!(of(1025).contains("<td>≈ 22.") && of(1025).contains("an approximation"));
     }
 
     #[test]

@@ -59,6 +59,17 @@ pub(super) fn png(picture: &RgbImage) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The picture as a PNG file with a text under a keyword.
+pub(super) fn png_that_says(picture: &RgbImage, [keyword, text]: [&str; 2]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_filter(png::Filter::Adaptive);
+    encoder.add_text_chunk(keyword.into(), text.into())?;
+    encoder.write_header()?.write_image_data(picture)?;
+    Ok(bytes)
+}
+
 /// The picture as a PNG file in which a pixel is a byte, the number of its colour.
 pub(super) fn indexed_png(size: (u32, u32), palette: &[Rgb<u8>], indices: &[u8]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -50,8 +50,8 @@ fn arguments(folder: &Path, options: &[&str]) -> Result<CompareArgs> {
 }
 
 fn alone(args: &CompareArgs) -> Result<ExitCode> {
-    let (scorer, pairs) = prepare(args)?;
-    let mut run = Run::new(args, &scorer, &pairs)?;
+    let (scorer, list) = prepare(args)?;
+    let mut run = Run::new(args, &scorer, &list)?;
     run.refuse_lost_pairs();
     let compared = run.compare(&AtomicBool::new(false));
     run.end(compared, false)
@@ -181,8 +181,34 @@ fn what_is_wrong_is_found_by_all() -> Result<()> {
     assert_codes(by_ranks(3, no_folder), ExitCode::FAILURE);
     // A file that is not there is known to all before any work.
     fs::remove_file(folder.path().join("3-a.png"))?;
-    let missing = || options(&["--metrics", "psnr"]);
-    assert!(alone(&missing()).is_err());
+    let missing = || options(&["--metrics", "psnr", "--resize-mismatch", "skip"]);
+    let error = alone(&missing()).expect_err("a file is not there").to_string();
+    assert!(error.contains("3-a.png"), "{error}");
+    // In a list, files are looked for when their turn comes: the rank that has the pair says so, and all end.
+    let errors = by_ranks(3, |_| missing());
+    let errors: Vec<_> = errors.into_iter().map(|code| format!("{:#}", code.expect_err("a rank failed"))).collect();
+    assert!(errors[0].contains("3-a.png"), "{errors:?}"); // 3 = 0 + 1 · 3
+    assert!(errors[1..].iter().all(|error| error.starts_with("collective: rank ")), "{errors:?}");
+
+    // Of two folders, it is known before any work: rank 0 says so, and no rank begins.
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    for (side, names) in [(&a, &["0.png", "1.png", "2.png"][..]), (&b, &["0.png", "2.png"])] {
+        fs::create_dir(side)?;
+        names.iter().try_for_each(|name| RgbImage::new(16, 16).save(side.join(name)))?;
+    }
+    let folders = |_| {
+        let command = ["image-metrics", "compare", &a.to_string_lossy(), &b.to_string_lossy(), "--metrics", "ssim"];
+        match Cli::parse_from(command.into_iter().chain(["--csv", "--output", &output])).command {
+            Command::Compare(args) => *args,
+            _ => unreachable!("the command is `compare`"),
+        }
+    };
+    let codes = by_ranks(3, folders);
+    assert!(codes[0].as_ref().is_err_and(|error| error.to_string().contains("1.png has no partner")), "{codes:?}");
+    for code in &codes[1..] {
+        assert_eq!(format!("{code:?}"), format!("{:?}", Ok::<_, ()>(ExitCode::SUCCESS)));
+    }
+    assert_eq!(fs::read_to_string(&output)?.lines().count(), 2, "the heading and the pair that has no partner");
     Ok(())
 }
 

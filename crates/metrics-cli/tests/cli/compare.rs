@@ -78,7 +78,53 @@ fn small_images_go_without_ms_ssim() -> Result<()> {
     assert!(stderr(&assert).contains("ms_ssim is left out: sides of less than 176 pixels"), "{}", stderr(&assert));
 
     let alone = compare(&path, &path, &["--metrics", "ms-ssim"]).code(1);
-    assert!(stderr(&alone).contains("at least 176 pixels"), "{}", stderr(&alone));
+    assert!(stderr(&alone).contains("ms_ssim needs sides of at least 176 pixels, but the images are 200×175"));
+    Ok(())
+}
+
+#[test]
+fn tiny_images_go_without_ssim() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [path, maps, report] = ["tiny.png", "maps", "report.html"].map(|name| folder.path().join(name));
+    image::imageops::crop_imm(&image::open(photograph("chelsea.png"))?.to_rgb8(), 0, 0, 9, 5).to_image().save(&path)?;
+    let metrics = ["--metrics", "psnr,ssim,ms-ssim,mae"];
+    let assert = compare(&path, &path, &metrics).success();
+    let table = stdout(&assert);
+    assert_eq!((value(&table, "psnr").as_deref(), value(&table, "mae").as_deref()), (Some("inf"), Some("0.000000")));
+    assert!(value(&table, "ssim").is_none() && value(&table, "ms_ssim").is_none(), "{table}");
+    assert!(stderr(&assert).contains("note: ssim is left out: sides of less than 6 pixels"), "{}", stderr(&assert));
+
+    let alone = stderr(&compare(&path, &path, &["--metrics", "ms-ssim,ssim", "--preset", "wang2004"]).code(1));
+    assert!(alone.contains("ssim needs sides of at least 11 pixels, but the images are 9×5"), "{alone}");
+    let (maps, report) = (maps.to_string_lossy(), report.to_string_lossy());
+    let drawn = [&metrics[..], &["--maps", &maps, "--report", &report]].concat();
+    let drawn = stderr(&compare(&path, &path, &drawn).code(1));
+    assert!(drawn.contains("a map of SSIM needs sides of at least 6 pixels, but the images are 9×5"), "{drawn}");
+    assert!(!drawn.contains("axis") && !drawn.contains("member") && !alone.contains("member"), "{drawn}");
+    Ok(())
+}
+
+#[test]
+fn data_ranges_are_checked_once() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("degraded.png");
+    let original = image::open(photograph("chelsea.png"))?.to_rgb8();
+    degraded(&original).save(&path)?;
+    let score = |range: &str| -> Result<Vec<f64>> {
+        let options = ["--metrics", "psnr,ssim,ms-ssim", "--data-range", range];
+        let table = stdout(&compare(&photograph("chelsea.png"), &path, &options).success());
+        ["psnr", "ssim", "ms_ssim"].iter().map(|name| Ok(value(&table, name).unwrap_or_default().parse()?)).collect()
+    };
+    let expected = score("1")?;
+    for range in ["1e-30", "1e-20", "1e-14", "1e-12", "1e12", "1e13", "1e30"] {
+        let scores = score(range)?;
+        let close = scores.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(close, "{range}: {scores:?} instead of {expected:?}");
+    }
+    for range in ["1e-31", "1e31", "0", "-1", "inf", "NaN", "x"] {
+        let refused = compare(&path, &path, &["--data-range", range]).code(2);
+        assert!(stderr(&refused).contains("--data-range"), "{}", stderr(&refused));
+    }
     Ok(())
 }
 

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use metrics_cli::fuzzing;
 use tempfile::TempDir;
 
 use crate::common::{assert_lines, compare, corner, degraded, json, manifest, photograph, stderr, stdout};
+use crate::damage::repair_checksums;
+use crate::seeds;
 
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
     })
@@ -84,6 +87,185 @@ fn each_fault_is_a_line_and_the_rest_is_scored() -> Result<()> {
     assert_lines(&assert, 1, &["nobody.png"]);
     assert!(stdout(&assert).contains("good.png,1,\n"), "{}", stdout(&assert));
     assert_eq!(stdout(&assert).lines().count(), 3, "{}", stdout(&assert));
+    Ok(())
+}
+
+/// Where a run of bytes begins for the last time.
+fn last(bytes: &[u8], run: &[u8]) -> usize {
+    bytes.windows(run.len()).rposition(|window| window == run).unwrap_or(bytes.len())
+}
+
+/// A file whose bytes are changed, and what is said of it.
+type Damage = (&'static str, fn(&mut Vec<u8>), &'static str);
+
+const DAMAGE: &[Damage] = &[
+    // libjpeg warns of each of these.
+    ("restarts.jpg", |jpeg| jpeg.truncate(last(jpeg, b"\xff\xd1")), "no end marker"),
+    (
+        "restarts.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"\xff\xd0");
+            jpeg[at + 1] = 0xd4
+        },
+        "libjpeg warns",
+    ),
+    ("restarts.jpg", |jpeg| remove(jpeg, b"\xff\xd1"), "libjpeg warns"),
+    ("420.jpg", |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xd9").., *b"\0\0\0\0\0\0\0\0\xff\xd9")), "libjpeg warns"),
+    ("420.jpg", |jpeg| drop(jpeg.splice(jpeg.len() - 40.., *b"\xff\xd9")), "libjpeg warns"),
+    // It does not warn of these: a file that ends between its scans.
+    (
+        "progressive.jpg",
+        |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xda").., *b"\xff\xd9")),
+        "some of its scans are missing",
+    ),
+    ("scans.jpg", |jpeg| drop(jpeg.splice(last(jpeg, b"\xff\xda").., *b"\xff\xd9")), "some of its scans are missing"),
+    (
+        "420.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"\xff\xc0");
+            jpeg[at + 4] = 12
+        },
+        "a JPEG file of 12 bits, expected 8",
+    ),
+    (
+        "420.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"\xff\xc0");
+            jpeg[at + 1] = 0xc9
+        },
+        "arithmetic coding",
+    ),
+    (
+        "cmyk.jpg",
+        |jpeg| {
+            let at = last(jpeg, b"Adobe");
+            jpeg[at] = b'a'
+        },
+        "without Adobe's marker",
+    ),
+    ("rgb8.png", |png| png[29] ^= 1, "CRC error"),
+    (
+        "rgb8.png",
+        |png| {
+            let at = last(png, b"IEND");
+            png[at - 9] ^= 1;
+            repair_checksums(png)
+        },
+        "WrongChecksum",
+    ),
+    ("rgb8.png", |png| png.truncate(png.len() - 12), "the file is truncated"),
+    (
+        "rgb8.png",
+        |png| {
+            png[23] -= 1;
+            repair_checksums(png)
+        },
+        "more than the pixels of its size",
+    ),
+    (
+        "rgb8.png",
+        |png| {
+            png[23] += 1;
+            repair_checksums(png)
+        },
+        "its pixels are truncated",
+    ),
+    (
+        "palette4.png",
+        |png| {
+            png[36] = 6;
+            png.drain(41 + 6..41 + 48);
+            repair_checksums(png)
+        },
+        "a pixel has color 15 of 2",
+    ),
+    ("lossy.webp", |webp| webp.truncate(webp.len() - 9), "damaged or truncated"),
+    ("animation.webp", |webp| webp[31] = b'X', "its animation has no header"),
+    ("alpha.webp", |webp| webp.truncate(webp.len() / 2), "damaged or truncated"),
+    (
+        "rgb8_deflate.tif",
+        |tiff| {
+            let at = last(tiff, &checksum_of_strip(tiff));
+            tiff[at] ^= 1
+        },
+        "its pixels are damaged",
+    ),
+    ("rgb8_lzw.tif", |tiff| set_tag(tiff, 0x103, 7), "compression ModernJPEG, expected none, LZW, Deflate or PackBits"),
+    ("rgb8.bmp", |bmp| bmp.truncate(bmp.len() - 1), "the file is truncated: its pixels take"),
+    ("palette.bmp", |bmp| bmp[46] = 3, "a pixel has color 15 of 3"),
+    ("rgb8.ppm", |ppm| ppm.truncate(ppm.len() - 1), "740 of 741 bytes of pixels"),
+    ("rgb8.ppm", |ppm| ppm.push(b'x'), "1 bytes follow its pixels"),
+    ("hundred.pgm", |pgm| *pgm.last_mut().unwrap() = 101, "it has a sample of 101, expected at most 100"),
+    ("text.ppm", |ppm| ppm.truncate(ppm.len() - 9), "the file is truncated"),
+    ("flat.hdr", |hdr| hdr.truncate(hdr.len() - 1), "failed to fill whole buffer"),
+    ("flat.hdr", |hdr| hdr.push(0), "1 bytes follow its pixels"),
+    (
+        "f32.tif",
+        |tiff| {
+            let at = u32::from_le_bytes([tiff[4], tiff[5], tiff[6], tiff[7]]) as usize;
+            tiff[at + 2 + 12] = 0
+        },
+        "out of order",
+    ),
+    (
+        "zip.exr",
+        |exr| {
+            let at = last(exr, b"displayWindow");
+            exr[at + 28] = 99
+        },
+        "the display window",
+    ),
+    ("zip.exr", |exr| exr.truncate(exr.len() - 20), ""),
+    ("f32.npy", |npy| npy.push(0), "1 bytes follow its numbers"),
+    ("one.safetensors", |file| file.push(0), "bytes, expected"),
+];
+
+fn remove(bytes: &mut Vec<u8>, run: &[u8]) {
+    let at = last(bytes, run);
+    bytes.drain(at..at + run.len());
+}
+
+/// Sets a number in the first directory of a little-endian TIFF file.
+fn set_tag(tiff: &mut [u8], tag: u16, value: u16) {
+    let directory = u32::from_le_bytes([tiff[4], tiff[5], tiff[6], tiff[7]]) as usize;
+    let entry = tiff[directory + 2..].chunks(12).position(|entry| entry[..2] == tag.to_le_bytes());
+    let at = directory + 2 + 12 * entry.expect("the tag") + 8;
+    tiff[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+/// The last bytes of the only strip of a little-endian TIFF file.
+fn checksum_of_strip(tiff: &[u8]) -> Vec<u8> {
+    tiff[tiff.len() - 4..].to_vec()
+}
+
+#[test]
+fn each_kind_of_damage_is_told() -> Result<()> {
+    for (name, damage, message) in DAMAGE {
+        let mut bytes = fs::read(Path::new(seeds::FOLDER).join(name))?;
+        fuzzing::numbers(&bytes)?;
+        damage(&mut bytes);
+        let error = format!("{:#}", fuzzing::numbers(&bytes).err().unwrap_or_else(|| panic!("{name}: {message}")));
+        assert!(error.contains(message), "{name}: `{error}` instead of `{message}`");
+    }
+    Ok(())
+}
+
+/// What a decoder would take for these is decided by a few bytes of the file.
+#[test]
+fn memory_is_limited_for_all_jobs_together() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (plain, small) = (folder.path().join("plain.png"), folder.path().join("small.png"));
+    image::GrayImage::from_pixel(2048, 2048, image::Luma([7])).save(&plain)?;
+    corner(32, 32)?.save(&small)?;
+    assert!(fs::metadata(&plain)?.len() < 100_000);
+    let list = folder.path().join("list.csv");
+    fs::write(&list, "plain.png,plain.png\nsmall.png,small.png\n".repeat(4))?;
+    let options = ["--metrics", "mae", "--jobs", "8", "--keep-going", "--json"];
+    let all = manifest(&list, &[&options[..], &["--max-memory", "200"]].concat()).success();
+    assert_eq!(json(&all)?["scored"], 8);
+    let few = manifest(&list, &[&options[..], &["--max-memory", "20"]].concat()).code(1);
+    assert_lines(&few, 5, &["plain.png: the pair takes up to 81 MiB of memory, but `--max-memory` is 20"]);
+    assert_eq!(json(&few)?["scored"], 4);
     Ok(())
 }
 

@@ -17,6 +17,42 @@ use crate::common::{
     assert_lines, chelsea, compare, corner, degraded, json, photograph, stderr, stdout, tensor, value,
 };
 
+const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+
+fn case(name: &str) -> PathBuf {
+    Path::new(CASES).join(name)
+}
+
+#[test]
+fn values_that_other_programs_give() -> Result<()> {
+    // A JPEG file with one scan for each component, decoded by libjpeg.
+    let scans = score(&case("scans.ppm"), &case("scans.jpg"), "psnr", &[])?;
+    assert!((scans - 40.92).abs() < 0.005, "{scans}");
+    // scikit-image and OpenCV, as many digits as they gave.
+    let sixteen = score(&case("sixteen_x.png"), &case("sixteen_y.png"), "psnr", &[])?;
+    assert!((sixteen - 96.329466).abs() < 5e-7, "{sixteen}");
+    assert_lines(
+        &compare(&case("u32_a.tif"), &case("u32_b.tif"), &[]).code(1),
+        1,
+        &["u32_a.tif holds numbers of unknown range"],
+    );
+    let integers = score(&case("u32_a.tif"), &case("u32_b.tif"), "psnr", &["--data-range", "255"])?;
+    assert!((integers - 20.0 * 255f64.log10()).abs() < 1e-12, "{integers}");
+    Ok(())
+}
+
+#[test]
+fn damaged_data_and_false_sizes_are_refused() -> Result<()> {
+    let cut = compare(&case("whole.jpg"), &case("cut.jpg"), &[]).code(1);
+    assert_lines(&cut, 1, &["cut.jpg: its data are damaged or truncated: libjpeg warns of them"]);
+    score(&case("whole.jpg"), &case("whole.jpg"), "mae", &[])?;
+    let range = ["--data-range", "1"];
+    let window = compare(&case("whole.exr"), &case("window.exr"), &range).code(1);
+    assert_lines(&window, 1, &["window.exr: the data window: it is 268435504×40"]);
+    score(&case("whole.exr"), &case("whole.exr"), "mae", &range)?;
+    Ok(())
+}
+
 /// A metric of one pair, to the last digit.
 fn score(reference: &Path, test: &Path, metric: &str, options: &[&str]) -> Result<f64> {
     let assert = compare(reference, test, &[&["--json", "--metrics", metric], options].concat()).success();
@@ -46,8 +82,14 @@ fn sixteen_bits_are_all_used() -> Result<()> {
         |offset: u16| ImageBuffer::<Luma<u16>, _>::from_fn(32, 32, |x, y| Luma([(x * 900 + y) as u16 + offset]));
     image(0).save(&a)?;
     image(1).save(&b)?;
-    // One step of 65535, of numbers rounded to f32 (6e-8 of at most 0.45).
-    assert!((score(&a, &b, "mae", &[])? - 1.0 / 65535.0).abs() < 6e-8);
+    // One step of 65535, of numbers rounded to f64 (1.1e-16 of at most 0.45).
+    assert!((score(&a, &b, "mae", &[])? - 1.0 / 65535.0).abs() < 6e-17);
+    // At their own range they are integers, which f32 holds.
+    assert_eq!(score(&a, &b, "mae", &["--data-range", "65535"])?, 1.0);
+    // Bytes beside them are as exact: 128 of 255 and 32896 of 65535 are the same number.
+    ImageBuffer::from_pixel(16, 16, Luma([128u8])).save(&a)?;
+    ImageBuffer::<Luma<u16>, _>::from_pixel(16, 16, Luma([32896])).save(&b)?;
+    assert_eq!(score(&a, &b, "mae", &[])?, 0.0);
     Ok(())
 }
 
@@ -159,6 +201,14 @@ fn colours_are_scored_as_asked() -> Result<()> {
         assert!((printed - expected).abs() < 5e-7 + 6e-8 * expected, "{metric}: {printed} instead of {expected}");
     }
 
+    let two = folder.path().join("two.npy");
+    Tensor::zeros((1, 2, 16, 16), candle_core::DType::F32, &Device::Cpu)?.write_npy(&two)?;
+    for color in ["luma", "per-channel"] {
+        let refused = compare(&two, &two, &["--color", color, "--data-range", "1"]).code(1);
+        let message = format!("two.npy: `--color {color}` takes 1 or 3 channels, but the images have 2");
+        assert_lines(&refused, 1, &[&message]);
+    }
+
     let assert = compare(&photograph("chelsea.png"), &path, &["--color", "per-channel", "--metrics", "mae"]).success();
     for (channel, name) in ["mae_r", "mae_g", "mae_b"].into_iter().enumerate() {
         let one = |image: &Tensor| image.narrow(1, channel, 1);
@@ -186,10 +236,10 @@ fn truncated_jpegs_are_errors() -> Result<()> {
             assert!(message.contains("cannot read") && message.contains("cut.jpg"), "{message}");
         }
     }
-    // All pixels are there when the marker at the end is not.
+    // All pixels are there when the marker at the end is not, but nobody can know that.
     let bytes = fs::read(&baseline)?;
     fs::write(&cut, &bytes[..bytes.len() - 2])?;
-    assert_eq!(score(&baseline, &cut, "mae", &[])?, 0.0);
+    assert_lines(&compare(&baseline, &cut, &[]).code(1), 1, &["cut.jpg: the file is truncated: it has no end marker"]);
     Ok(())
 }
 
@@ -238,8 +288,9 @@ fn grey_floats_and_big_files_of_tiff_are_read() -> Result<()> {
     Tensor::from_slice(&bytes, (16, 16), &Device::Cpu)?.write_npy(&array)?;
     assert_eq!(score(&array, &big, "mae", &["--data-range", "255"])?, 0.0);
 
-    TiffEncoder::new(fs::File::create(&tiff)?)?.write_image::<Gray64Float>(16, 16, &[0.5; 256])?;
-    let refused = compare(&tiff, &tiff, &["--data-range", "1"]).code(1);
-    assert_lines(&refused, 1, &["a.tif: it is a TIFF file of another kind than grey, RGB or CMYK in 8 or 16 bits"]);
+    let halves = [0.5; 256];
+    TiffEncoder::new(fs::File::create(&tiff)?)?.write_image::<Gray64Float>(16, 16, &halves)?;
+    Tensor::from_slice(&halves, (16, 16), &Device::Cpu)?.write_npy(&array)?;
+    assert_eq!(score(&array, &tiff, "mae", &["--data-range", "1"])?, 0.0);
     Ok(())
 }

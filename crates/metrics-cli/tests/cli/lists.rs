@@ -85,7 +85,7 @@ fn missing_partners_do_not_stop_the_rest() -> Result<()> {
 #[test]
 fn folders_without_images_are_an_error() -> Result<()> {
     let folder = TempDir::new()?;
-    assert_lines(&compare(folder.path(), folder.path(), &[]).code(1), 1, &["there are no images in"]);
+    assert_lines(&compare(folder.path(), folder.path(), &[]).code(1), 1, &["there are no images that can be read in"]);
     Ok(())
 }
 
@@ -138,5 +138,54 @@ fn a_manifest_from_a_command_starts_where_the_user_is() -> Result<()> {
     let mut shell = Command::new("bash");
     let assert = shell.current_dir(folder.path()).args(["-c", script, PROGRAM]).assert().success();
     assert_eq!(stdout(&assert), "pair,ssim,error\nb/1.png,1,\n");
+    Ok(())
+}
+
+#[test]
+fn files_that_are_passed_over_are_counted() -> Result<()> {
+    let folder = folders()?;
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let options = ["--metrics", "ssim", "--json"];
+    // A text is nobody's image.
+    let plain = compare(&a, &b, &options).success();
+    assert_eq!((stderr(&plain).as_str(), &json(&plain)?["passed_over"]["files"]), ("", &1.into()));
+
+    for name in ["a/x.gif", "a/y.GIF", "b/deep/z.jp2", "b/noise.npz"] {
+        fs::write(folder.path().join(name), "")?;
+    }
+    let report = folder.path().join("report.html").to_string_lossy().into_owned();
+    let noted = compare(&a, &b, &[&options[..], &["--report", &report]].concat()).success();
+    let sentence = "5 files in the folders are not compared, of which 2 .gif, 1 .jp2, 1 .npz";
+    assert_lines(&noted, 1, &[&format!("note: {sentence}")]);
+    let passed_over = &json(&noted)?["passed_over"];
+    let expected = serde_json::json!({"files": 5, "other_formats": {"gif": 2, "jp2": 1, "npz": 1}, "maps": 0});
+    assert_eq!(passed_over, &expected);
+    assert!(fs::read_to_string(&report)?.contains(sentence));
+
+    for name in ["1.png", "3.png", "deep/2.png"] {
+        fs::remove_file(a.join(name))?;
+        fs::remove_file(b.join(name))?;
+    }
+    assert_lines(&compare(&a, &b, &[]).code(1), 1, &["there are no images that can be read in", sentence]);
+    Ok(())
+}
+
+#[test]
+fn failures_are_listed_or_counted() -> Result<()> {
+    let folder = folders()?;
+    let (list, report) = (folder.path().join("list.csv"), folder.path().join("report.html"));
+    let failing = |pairs: usize| fs::write(&list, format!("a/1.png,b/1.png\n{}", "a/1.png,gone.png\n".repeat(pairs)));
+    for (pairs, more) in [(250, 0), (1002, 2)] {
+        failing(pairs)?;
+        let options = ["--metrics", "psnr", "--keep-going", "--json", "--report", &report.to_string_lossy()];
+        let summary = json(&manifest(&list, &options).code(1))?;
+        let listed = summary["failures"].as_array().map_or(0, Vec::len);
+        assert_eq!((listed, &summary["failures_omitted"]), (pairs - more, &more.into()));
+        assert_eq!(summary["failed"], pairs);
+        let page = fs::read_to_string(&report)?;
+        assert!(page.contains(&format!("Not compared: {pairs}<")) && page.contains(&format!("{pairs} not compared.")));
+        assert_eq!(page.matches("<tr><th scope=\"row\"><bdi>gone.png").count(), pairs - more);
+        assert_eq!(page.contains("and 2 more"), more == 2);
+    }
     Ok(())
 }

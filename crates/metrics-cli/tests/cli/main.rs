@@ -2,8 +2,10 @@
 
 mod common;
 mod compare;
+mod damage;
 mod device;
 mod faults;
+mod files;
 mod formats;
 mod golden;
 mod lists;
@@ -11,5 +13,6 @@ mod mpi;
 mod output;
 mod resume;
 mod scale;
+mod seeds;
 #[cfg(unix)]
 mod terminal;

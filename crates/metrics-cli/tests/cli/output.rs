@@ -100,6 +100,8 @@ fn helpers_print_what_they_are_for() {
         let script = stdout(&run(["completions", shell]).success());
         assert!(script.contains("crop-border"), "{shell}");
     }
+    let broken = "image__subcmd__metrics";
+    assert!(!stdout(&run(["completions", "bash"]).success()).contains(broken), "no state of bash is called this");
     let page = stdout(&run(["man"]).success());
     assert!(page.contains(".TH image-metrics 1") && page.contains(r"\-\-crop\-border"), "{page}");
     run(["completions", "smoke-signals"]).code(2);
@@ -314,11 +316,23 @@ fn scores_are_kept_where_pictures_cannot_be_drawn() -> Result<()> {
     let drawn = compare(&reference, &test, &[&options[..], &["--report", &report]].concat()).success();
     assert_eq!(stdout(&drawn), plain);
     let page = fs::read_to_string(&report)?;
-    assert!(page.contains("worse.npy") && page.contains("No pictures: images of [2, 3, 32, 32]"), "{page}");
+    assert!(
+        page.contains("worse.npy")
+            && page.contains("No pictures: one image of 1 or 3 channels can be drawn, but the file holds 2 of 3"),
+        "{page}"
+    );
 
     let drawn = compare(&reference, &test, &[&options[..], &["--maps", &maps]].concat()).code(1);
     assert_eq!(stdout(&drawn), plain);
-    assert_lines(&drawn, 1, &["error: there is no map of", "cannot draw ", "worse.ssim.png: images of [2, 3, 32, 32]"]);
+    assert_lines(
+        &drawn,
+        1,
+        &[
+            "error: there is no map of",
+            "cannot draw ",
+            "worse.ssim.png: one image of 1 or 3 channels can be drawn, but the file holds 2 of 3",
+        ],
+    );
 
     // One that cannot be written does not keep others from being.
     let list = folder.path().join("list.csv");
@@ -326,7 +340,7 @@ fn scores_are_kept_where_pictures_cannot_be_drawn() -> Result<()> {
     fs::write(&list, "a.png,a.png,1\na.png,a.png,2\n")?;
     fs::create_dir(folder.path().join("maps/1.ssim.png"))?;
     let drawn = manifest(&list, &["--metrics", "ssim", "--json", "--maps", &maps]).code(1);
-    assert_lines(&drawn, 1, &["there is no map of 1: cannot write ", "1.ssim.png: Is a directory"]);
+    assert_lines(&drawn, 1, &["there is no map of 1: cannot write to ", "1.ssim.png: it is a folder"]);
     assert_eq!(json(&drawn)?["scored"], 2);
     assert!(folder.path().join("maps/2.ssim.png").is_file());
     Ok(())
@@ -342,5 +356,113 @@ fn pairs_without_a_number_are_noted() -> Result<()> {
     fs::write(&list, "good.npy,good.npy\ngood.npy,bad.npy\n")?;
     let assert = manifest(&list, &["--metrics", "mse", "--data-range", "1"]).success();
     assert_lines(&assert, 1, &["note: mse is NaN for 1 pair: bad.npy"]);
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_options_and_their_values() -> Result<()> {
+    let folder = TempDir::new()?;
+    let script = folder.path().join("image-metrics.bash");
+    fs::write(&script, stdout(&run(["completions", "bash"]).success()))?;
+    let complete = |words: &str| -> Result<String> {
+        let shell = "source \"$0\"; COMP_WORDS=($1 \"$2\"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            function=$(complete -p image-metrics | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+            $function image-metrics \"$2\" \"${COMP_WORDS[COMP_CWORD - 1]}\"; echo \"${COMPREPLY[*]}\"";
+        let (before, last) = words.rsplit_once(' ').unwrap_or_default();
+        let output = Command::new("bash").args(["-c", shell]).arg(&script).args([before, last]).output()?;
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    for (words, offered) in [
+        ("image-metrics co", &["compare", "completions"][..]),
+        ("image-metrics compare --", &["--crop-border", "--keep-going", "--fail-under"]),
+        ("image-metrics compare a b --cr", &["--crop-border"]),
+        ("image-metrics compare --preset sk", &["skimage", "skimage-gaussian"]),
+        ("image-metrics completions b", &["bash"]),
+    ] {
+        let completed = complete(words)?;
+        let completed: Vec<_> = completed.split_whitespace().collect();
+        assert!(offered.iter().all(|word| completed.contains(word)), "{words}: {completed:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_pooled_is_the_last_line_of_csv() -> Result<()> {
+    let folder = TempDir::new()?;
+    let [a, b, list] = ["a.png", "b.png", "list.csv"].map(|name| folder.path().join(name));
+    corner(64, 48)?.save(&a)?;
+    degraded(&corner(64, 48)?).save(&b)?;
+    fs::write(&list, "a.png,b.png\na.png,a.png\n")?;
+    let pooled = &json(&manifest(&list, &["--json", "--metrics", "psnr-pooled"]).success())?["metrics"]["psnr_pooled"];
+    let pooled = pooled["value"].as_f64().unwrap_or(f64::NAN);
+    let csv = stdout(&manifest(&list, &["--csv", "--metrics", "psnr-pooled"]).success());
+    assert_eq!(csv, format!("pair,psnr_pooled,error\nb.png,,\na.png,,\n,{pooled},\n"));
+    let both = stdout(&manifest(&list, &["--csv", "--metrics", "mae", "--metrics", "psnr-pooled"]).success());
+    assert_eq!(both.lines().last(), Some(format!(",,{pooled},").as_str()), "{both}");
+    let none = stdout(&manifest(&list, &["--csv", "--metrics", "mae"]).success());
+    assert_eq!(none.lines().count(), 3, "{none}");
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn spreadsheets_take_no_name_for_a_formula() -> Result<()> {
+    let folder = TempDir::new()?;
+    corner(32, 32)?.save(folder.path().join("a.png"))?;
+    let names = ["=1+1", "+1", "-1", "@x", "'quoted", "plain", "a=b"];
+    let lines: String = names.iter().map(|name| format!("a.png,a.png,{name}\n")).collect();
+    let list = folder.path().join("list.csv");
+    fs::write(&list, lines)?;
+    let csv = stdout(&manifest(&list, &["--csv", "--metrics", "ssim"]).success());
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let cells: Vec<String> = reader.records().map(|record| Ok(record?[0].to_owned())).collect::<Result<_>>()?;
+    assert!(cells.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])), "{cells:?}");
+    // One apostrophe less, and it is the name.
+    let back: Vec<_> = cells.iter().map(|cell| cell.strip_prefix('\'').unwrap_or(cell)).collect();
+    assert_eq!(back, names);
+    Ok(())
+}
+
+#[test]
+fn json_has_no_control_characters() -> Result<()> {
+    let folder = TempDir::new()?;
+    corner(32, 32)?.save(folder.path().join("a.png"))?;
+    let list = folder.path().join("list.csv");
+    let name = "a\u{9b}31m\u{7f}\u{1b}b";
+    fs::write(&list, format!("a.png,a.png,{name}\n"))?;
+    for format in ["--json", "--ndjson"] {
+        let text = stdout(&manifest(&list, &[format, "--metrics", "ssim"]).success());
+        assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
+        let last: serde_json::Value =
+            serde_json::from_str(text.lines().last().filter(|_| format == "--ndjson").unwrap_or(&text))?;
+        let summary = if format == "--json" { &last } else { &last["summary"] };
+        assert_eq!(summary["metrics"]["ssim"]["worst"]["pair"], name);
+    }
+    Ok(())
+}
+
+#[test]
+fn quantiles_of_many_values_are_marked() -> Result<()> {
+    let folder = TempDir::new()?;
+    let options = ["--metrics", "mae", "--data-range", "1", "--json"];
+    let [zeros, many, list, report] =
+        ["zeros.npy", "many.npy", "list.csv", "r.html"].map(|name| folder.path().join(name));
+    for (images, exact) in [(1024u32, true), (1200, false)] {
+        let values: Vec<f64> = (0..images).flat_map(|i| [f64::from(i + 1).sqrt(); 4]).collect();
+        let shape = (images as usize, 1, 2, 2);
+        Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?.write_npy(&many)?;
+        Tensor::zeros(shape, candle_core::DType::F64, &candle_core::Device::Cpu)?.write_npy(&zeros)?;
+        fs::write(&list, "zeros.npy,many.npy\n")?;
+        let assert = manifest(&list, &[&options[..], &["--report", &report.to_string_lossy()]].concat()).success();
+        let mae = json(&assert)?["metrics"]["mae"].clone();
+        let error = mae["quantile_error"].as_f64().unwrap_or(f64::NAN);
+        let page = fs::read_to_string(&report)?;
+        assert_eq!((error == 0.0, !page.contains('≈')), (exact, exact), "{mae}");
+        // The bound is one.
+        let (median, truth) = (mae["median"].as_f64().unwrap_or(f64::NAN), f64::from(images + 1).sqrt() / 2f64.sqrt());
+        assert!((median / truth - 1.0).abs() <= error + 1e-6, "{mae}");
+    }
     Ok(())
 }

@@ -31,18 +31,24 @@ impl Run {
     }
 }
 
-fn compare_on_a_terminal(list: &Path, options: &[&str]) -> Result<Run> {
+/// A terminal from both sides: that of who looks at it, and that of programs.
+fn terminal() -> Result<(File, File)> {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     grantpt(&controller)?;
     unlockpt(&controller)?;
     tcsetwinsize(&controller, SIZE)?;
     let name = ptsname(&controller, Vec::new())?;
     let terminal = File::options().read(true).write(true).open(name.to_str()?)?;
+    Ok((File::from(controller), terminal))
+}
+
+fn compare_on_a_terminal(list: &Path, options: &[&str]) -> Result<Run> {
+    let (controller, terminal) = terminal()?;
     let mut command = Command::new(PROGRAM);
     command.arg("compare").arg(list).args(options).env("TERM", "xterm").env_remove("NO_COLOR");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal).spawn()?;
     drop(command); // and with it our end of the terminal, so that reading ends when the program does
-    let screens = screens(File::from(controller));
+    let screens = screens(controller);
     Ok(Run { output: child.wait_with_output()?, screens })
 }
 
@@ -141,5 +147,31 @@ fn one_pair_is_not_worth_a_bar() -> Result<()> {
     fs::write(&list, "a.png,b.png\n")?;
     let run = compare_on_a_terminal(&list, &["--metrics", "ssim"])?;
     assert!(run.output.status.success() && run.screens.concat().is_empty(), "{:?}", run.screens);
+    Ok(())
+}
+
+#[test]
+fn a_terminal_is_sent_no_name_that_it_obeys() -> Result<()> {
+    let folder = TempDir::new()?;
+    let list = list(folder.path(), "b.png")?;
+    fs::write(&list, "a.png,b.png,\"x\u{1b}[31m\u{9b}2J\n=y\"\na.png,\u{1b}[31m.png\n")?;
+    for format in [&["--csv"][..], &["--ndjson"], &["--json"], &[]] {
+        let (mut controller, terminal) = terminal()?;
+        let mut command = Command::new(PROGRAM);
+        command.arg("compare").arg(&list).args(["--metrics", "ssim", "--keep-going"]).args(format);
+        let mut child = command.stdin(Stdio::null()).stdout(terminal).stderr(Stdio::null()).spawn()?;
+        drop(command);
+        let (mut shown, mut bytes) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = controller.read(&mut bytes) {
+            shown.extend(&bytes[..length]);
+        }
+        child.wait()?;
+        let shown = String::from_utf8(shown)?;
+        assert!(shown.contains("31m") && shown.contains("=y"), "{shown:?}");
+        assert!(shown.chars().all(|c| !c.is_control() || matches!(c, '\r' | '\n')), "{format:?} {shown:?}");
+    }
+    // What is no terminal gets names as they are.
+    let piped = stdout(&manifest(&list, &["--metrics", "ssim", "--keep-going", "--csv"]).code(1));
+    assert!(piped.contains("\"x\u{1b}[31m\u{9b}2J\n=y\""), "{piped:?}");
     Ok(())
 }

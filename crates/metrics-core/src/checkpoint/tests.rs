@@ -104,17 +104,25 @@ fn the_number_of_updates_is_that_of_the_states() {
 #[test]
 fn parts_have_possible_numbers() {
     let recent = State::recent(State::new().with("sum", Reduce::Sum), 2);
-    let declared = State::of_parts(vec![recent, State::resampled(State::new().with("sum", Reduce::Sum), 2, 1, 0)]);
+    let resampled = State::resampled(State::new().with("sum", Reduce::Sum), 2, 1, 0).expect("two replicates");
+    let declared = State::of_parts(vec![recent, resampled]);
     let saved = || Checkpoint::new(fingerprint(), [(None, &declared)]).expect("nothing waits on a device");
     for (entry, value, message) in [
         ("%part000/recent", 3, "3 updates are kept of 2 at most"),
         ("%part000/recent", u64::MAX, "18446744073709551615 updates are kept of 2 at most"),
-        ("%part001/next image", u64::MAX, "nothing is counted up to 18446744073709551615"),
     ] {
         let mut checkpoint = saved();
         assert!(checkpoint.entries.0.insert(entry.into(), Entry::Integers(vec![value])).is_some(), "{entry}");
         let error = checkpoint.states(&fingerprint(), [(None, &declared)]).expect_err("it cannot be").to_string();
         assert_eq!(error, format!("the entry `{entry}` cannot be: {message}"));
+    }
+    // However large the window is, a number takes no memory.
+    let endless = State::recent(State::new().with("sum", Reduce::Sum), usize::MAX);
+    for count in [1, 1 << 40, 1 << 60, u64::MAX] {
+        let mut checkpoint = Checkpoint::new(fingerprint(), [(None, &endless)]).expect("nothing waits on a device");
+        checkpoint.entries.0.insert("recent".into(), Entry::Integers(vec![count]));
+        let error = checkpoint.states(&fingerprint(), [(None, &endless)]).expect_err("it is not there").to_string();
+        assert_eq!(error, "the entry `%part000/counters` is missing");
     }
     let mut checkpoint = saved();
     checkpoint.entries.0.insert("%part000/recent".into(), Entry::Integers(vec![1]));

@@ -56,7 +56,7 @@ impl Moments {
         if weight == 0.0 {
             return;
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.sum.add(x, weight);
         self.min = smaller(self.min, x);
         self.max = larger(self.max, x);
@@ -72,14 +72,14 @@ impl Moments {
 
     /// Adds the values of another, as if they had been added here.
     pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.sum.merge(&other.sum);
         self.squares.merge(&other.squares);
         self.min = smaller(self.min, other.min);
         self.max = larger(self.max, other.max);
     }
 
-    /// How many values were added.
+    /// How many values were added, up to `u64::MAX`.
     pub fn count(&self) -> u64 {
         self.count
     }

@@ -25,13 +25,13 @@ impl Side {
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.0.iter().map(|(_, count)| count).sum()
+        self.0.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// Counts one number, unless it needs a new bucket and there must be none.
     pub(super) fn add(&mut self, bucket: u64, full: bool) -> bool {
         match self.0.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
-            Ok(index) => self.0[index].1 += 1,
+            Ok(index) => self.0[index].1 = self.0[index].1.saturating_add(1),
             Err(_) if full => return false,
             Err(index) => self.0.insert(index, (bucket, 1)),
         }
@@ -44,7 +44,7 @@ impl Side {
         self.0.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
             if same {
-                kept.1 += next.1;
+                kept.1 = kept.1.saturating_add(next.1);
             }
             same
         });
@@ -62,7 +62,7 @@ impl Side {
         };
         for (bucket, count) in std::iter::from_fn(next) {
             match merged.last_mut() {
-                Some(last) if last.0 == bucket => last.1 += count,
+                Some(last) if last.0 == bucket => last.1 = last.1.saturating_add(count),
                 _ => merged.push((bucket, count)),
             }
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::batch::Kept;
 use super::host::Host;
-use super::{Contribution, HostBatch, State};
+use super::{Contribution, HostBatch, MAX_COUNT, State};
 use crate::{Error, NonFinite, Result};
 
 /// A contribution that was checked against a state, so that nothing is left to fail.
@@ -29,7 +29,7 @@ impl State {
     /// when that many wait. What waits has no graph, and is not a view of a larger tensor.
     ///
     /// # Errors
-    /// When the contribution has no images, lacks a declared field or part, has one that is not declared, or has a field that
+    /// When the contribution has no images or more than can be counted, lacks a declared field or part, has one that is not declared, or has a field that
     /// is not a float tensor `[images]`; when there is not one weight per image, finite and not negative; when a number is
     /// not finite and [`NonFinite::Error`] is declared; and when reading tensors back fails. The
     /// last two are noticed when they are read back; a contribution that waits and is refused then is refused again each
@@ -43,6 +43,9 @@ impl State {
     /// Checks a contribution, and reads it back with all that wait unless it is to wait too.
     pub(crate) fn stage(&self, contribution: Contribution) -> Result<Staged> {
         self.check(&contribution)?;
+        let (updates, images) = self.queue.all();
+        let added = (updates.saturating_add(1), images.saturating_add(contribution.images() as u64));
+        self.check_room(added)?;
         if self.queue.takes(&contribution) {
             return contribution.compact().map(Staged::Waiting);
         }
@@ -81,34 +84,36 @@ impl State {
     ///
     /// # Errors
     /// When the two do not declare the same fields, in the same order, with the same reductions, the same policy and the same
-    /// parts; and when reading back what waits on a device fails.
+    /// parts; when both together have more updates or images than can be counted; and when reading back what waits on a device
+    /// fails.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let staged = self.stage_merge(other)?;
-        self.commit_merge(staged);
-        Ok(())
+        self.commit_merge(staged)
     }
 
     /// Checks a merge, and reads back what waits.
     pub(crate) fn stage_merge<'a>(&self, other: &'a Self) -> Result<StagedMerge<'a>> {
         self.check_layout(other)?;
-        Ok(StagedMerge { ours: self.read(self.queue.waiting())?, theirs: other.drained()? })
+        let theirs = other.drained()?;
+        self.check_room_for(&theirs, self.queue.all())?;
+        Ok(StagedMerge { ours: self.read(self.queue.waiting())?, theirs })
     }
 
-    /// Merges what this state has staged.
-    pub(crate) fn commit_merge(&mut self, StagedMerge { ours, theirs }: StagedMerge<'_>) {
+    /// Merges what this state has staged, which therefore gives no error.
+    pub(crate) fn commit_merge(&mut self, StagedMerge { ours, theirs }: StagedMerge<'_>) -> Result<()> {
         self.apply_all(&ours);
-        self.add(&theirs);
+        self.add(&theirs)
     }
 
     /// Adds a state that declares the same and in which nothing waits.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.updates += other.updates;
-        self.images += other.images;
-        self.skipped += other.skipped;
+    pub(super) fn add(&mut self, other: &Self) -> Result<()> {
+        let [updates, images, skipped] = self.counts_with(other.counts())?;
         for (ours, theirs) in self.fields.iter_mut().zip(&other.fields) {
-            ours.accumulator.merge(&theirs.accumulator);
+            ours.accumulator.merge(&theirs.accumulator)?;
         }
-        self.add_parts(other);
+        self.add_parts(other)?;
+        (self.updates, self.images, self.skipped) = (updates, images, skipped);
+        Ok(())
     }
 
     /// Absorbs batches, which are all that waited and perhaps one more.
@@ -118,7 +123,12 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, batch: &HostBatch) {
-        let Kept { weights, images, skipped } = batch.without(|image| self.is_skipped(batch, image));
+        let skipped: Vec<usize> = if self.may_skip() {
+            (0..batch.images).filter(|&image| self.is_skipped(batch, image)).collect()
+        } else {
+            Vec::new()
+        };
+        let Kept { weights, images, skipped } = batch.without(&skipped);
         self.updates += 1;
         self.images += images;
         self.skipped += skipped;
@@ -176,6 +186,43 @@ impl State {
         }
         let parts = self.parts.iter().zip(contribution.parts()).map(|(state, part)| state.batch(part, host)).collect();
         contribution.read(&self.names(), host, parts)
+    }
+
+    fn counts(&self) -> [u64; 3] {
+        [self.updates, self.images, self.skipped]
+    }
+
+    /// The counters with these added.
+    fn counts_with(&self, added: [u64; 3]) -> Result<[u64; 3]> {
+        let mut counts = self.counts();
+        for (count, added) in counts.iter_mut().zip(added) {
+            *count = count.checked_add(added).filter(|sum| *sum <= MAX_COUNT).ok_or_else(|| {
+                let message =
+                    format!("it has counted {count} and is to count {added} more, but no more than {MAX_COUNT} in all");
+                Error::argument("state", message)
+            })?;
+        }
+        Ok(counts)
+    }
+
+    /// Whether so many updates and images can be added, here and in every part, whichever of its counters an image goes to.
+    fn check_room(&self, (updates, images): (u64, u64)) -> Result<()> {
+        self.counts_with([updates, images, images])?;
+        let parts = if self.is_recent() { &[] } else { &self.parts[..] };
+        parts.iter().try_for_each(|part| part.check_room((updates, images)))
+    }
+
+    /// Whether `other` can be added after so many updates and images that wait.
+    fn check_room_for(&self, other: &Self, (updates, images): (u64, u64)) -> Result<()> {
+        let [theirs, their_images, their_skipped] = other.counts();
+        let with_waiting = |count: u64, waiting: u64| count.saturating_add(waiting);
+        self.counts_with([
+            with_waiting(theirs, updates),
+            with_waiting(their_images, images),
+            with_waiting(their_skipped, images),
+        ])?;
+        let parts = if self.is_recent() { &[] } else { &self.parts[..] };
+        parts.iter().zip(&other.parts).try_for_each(|(ours, theirs)| ours.check_room_for(theirs, (updates, images)))
     }
 
     /// Whether the numbers are allowed.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::Distribution;
 use crate::exact::{WeightedSum, larger, smaller};
+use crate::{Distribution, Error, Result};
 
 /// How a field of per-image numbers is reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,16 +82,20 @@ impl Accumulator {
         }
     }
 
-    /// Adds the data of a field that is reduced in the same way; the caller has checked the layouts.
-    pub(super) fn merge(&mut self, other: &Self) {
+    /// Adds the data of a field that is reduced in the same way.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
         match (self, other) {
             (Self::Sum(ours), Self::Sum(theirs)) => ours.merge(theirs),
             (Self::Min(ours), Self::Min(theirs)) => *ours = smaller(*ours, *theirs),
             (Self::Max(ours), Self::Max(theirs)) => *ours = larger(*ours, *theirs),
             (Self::Collect(ours), Self::Collect(theirs)) => ours.extend(theirs),
             (Self::Summary(ours), Self::Summary(theirs)) => ours.merge(theirs),
-            (ours, theirs) => debug_assert_eq!(ours.reduce(), theirs.reduce(), "the layouts were not checked"),
+            (ours, theirs) => {
+                let [ours, theirs] = [ours, theirs].map(|field| format!("a field of kind {}", field.reduce()));
+                return Err(Error::Incompatible { ours, theirs });
+            }
         }
+        Ok(())
     }
 
     /// Memory outside of the enum itself.
@@ -102,6 +106,28 @@ impl Accumulator {
             Self::Collect(values) => size_of_val(values.as_slice()),
             // In full from the start, so that it does not seem to grow.
             Self::Summary(distribution) => size_of_val(&**distribution) + Distribution::HEAP_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fields_of_one_kind_are_merged() {
+        let kinds = [Reduce::Sum, Reduce::Min, Reduce::Max, Reduce::Collect, Reduce::Summary];
+        for ours in kinds {
+            let mut field = Accumulator::new(ours);
+            field.absorb(&[2.0], None);
+            let before = format!("{field:?}");
+            for theirs in kinds.into_iter().filter(|theirs| *theirs != ours) {
+                let error = field.merge(&Accumulator::new(theirs)).expect_err("they differ").to_string();
+                assert_eq!(error, format!("cannot merge a field of kind {theirs} into a field of kind {ours}"));
+                assert_eq!(format!("{field:?}"), before);
+            }
+            field.merge(&Accumulator::new(ours)).expect("an empty field of the same kind");
+            assert_eq!(format!("{field:?}"), before);
         }
     }
 }

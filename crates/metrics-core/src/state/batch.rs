@@ -29,6 +29,11 @@ pub(super) struct Kept {
 impl HostBatch {
     /// Whether a state of this policy takes the batch.
     pub(super) fn check(&self, policy: NonFinite, names: &[&str]) -> Result<()> {
+        let beyond = |&(_, weight): &(usize, &f64)| !weight.is_finite();
+        if let Some((image, _)) = self.weights.iter().flatten().enumerate().find(beyond) {
+            let message = format!("the weights of image {image} multiply to more than an f64 holds");
+            return Err(Error::contribution(message));
+        }
         if policy != NonFinite::Error {
             return Ok(());
         }
@@ -47,28 +52,35 @@ impl HostBatch {
     }
 
     /// Which images count if these are skipped.
-    pub(super) fn without(&self, is_skipped: impl Fn(usize) -> bool) -> Kept {
-        let skipped: Vec<bool> = (0..self.images).map(is_skipped).collect();
-        let weight = |(image, &skipped): (usize, &bool)| if skipped { 0.0 } else { self.weight(image) };
-        let weights = if skipped.contains(&true) {
-            Some(skipped.iter().enumerate().map(weight).collect())
-        } else {
-            self.weights.clone()
-        };
+    pub(super) fn without(&self, skipped: &[usize]) -> Kept {
+        let mut weights = self.weights.clone();
+        if !skipped.is_empty() {
+            let weights = weights.get_or_insert_with(|| vec![1.0; self.images]);
+            skipped.iter().for_each(|&image| weights[image] = 0.0);
+        }
         let left_out = weights.iter().flatten().filter(|weight| **weight == 0.0).count();
-        let skipped = skipped.into_iter().filter(|skipped| *skipped).count();
-        Kept { weights, images: (self.images - left_out) as u64, skipped: skipped as u64 }
+        Kept { weights, images: (self.images - left_out) as u64, skipped: skipped.len() as u64 }
     }
 
     /// The same, with the weights of all images times these factors.
     pub(super) fn reweighted(&self, factors: &[f64]) -> Self {
-        let weights = factors.iter().enumerate().map(|(image, factor)| factor * self.weight(image)).collect();
-        let reweighted = |part: &Self| if part.once { part.clone() } else { part.reweighted(factors) };
-        let parts = self.parts.iter().map(reweighted).collect();
-        Self { weights: Some(weights), parts, ..self.clone() }
+        let mut batch = self.clone();
+        batch.reweigh_with_parts(factors);
+        batch
     }
 
-    fn weight(&self, image: usize) -> f64 {
+    fn reweigh_with_parts(&mut self, factors: &[f64]) {
+        self.reweigh(factors);
+        self.parts.iter_mut().filter(|part| !part.once).for_each(|part| part.reweigh_with_parts(factors));
+    }
+
+    /// Gives the images' weights these factors, here and not in the parts.
+    pub(super) fn reweigh(&mut self, factors: &[f64]) {
+        let weights = factors.iter().enumerate().map(|(image, factor)| factor * self.weight(image)).collect();
+        self.weights = Some(weights);
+    }
+
+    pub(super) fn weight(&self, image: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |weights| weights[image])
     }
 }

@@ -34,6 +34,8 @@ pub struct Contribution {
     unlabelled: bool,
     /// Factors of the images' weights.
     weights: Vec<Vec<f64>>,
+    /// Factors that the parts have already.
+    own_weights: Vec<Vec<f64>>,
     fields: Vec<(String, Column)>,
     parts: Vec<Contribution>,
 }
@@ -48,7 +50,15 @@ enum Column {
 impl Contribution {
     /// Of a batch of this many images, without fields yet.
     pub fn new(images: usize) -> Self {
-        Self { images, once: false, unlabelled: false, weights: Vec::new(), fields: Vec::new(), parts: Vec::new() }
+        Self {
+            images,
+            once: false,
+            unlabelled: false,
+            weights: Vec::new(),
+            own_weights: Vec::new(),
+            fields: Vec::new(),
+            parts: Vec::new(),
+        }
     }
 
     /// Of one number for each field, that of the update as a whole, which weights of images do not concern.
@@ -107,6 +117,16 @@ impl Contribution {
         self
     }
 
+    /// As [`with_weights`](Self::with_weights), where the parts that are there have been given these weights before.
+    pub(crate) fn with_weights_of_parts(mut self, weights: &[f64]) -> Self {
+        self.own_weights.push(weights.to_vec());
+        self
+    }
+
+    fn all_weights(&self) -> impl Iterator<Item = &Vec<f64>> {
+        self.weights.iter().chain(&self.own_weights)
+    }
+
     /// How many images the batch has, those of weight 0 included.
     pub fn images(&self) -> usize {
         self.images
@@ -133,7 +153,7 @@ impl Contribution {
             }
             column.check(name, self.images)?;
         }
-        self.weights.iter().try_for_each(|weights| self.check_weights(weights))
+        self.all_weights().try_for_each(|weights| self.check_weights(weights))
     }
 
     fn check_weights(&self, weights: &[f64]) -> Result<()> {
@@ -156,7 +176,8 @@ impl Contribution {
     /// were read.
     pub(super) fn read(&self, declared: &[&str], host: &Host, parts: Vec<HostBatch>) -> HostBatch {
         let columns = declared.iter().filter_map(|name| self.field(name)).map(|column| column.read(host)).collect();
-        let batch = HostBatch { images: self.images, once: self.once, weights: None, columns, parts };
+        let mut batch = HostBatch { images: self.images, once: self.once, weights: None, columns, parts };
+        self.own_weights.iter().for_each(|weights| batch.reweigh(weights));
         self.weights.iter().fold(batch, |batch, weights| batch.reweighted(weights))
     }
 
@@ -198,13 +219,16 @@ impl Contribution {
 
     /// How many images have a weight above 0; the contribution was checked.
     pub(super) fn weighted_images(&self) -> usize {
-        let is_left_out = |image: &usize| self.weights.iter().any(|weights| weights[*image] == 0.0);
+        if self.all_weights().next().is_none() {
+            return self.images;
+        }
+        let is_left_out = |image: &usize| self.all_weights().any(|weights| weights[*image] == 0.0);
         self.images - (0..self.images).filter(is_left_out).count()
     }
 
     /// Memory of numbers and tensors.
     pub(super) fn bytes(&self) -> usize {
-        let weights: usize = self.weights.iter().map(|weights| size_of_val(weights.as_slice())).sum();
+        let weights: usize = self.all_weights().map(|weights| size_of_val(weights.as_slice())).sum();
         let fields = self.fields.iter().map(|(name, column)| name.len() + column.bytes());
         let parts: usize = self.parts.iter().map(Self::bytes).sum();
         size_of::<Self>() + weights + fields.sum::<usize>() + parts

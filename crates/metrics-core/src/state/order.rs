@@ -2,12 +2,11 @@
 
 use super::State;
 use super::accumulator::Accumulator;
-use crate::Growth;
 
 impl State {
     /// Whether there is one value for each of `keys` images wherever there is one for each image; else what there is.
     pub(crate) fn check_keys(&self, keys: usize) -> Result<(), String> {
-        if self.growth_of_parts() == Growth::PerImage {
+        if self.parts_collect() {
             return Err("keeps the values of images in parts, which keys cannot put in order".into());
         }
         let other = self.collected().map(Vec::len).find(|&values| values != keys);
@@ -21,6 +20,12 @@ impl State {
                 *values = order.iter().map(|&index| values[index]).collect();
             }
         }
+    }
+
+    /// Whether a part keeps values of images, even if only those of the last updates.
+    fn parts_collect(&self) -> bool {
+        let collects = |part: &Self| part.collected().next().is_some() || part.parts_collect();
+        self.inner().into_iter().chain(&self.parts).any(collects)
     }
 
     fn collected(&self) -> impl Iterator<Item = &Vec<f64>> {

@@ -3,6 +3,9 @@
 use super::{HostBatch, State};
 use crate::{Error, Growth, Result};
 
+/// The most replicates of [`State::resampled`].
+pub(crate) const MAX_REPLICATES: usize = 1 << 16;
+
 /// What each part of a state gets of a contribution.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Mode {
@@ -52,14 +55,30 @@ impl State {
 
     /// Of `replicates` states that declare what `one` does, each of which counts every image as often as it is drawn: a
     /// Poisson number of mean 1, which is a function of `seed`, the replicate's number and the image's number alone. Images
-    /// are numbered from `first` on. Contributions are those that `one` takes.
+    /// are numbered from `first` on, those of weight 0 left out; after the largest number comes 0. Contributions are those that
+    /// `one` takes.
     ///
     /// States that are to be merged have different first images, so that no two images have the same number.
-    pub fn resampled(mut one: Self, replicates: usize, seed: u64, first: u64) -> Self {
+    ///
+    /// # Errors
+    /// When `replicates`, for each of which a state is made at once, is 0 or more than 65,536.
+    pub fn resampled(mut one: Self, replicates: usize, seed: u64, first: u64) -> Result<Self> {
+        if !(1..=MAX_REPLICATES).contains(&replicates) {
+            let message = format!("`replicates` is {replicates}, but must be 1 to {MAX_REPLICATES}");
+            return Err(Error::argument("resampled", message));
+        }
         one.reset();
         let queue = one.queue.emptied();
         let mode = Mode::Resampled { seed, first, next: first };
-        Self { parts: vec![one; replicates], mode, queue, ..Self::default() }
+        Ok(Self { parts: vec![one; replicates], mode, queue, ..Self::default() })
+    }
+
+    /// Numbers the images of [`State::resampled`] from `first` on, and forgets the data.
+    pub(crate) fn number_from(&mut self, number: u64) {
+        if let Mode::Resampled { first, .. } = &mut self.mode {
+            *first = number;
+        }
+        self.reset();
     }
 
     /// The states within this one: of [`State::recent`] one for each of the last updates, oldest first.
@@ -84,8 +103,22 @@ impl State {
             ));
         };
         let mut together = (**one).clone();
-        self.parts.iter().for_each(|part| together.add(part));
+        self.parts.iter().try_for_each(|part| together.add(part))?;
         Ok(together)
+    }
+
+    /// Of which several values by name are computed, so that they are not one number.
+    pub(crate) fn grouped(self) -> Self {
+        Self { grouped: true, ..self }
+    }
+
+    /// Whether several values by name are computed of it, or of the updates that it keeps.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.grouped || self.inner().is_some_and(Self::is_grouped)
+    }
+
+    pub(super) fn is_recent(&self) -> bool {
+        matches!(self.mode, Mode::Recent { .. })
     }
 
     /// The state whose contributions this one takes, if that is not itself.
@@ -108,28 +141,32 @@ impl State {
                 self.forget_old();
             }
             Mode::Resampled { seed, next, .. } => {
+                // An image of weight 0 gets no number.
+                let number = |image: usize| {
+                    let counts = batch.weight(image) != 0.0;
+                    counts.then(|| std::mem::replace(next, next.wrapping_add(1)))
+                };
+                let numbers: Vec<Option<u64>> = (0..batch.images).map(number).collect();
                 for (replicate, part) in (0..).zip(&mut self.parts) {
-                    let images = (*next..).take(batch.images);
-                    let draws: Vec<_> = images.map(|image| draws(*seed, replicate, image)).collect();
-                    part.apply(&batch.reweighted(&draws));
+                    let draw = |number: &Option<u64>| number.map_or(0.0, |image| draws(*seed, replicate, image));
+                    part.apply(&batch.reweighted(&numbers.iter().map(draw).collect::<Vec<_>>()));
                 }
-                *next += batch.images as u64;
             }
         }
     }
 
-    pub(super) fn add_parts(&mut self, other: &Self) {
+    pub(super) fn add_parts(&mut self, other: &Self) -> Result<()> {
         match (&mut self.mode, &other.mode) {
             (Mode::Recent { one, .. }, Mode::Recent { one: other_one, .. }) => {
                 one.number_after(other_one);
                 self.parts.extend(other.parts.iter().cloned());
                 self.forget_old();
-                return;
+                return Ok(());
             }
             (Mode::Resampled { next, .. }, Mode::Resampled { next: other, .. }) => *next = *other.max(next),
             _ => {}
         }
-        self.parts.iter_mut().zip(&other.parts).for_each(|(ours, theirs)| ours.add(theirs));
+        self.parts.iter_mut().zip(&other.parts).try_for_each(|(ours, theirs)| ours.add(theirs))
     }
 
     /// Numbers the images that come next after those that `other` has seen.

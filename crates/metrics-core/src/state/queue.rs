@@ -56,6 +56,12 @@ impl Queue {
         self.waiting.len() as u64
     }
 
+    /// How many updates wait, and how many images they have, those of weight 0 included.
+    pub(super) fn all(&self) -> (u64, u64) {
+        let images = self.waiting.iter().map(|contribution| contribution.images() as u64);
+        (self.updates(), images.fold(0, u64::saturating_add))
+    }
+
     /// Images of a weight above 0.
     pub(super) fn images(&self) -> u64 {
         self.waiting.iter().map(|contribution| contribution.weighted_images() as u64).sum()

@@ -2,14 +2,11 @@
 
 use super::accumulator::Accumulator;
 use super::parts::Mode;
-use super::{Field, State};
+use super::{Field, MAX_COUNT, State};
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::exact::{Moments, WeightedSum};
 use crate::sketch::Side;
 use crate::{Distribution, QuantileSketch, Reduce, Result};
-
-/// The most that a counter is trusted to be: room for all that may still be added.
-const MAX_COUNT: u64 = 1 << 56;
 
 impl State {
     pub(crate) fn save(&self, writer: &mut Writer<'_>) -> Result<()> {
@@ -38,37 +35,43 @@ impl State {
             fields.push(Field { name: name.clone(), accumulator });
         }
         let (parts, mode) = self.load_parts(reader)?;
-        let (non_finite, queue) = (self.non_finite, self.queue.emptied());
-        Ok(Self { updates, images, skipped, non_finite, fields, parts, mode, queue })
+        let (non_finite, grouped, queue) = (self.non_finite, self.grouped, self.queue.emptied());
+        Ok(Self { updates, images, skipped, non_finite, fields, parts, mode, grouped, queue })
     }
 
     fn load_parts(&self, reader: &mut Reader<'_>) -> Result<(Vec<Self>, Mode), CheckpointError> {
         let mut mode = self.mode.clone();
-        let declared: Vec<&Self> = match &mut mode {
-            Mode::Each => self.parts.iter().collect(),
+        // Nothing is allocated by a number in the file: how many updates there are shows when their entries are read.
+        let mut parts = Vec::new();
+        match &mut mode {
+            Mode::Each => self.load_each(reader, &mut parts)?,
             Mode::Recent { one, window } => {
                 one.reset();
                 let [count] = reader.integer_array("recent")?;
-                if count > *window as u64 {
-                    return Err(reader.refuse("recent", format!("{count} updates are kept of {window} at most")));
+                let count = usize::try_from(count)
+                    .ok()
+                    .filter(|count| count <= window)
+                    .ok_or_else(|| reader.refuse("recent", format!("{count} updates are kept of {window} at most")))?;
+                for index in 0..count {
+                    parts.push(one.load(&mut reader.part(index))?);
                 }
-                vec![&**one; count as usize]
+                if let Some(last) = parts.last() {
+                    one.number_after(last);
+                }
             }
             Mode::Resampled { next, .. } => {
-                let [number] = reader.integer_array("next image")?;
-                if number > MAX_COUNT {
-                    return Err(reader.refuse("next image", format!("nothing is counted up to {number}")));
-                }
-                *next = number;
-                self.parts.iter().collect()
+                [*next] = reader.integer_array("next image")?;
+                self.load_each(reader, &mut parts)?;
             }
-        };
-        let parts = declared.into_iter().enumerate().map(|(index, part)| part.load(&mut reader.part(index)));
-        let parts: Vec<_> = parts.collect::<Result<_, _>>()?;
-        if let (Mode::Recent { one, .. }, Some(last)) = (&mut mode, parts.last()) {
-            one.number_after(last);
         }
         Ok((parts, mode))
+    }
+
+    fn load_each(&self, reader: &mut Reader<'_>, parts: &mut Vec<Self>) -> Result<(), CheckpointError> {
+        for (index, part) in self.parts.iter().enumerate() {
+            parts.push(part.load(&mut reader.part(index))?);
+        }
+        Ok(())
     }
 }
 

@@ -2,19 +2,21 @@
 
 use candle_core::Tensor;
 
-use super::{check_scalar, emptied, scalar};
-use crate::{Agenda, Batch, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
-
-/// A state for each is made at once.
-const MAX_REPLICATES: usize = 1 << 16;
+use super::{check_no_group, emptied, number, scalar};
+use crate::state::MAX_REPLICATES;
+use crate::{
+    Agenda, Batch, Contribution, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State,
+    Value,
+};
 
 /// How much a metric's value would vary over other samples of as many images: the bootstrap.
 ///
 /// It keeps several replicates of the metric's state. Each counts every image as often as it is drawn, a Poisson number of
 /// mean 1 that is a function of the seed, the replicate and the image's number in the stream alone, so the same images in
-/// the same order give the same bits, on every platform and however they are batched. Computes the [summary](Value::Summary)
-/// of the replicates' values: `mean` and `std` are the bootstrap's estimate and its standard error, `p5` and `p95` bound an
-/// interval that covers 90 %, and `count` is the number of replicates that have an image at all.
+/// the same order give the same bits, on every platform and however they are batched. Images of weight 0 have no number, as if they
+/// were not there. Computes the [summary](Value::Summary) of the replicates' values: `mean` and `std` are the bootstrap's estimate and
+/// its standard error, `p5` and `p95` bound an interval that covers 90 %, and `count` is the number of replicates that have a value
+/// at all.
 ///
 /// The batch's own value, as `forward` gives it, is the metric's.
 ///
@@ -44,23 +46,30 @@ impl<M: Metric + Clone + 'static> BootStrapper<M> {
     /// Of a metric that computes one number, with 2 to 65,536 replicates.
     ///
     /// # Errors
-    /// For another number of replicates, and for a metric that computes something else.
+    /// For another number of replicates, and for a metric that computes a group. One that computes a value for each image is refused
+    /// at the first update.
     pub fn new(metric: M, replicates: usize, seed: u64) -> Result<Self> {
         if !(2..=MAX_REPLICATES).contains(&replicates) {
             let message = format!("`replicates` is {replicates}, but must be 2 to {MAX_REPLICATES}");
             return Err(Error::argument("BootStrapper", message));
         }
         let (inner, state) = emptied(metric);
-        check_scalar("BootStrapper", &inner)?;
-        Ok(Self { inner, replicates, seed, state: State::resampled(state, replicates, seed, 0) })
+        check_no_group("BootStrapper", &inner)?;
+        Ok(Self { inner, replicates, seed, state: State::resampled(state, replicates, seed, 0)? })
     }
 
-    /// Numbers the images from `image` on instead of from 0. Parts of a data set that are to be merged are told where they
-    /// start, so that no two images are drawn by the same number. What was accumulated is forgotten.
+    /// Numbers the images from `image` on instead of from 0; after the largest number comes 0. Parts of a data set that are to be
+    /// merged are told where they start, so that no two images are drawn by the same number. What was accumulated is forgotten.
     pub fn first_image(mut self, image: u64) -> Self {
-        self.state = State::resampled(self.inner.state().clone(), self.replicates, self.seed, image);
+        self.state.number_from(image);
         self
     }
+}
+
+/// A measurement whose value is one number.
+fn checked(metric: &dyn Metric, measurement: Measurement) -> Result<Measurement> {
+    number("BootStrapper", metric, &measurement.value)?;
+    Ok(measurement)
 }
 
 impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
@@ -81,7 +90,7 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
     }
 
     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        self.inner.measure(pred, target)
+        checked(&self.inner, self.inner.measure(pred, target)?)
     }
 
     fn announce(&self, agenda: &mut Agenda) {
@@ -89,7 +98,15 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
     }
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        self.inner.measure_shared(batch)
+        checked(&self.inner, self.inner.measure_shared(batch)?)
+    }
+
+    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
+        self.inner.by_weight(contribution, weights)
+    }
+
+    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
+        self.inner.by_label(contribution, labels)
     }
 
     fn state(&self) -> &State {
@@ -101,8 +118,13 @@ impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        let replicates = state.parts()?.iter().filter(|replicate| replicate.images() > 0);
-        let values = replicates.map(|replicate| scalar("BootStrapper", &self.inner, replicate));
-        Ok(Value::Summary(values.collect::<Result<Distribution>>()?.summary()))
+        let mut values = Distribution::new();
+        for replicate in state.parts()? {
+            match scalar("BootStrapper", &self.inner, replicate) {
+                Err(Error::NoData { .. }) => {}
+                value => values.add(value?),
+            }
+        }
+        Ok(Value::Summary(values.summary()))
     }
 }

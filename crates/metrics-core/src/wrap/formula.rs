@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use candle_core::Tensor;
 
-use super::{check_scalar, emptied, number, part, scalar};
+use super::{check_no_group, emptied, number, part, scalar};
 use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and [`Formula::abs`].
@@ -111,7 +111,7 @@ impl Metric for Formula {
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
         let measured = self.metrics.iter().map(|metric| {
-            check_scalar("Formula", &**metric)?;
+            check_no_group("Formula", &**metric)?;
             let measurement = metric.measure_shared(batch)?;
             number("Formula", &**metric, &measurement.value)?;
             Ok(measurement)
@@ -124,6 +124,14 @@ impl Metric for Formula {
             value,
             contribution: parts.into_iter().fold(Contribution::new(images), Contribution::with_part),
         })
+    }
+
+    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
+        let whole = Contribution::new(contribution.images());
+        let parts = self.metrics.iter().zip(contribution.parts());
+        let weighted = parts.map(|(metric, part)| metric.by_weight(part.clone(), weights));
+        let weighted: Vec<_> = weighted.collect::<Result<_>>()?;
+        Ok(weighted.into_iter().fold(whole, Contribution::with_part).with_weights_of_parts(weights))
     }
 
     fn state(&self) -> &State {

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{check_scalar, emptied, group, number, part, scalar};
+use super::{check_no_group, emptied, group, number, part, scalar, value_or_nan};
 use crate::{
     Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Result, State, Value,
 };
@@ -38,7 +38,7 @@ impl<M: Metric> MinMax<M> {
     pub fn new(metric: M) -> Self {
         let (inner, state) = emptied(metric);
         let extremes = State::new().with("min", Reduce::Min).with("max", Reduce::Max);
-        Self { inner, state: State::of_parts(vec![state, extremes]) }
+        Self { inner, state: State::of_parts(vec![state, extremes]).grouped() }
     }
 }
 
@@ -82,7 +82,7 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
     }
 
     fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        check_scalar("MinMax", &self.inner)?;
+        check_no_group("MinMax", &self.inner)?;
         let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
         let number = number("MinMax", &self.inner, &value)?.detach().reshape(1)?;
         let extremes = if self.inner.state().may_skip() {
@@ -100,7 +100,7 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
         };
         let of_metric = self.inner.by_weight(of_metric.clone(), weights)?;
         let extremes = self.extremes(&of_metric)?;
-        Ok(whole(of_metric, extremes))
+        Ok(whole(of_metric, extremes).with_weights_of_parts(weights))
     }
 
     fn state(&self) -> &State {
@@ -112,7 +112,7 @@ impl<M: Metric + Clone + 'static> Metric for MinMax<M> {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        let value = self.inner.finish(part("MinMax", state, 0)?)?;
+        let value = value_or_nan(&self.inner, part("MinMax", state, 0)?)?;
         let extremes = part("MinMax", state, 1)?;
         let (min, max) = (Value::Scalar(extremes.min("min")?), Value::Scalar(extremes.max("max")?));
         group([("value".into(), value), ("min".into(), min), ("max".into(), max)])

@@ -1,8 +1,10 @@
 //! [`PerLabel`].
 
+use std::collections::HashSet;
+
 use candle_core::Tensor;
 
-use super::{emptied, group, part};
+use super::{emptied, group, part, value_or_nan};
 use crate::error::list;
 use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
@@ -12,8 +14,7 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 /// [`MetricCollection::update_labelled`](crate::MetricCollection::update_labelled). Images are measured once, whatever their
 /// labels. An update without labels is refused, and so is `forward`, instead of which there is [`Metric::forward_labelled`].
 ///
-/// Computes a group with the value of every label, in their order. A label without images has what the metric gives for none,
-/// e.g. a mean of NaN.
+/// Computes a group with the value of every label, in their order. That of a label without images that count is NaN.
 ///
 /// Other wrappers go inside, as in `PerLabel::new(BootStrapper::new(metric, 100, 0)?, labels)`; only
 /// [`Running`](crate::Running) may also go around.
@@ -47,16 +48,17 @@ impl<M: Metric> PerLabel<M> {
         if labels.is_empty() {
             return refuse("`labels` has none, but must have at least one".into());
         }
+        let mut seen = HashSet::new();
         for (index, label) in labels.iter().enumerate() {
             if label.is_empty() {
                 return refuse(format!("label {index} of `labels` is empty, but must tell images apart"));
             }
-            if labels[..index].contains(label) {
+            if !seen.insert(label) {
                 return refuse(format!("`labels` has `{label}` twice, but each label once is enough"));
             }
         }
         let (inner, state) = emptied(metric);
-        let state = State::of_parts(vec![state; labels.len()]);
+        let state = State::of_parts(vec![state; labels.len()]).grouped();
         Ok(Self { inner, labels, state })
     }
 }
@@ -120,8 +122,9 @@ impl<M: Metric + Clone + 'static> Metric for PerLabel<M> {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        let value =
-            |(index, label): (usize, &String)| Ok((label.clone(), self.inner.finish(part("PerLabel", state, index)?)?));
+        let value = |(index, label): (usize, &String)| {
+            Ok((label.clone(), value_or_nan(&self.inner, part("PerLabel", state, index)?)?))
+        };
         group(self.labels.iter().enumerate().map(value).collect::<Result<Vec<_>>>()?)
     }
 }

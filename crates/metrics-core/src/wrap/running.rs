@@ -3,11 +3,12 @@
 use candle_core::Tensor;
 
 use super::emptied;
+use crate::metric::value_of;
 use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
 
 /// A metric over the last few updates.
 ///
-/// It keeps a state for each of them; what [was skipped](Metric::skipped) is counted over all updates. Merging takes the other's updates to be the later ones.
+/// It keeps a state for each of them, also for one whose images all have weight 0; what [was skipped](Metric::skipped) is counted over all updates. Merging takes the other's updates to be the later ones.
 ///
 /// ```
 #[doc = include_str!("../../doc/mae.md")]
@@ -85,6 +86,6 @@ impl<M: Metric + Clone + 'static> Metric for Running<M> {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        self.inner.finish(&state.together()?)
+        value_of(&self.inner, &state.together()?)
     }
 }

@@ -158,6 +158,88 @@ fn each_way_to_be_wrong_has_its_error() -> Result<()> {
     Ok(())
 }
 
+/// A short file would otherwise claim much memory.
+#[test]
+fn entries_do_not_share_data() {
+    let entry = |name: usize| format!(r#""{name}":{{"dtype":"U64","shape":[128],"data_offsets":[0,1024]}}"#);
+    let entries: Vec<_> = (0..1000).map(entry).collect();
+    let header = format!("{{{}}}", entries.join(","));
+    let error = refused(&[&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 1024]].concat());
+    assert!(matches!(&error, CheckpointError::Header { message } if message.contains("offset")), "{error}");
+}
+
+#[cfg(unix)]
+mod on_disk {
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use metrics_core::Tracker;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    }
+
+    /// Both kinds of file that this crate writes.
+    fn save_both(path: &Path) -> Result<()> {
+        some().save(path)?;
+        Tracker::new().save(path)
+    }
+
+    #[test]
+    fn permissions_stay() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, plain) = (folder.path().join("checkpoint"), folder.path().join("plain"));
+        File::create(&plain).expect("a file");
+        save_both(&path)?;
+        assert_eq!(mode(&path), mode(&plain), "a new file is as any");
+        for wanted in [0o600, 0o640, 0o666, 0o700] {
+            fs::set_permissions(&path, Permissions::from_mode(wanted)).expect("a mode");
+            some().save(&path)?;
+            assert_eq!(mode(&path), wanted);
+            Tracker::new().save(&path)?;
+            assert_eq!(mode(&path), wanted);
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_stays_one() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("below")).expect("a folder");
+        let [link, second, file] = ["link", "second", "below/file"].map(|name| folder.path().join(name));
+        symlink("second", &link).expect("a link");
+        symlink("below/file", &second).expect("a link");
+        for _ in 0..2 {
+            // First there is no such file.
+            some().save(&link)?;
+            assert!(link.is_symlink() && second.is_symlink() && !file.is_symlink());
+            assert_eq!(Checkpoint::load(&file)?, content(&some()));
+        }
+        symlink("endless", folder.path().join("endless")).expect("a link");
+        let error = some().save(folder.path().join("endless")).unwrap_err().to_string();
+        assert!(error.contains("cannot write it: it is a link to a link"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_file_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [socket, below] = ["socket", "below"].map(|name| folder.path().join(name));
+        let _listener = UnixListener::bind(&socket).expect("a socket");
+        fs::create_dir(&below).expect("a folder");
+        for (path, problem) in [(&socket, "it is not a regular file"), (&below, "it is a folder")] {
+            let error = save_both(path).unwrap_err().to_string();
+            assert_eq!(error, format!("checkpoint `{}`: cannot write it: {problem}", path.display()));
+        }
+        assert!(below.is_dir() && !socket.is_file() && socket.exists());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
+    }
+}
+
 #[test]
 fn members_must_be_the_same() -> Result<()> {
     let path = Path::new("/nowhere/at/all.safetensors");

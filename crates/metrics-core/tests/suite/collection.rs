@@ -164,7 +164,7 @@ fn clone_reset_and_compute_before_update() -> Result<()> {
     metrics.reset();
     assert_eq!(copy.compute()?.scalar("mean"), Some(1.0));
     let error = metrics.compute().unwrap_err().to_string();
-    assert_eq!(error, "member `mean`: mae: compute before the first update: there is no data yet");
+    assert_eq!(error, "member `mean`: mae: there is no data yet: no image that counts was added");
     assert!(MetricCollection::new().compute()?.is_empty());
     Ok(())
 }

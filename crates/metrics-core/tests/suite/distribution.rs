@@ -57,3 +57,16 @@ fn weights_count_in_mean_and_std_only() {
     assert_eq!((summary.mean, summary.std), (2.0, 3f64.sqrt()));
     assert_eq!((summary.count, summary.min, summary.max, summary.median), (2, 1.0, 5.0, 3.0));
 }
+
+#[test]
+fn counts_saturate() {
+    let mut distribution: Distribution = [-1.0, 0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN].into_iter().collect();
+    for _ in 0..70 {
+        distribution.merge(&distribution.clone());
+        distribution.add(0.5);
+    }
+    assert_eq!((distribution.count(), distribution.sketch().count()), (u64::MAX, u64::MAX));
+    let mut finite: Distribution = (0..3000).map(f64::from).collect();
+    (0..70).for_each(|_| finite.merge(&finite.clone()));
+    assert!((0.0..3000.0).contains(&finite.summary().median));
+}

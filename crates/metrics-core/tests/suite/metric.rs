@@ -1,6 +1,7 @@
 //! The life of one metric.
 
-use metrics_core::{Error, Fingerprint, Growth, Metric, Reduction, Result, Value};
+use metrics_core::{Error, Fingerprint, Growth, Measurement, Metric, Reduction, Result, Value};
+use metrics_detach::Detached;
 
 use crate::toy::{Mae, Mood, Moody, batch, zeros};
 
@@ -42,7 +43,7 @@ fn compute_needs_an_update() -> Result<()> {
     assert_eq!(metric.updates(), 0);
     let error = metric.compute().unwrap_err();
     assert!(matches!(&error, Error::NoData { metric } if metric == "mae"));
-    assert_eq!(error.to_string(), "mae: compute before the first update: there is no data yet");
+    assert_eq!(error.to_string(), "mae: there is no data yet: no image that counts was added");
     Ok(())
 }
 
@@ -146,5 +147,24 @@ fn fingerprints_tell_configurations_apart() -> serde_json::Result<()> {
     let text = serde_json::to_string(&fingerprint)?;
     assert_eq!(text, r#"{"kind":"ab","config":"c"}"#);
     assert_eq!(serde_json::from_str::<Fingerprint>(&text)?, fingerprint);
+    Ok(())
+}
+
+#[test]
+fn a_batch_has_the_value_that_would_be_computed_of_it_alone() -> Result<()> {
+    let pred = batch(&[0.5, 1.5, 4.0]);
+    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary] {
+        let mut metric = Mae::new(reduction);
+        let value = metric.forward(&pred, &zeros(&pred))?;
+        let computed = match metric.compute()? {
+            Value::Scalar(value) => vec![value],
+            Value::PerImage(values) => values,
+            Value::Summary(summary) => vec![summary.mean],
+            Value::Group(_) => unreachable!("it has no groups"),
+        };
+        assert_eq!(Detached::from(value).to_vec_f64()?, computed, "{reduction}");
+    }
+    let error = Measurement::for_reduction("mae", &pred, Reduction::Mean).unwrap_err().to_string();
+    assert_eq!(error, "contribution: the field `mae` is [3, 4], but must have one number per image");
     Ok(())
 }

@@ -52,7 +52,7 @@ fn json_keeps_the_order_and_the_values() -> Result<()> {
         json,
         concat!(
             r#"{"mean":0.5,"größe":{"count":2,"mean":0.5,"std":0.25,"min":0.25,"max":0.75,"median":0.5,"#,
-            r#""p5":0.275,"p95":0.725},"each":[0.25,0.75]}"#
+            r#""p5":0.275,"p95":0.725,"quantile_error":0.0},"each":[0.25,0.75]}"#
         )
     );
     assert_eq!(serde_json::from_str::<Report>(&json).expect("a report"), report);
@@ -127,5 +127,41 @@ val/all/each        (1 values)
     let json = serde_json::to_string(&report).expect("a map");
     assert_eq!(json, r#"{"val/all":{"ssim":{"day":0.5,"night":"-inf"},"each":[1.0]}}"#);
     assert_eq!(serde_json::from_str::<Report>(&json).expect("a report"), report);
+    Ok(())
+}
+
+#[test]
+fn a_name_cannot_break_the_table() -> Result<()> {
+    let mut values = Named::new();
+    values.insert("two\nlines", Value::Scalar(1.0))?;
+    values.insert("\u{1b}[31mred", Value::Scalar(2.0))?;
+    let expected = "\
+metric         value
+two\\nlines       1.0
+\\u{1b}[31mred    2.0
+";
+    assert_eq!(format!("{:.1}", Report::from(values)), expected);
+    Ok(())
+}
+
+#[test]
+fn quantiles_that_are_approximations_are_marked() -> Result<()> {
+    let of = |images: u16| -> Result<Report> {
+        let mut metrics = MetricCollection::new().with("mae", Mae::new(Reduction::Summary))?;
+        let pred = batch(&(0..images).map(|i| 1.0 + f32::from(i).sqrt()).collect::<Vec<_>>());
+        metrics.update(&pred, &zeros(&pred))?;
+        metrics.compute()
+    };
+    let error = |report: &Report| match report.get("mae") {
+        Some(Value::Summary(summary)) => summary.quantile_error,
+        value => panic!("no summary: {value:?}"),
+    };
+    let (exact, approximate) = (of(1024)?, of(1025)?);
+    assert_eq!(error(&exact), 0.0);
+    assert!(!exact.to_string().contains('≈') && !format!("{}", exact.get("mae").expect("a value")).contains('≈'));
+    assert!(error(&approximate) > 0.0 && error(&approximate) < 0.01, "{}", error(&approximate));
+    // Median and the two quantiles, and nothing else.
+    assert_eq!(approximate.to_string().matches('≈').count(), 3, "{approximate}");
+    assert_eq!(format!("{}", approximate.get("mae").expect("a value")).matches('≈').count(), 3);
     Ok(())
 }

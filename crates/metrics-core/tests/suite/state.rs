@@ -152,3 +152,45 @@ fn reductions_are_text() -> Result<()> {
     assert_eq!(error.to_string(), "reduction: `median` is not one of `mean`, `sum`, `none`, `summary`");
     Ok(())
 }
+
+#[test]
+fn counters_do_not_overflow() -> Result<()> {
+    let mut state = state();
+    state.absorb(contribution(&[2.0]).with_weights(vec![0.0]))?;
+    let mut parts = State::of_parts(vec![State::for_reduction("x", Reduction::Summary), State::new()]);
+    let x = || Contribution::new(1).with_values("x", vec![1.0]);
+    parts.absorb(Contribution::new(1).with_part(x()).with_part(Contribution::new(1)))?;
+    for state in [&mut state, &mut parts] {
+        let mut merged = 0;
+        let error = loop {
+            let before = format!("{state:?}");
+            match state.merge(&state.clone()) {
+                Ok(()) => merged += 1,
+                Err(error) => {
+                    assert_eq!(format!("{state:?}"), before);
+                    break error.to_string();
+                }
+            }
+        };
+        assert_eq!((merged, state.updates()), (56, 1 << 56));
+        let expected = "state: it has counted 72057594037927936 and is to count 72057594037927936 more, but no more than 72057594037927936 in all";
+        assert_eq!(error, expected);
+    }
+    let error = parts.absorb(Contribution::new(1).with_part(x()).with_part(Contribution::new(1))).unwrap_err();
+    assert!(error.to_string().starts_with("state: it has counted 72057594037927936 and is to count 1 more"));
+
+    let mut many = State::new();
+    let error = many.absorb(Contribution::new(usize::MAX)).unwrap_err().to_string();
+    assert!(error.starts_with("state: it has counted 0 and is to count 18446744073709551615 more"), "{error}");
+    many.absorb(Contribution::new(1 << 55))?;
+    assert_eq!(many.images(), 1 << 55);
+    Ok(())
+}
+
+#[test]
+fn replicates_are_made_at_once_so_there_is_a_limit() {
+    for replicates in [0, 65_537, usize::MAX] {
+        let error = State::resampled(State::new(), replicates, 0, 0).unwrap_err().to_string();
+        assert_eq!(error, format!("resampled: `replicates` is {replicates}, but must be 1 to 65536"));
+    }
+}

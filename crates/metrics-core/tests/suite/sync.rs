@@ -8,7 +8,7 @@ use metrics_core::{
 };
 use proptest::prelude::*;
 
-use crate::toy::{Mae, Mood, Moody, batch, zeros};
+use crate::toy::{First, Mae, Mood, Moody, batch, zeros};
 
 /// Every reduction, and wrappers whose values do not depend on how the images were split.
 fn empty() -> Result<MetricCollection> {
@@ -203,7 +203,7 @@ fn nothing_of_all_ranks_is_nothing() -> Result<()> {
         Ok(metrics)
     }) {
         let error = result?.compute().expect_err("no rank has seen anything").to_string();
-        assert_eq!(error, "member `mean`: mae: compute before the first update: there is no data yet");
+        assert_eq!(error, "member `mean`: mae: there is no data yet: no image that counts was added");
     }
     Ok(())
 }
@@ -331,12 +331,21 @@ fn keys_that_do_not_fit_are_one_error_for_all() -> Result<()> {
     assert_eq!(sync([Some(&[0, 1]), None]), "sync: rank 1: there are no keys, but rank 0 gives some");
     assert_eq!(sync([None, Some(&[0, 1])]), "sync: rank 1: there are keys, but rank 0 gives none");
 
-    let labels = PerLabel::new(Mae::new(Reduction::None), ["a"])?;
-    let mut metrics = MetricCollection::new().with("labels", labels)?;
-    let error = metrics.sync_by_key(&mut Solo, &[]).expect_err("values are in parts").to_string();
-    let parts = "keys: member `labels` keeps the values of images in parts, which keys cannot put in order";
-    assert_eq!(error, format!("sync: rank 0: {parts}"));
-    Ok(())
+    let listed = || Mae::new(Reduction::None);
+    let in_parts = [
+        MetricCollection::new().with("parts", PerLabel::new(listed(), ["a"])?)?,
+        MetricCollection::new().with("parts", Running::new(listed(), 3)?)?,
+        MetricCollection::new().with("parts", MinMax::new(Running::new(First::new(), 3)?))?,
+        MetricCollection::new().with("parts", BootStrapper::new(First::new(), 2, 0)?)?,
+    ];
+    for mut metrics in in_parts {
+        let error = metrics.sync_by_key(&mut Solo, &[]).expect_err("values are in parts").to_string();
+        let parts = "keys: member `parts` keeps the values of images in parts, which keys cannot put in order";
+        assert_eq!(error, format!("sync: rank 0: {parts}"));
+    }
+    // What keeps no value of an image has no order either.
+    let mut metrics = MetricCollection::new().with("running", Running::new(Mae::new(Reduction::Mean), 3)?)?;
+    metrics.sync_by_key(&mut Solo, &[])
 }
 
 #[test]

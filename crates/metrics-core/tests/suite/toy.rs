@@ -64,8 +64,7 @@ impl Metric for Mae {
         if let Some(weight) = &self.weight {
             per_image = per_image.broadcast_mul(weight)?;
         }
-        let contribution = Contribution::new(per_image.dim(0)?).with("mae", &per_image);
-        Ok(Measurement { value: per_image.mean_all()?, contribution })
+        Measurement::for_reduction("mae", &per_image, self.reduction)
     }
 
     fn state(&self) -> &State {
@@ -78,6 +77,55 @@ impl Metric for Mae {
 
     fn finish(&self, state: &State) -> Result<Value> {
         state.reduced("mae", self.reduction)
+    }
+}
+
+/// The first image's error, which there must be: a metric that takes the promise of [`Metric::finish`] at its word.
+#[derive(Clone, Debug)]
+pub(crate) struct First {
+    state: State,
+}
+
+impl First {
+    pub(crate) fn new() -> Self {
+        Self { state: State::for_reduction("error", Reduction::None) }
+    }
+
+    pub(crate) fn with_policy(self, policy: NonFinite) -> Self {
+        Self { state: self.state.non_finite(policy) }
+    }
+}
+
+impl Metric for First {
+    fn name(&self) -> &'static str {
+        "first"
+    }
+
+    fn info(&self) -> MetricInfo {
+        MetricInfo { growth: self.state.growth(), ..Mae::new(Reduction::Mean).info() }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::new("first", "")
+    }
+
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        let errors = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
+        let contribution = Contribution::new(errors.dim(0)?).with("error", &errors);
+        Ok(Measurement { value: errors.get(0)?, contribution })
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn finish(&self, state: &State) -> Result<Value> {
+        assert!(state.images() > 0, "there is an image, as promised");
+        Ok(Value::Scalar(state.values("error")?[0]))
     }
 }
 

@@ -62,3 +62,18 @@ fn files_keep_every_bit() -> Result<()> {
     assert!(message.starts_with("Tracker: `step` is 0, but that is recorded already"), "{message}");
     Ok(())
 }
+
+#[test]
+fn many_steps_and_names_are_loaded_in_no_time() {
+    let start = std::time::Instant::now();
+    let steps: Vec<_> = (0..400_000).rev().map(|step| format!("[{step},{{}}]")).collect();
+    let tracker: Tracker = serde_json::from_str(&format!("[{}]", steps.join(","))).expect("steps");
+    assert_eq!((tracker.len(), tracker.iter().next().map(|(step, _)| step)), (400_000, Some(0)));
+    let names: Vec<_> = (0..200_000).map(|name| format!("\"{name:020}\":1")).collect();
+    let report: Report = serde_json::from_str(&format!("{{{}}}", names.join(","))).expect("a report");
+    assert_eq!(report.len(), 200_000);
+    let twice = serde_json::from_str::<Report>("{\"a\":1,\"b\":2,\"a\":3}").expect_err("a name is there twice");
+    assert!(twice.to_string().starts_with("the name `a` is already taken"), "{twice}");
+    // Each would take minutes if it were searched or moved for every one.
+    assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
+}

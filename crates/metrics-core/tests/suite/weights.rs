@@ -1,6 +1,6 @@
 //! Images with weights.
 
-use metrics_core::{Contribution, Metric, MetricCollection, Reduce, Reduction, Result, State, Value};
+use metrics_core::{Contribution, Error, Metric, MetricCollection, NonFinite, Reduce, Reduction, Result, State, Value};
 
 use crate::toy::{Mae, batch, zeros};
 
@@ -85,5 +85,31 @@ fn weights_are_multiplied_and_each_is_checked() -> Result<()> {
     let error = state.absorb(contribution().with_weights(vec![-1.0, 1.0]).with_weights(vec![-1.0, 1.0])).unwrap_err();
     let expected = "contribution: the weight of image 0 is -1, but must be finite and not negative";
     assert_eq!(error.to_string(), expected);
+    let error = state.absorb(contribution().with_weights(vec![1.0, 1e308]).with_weights(vec![1.0, 9.0])).unwrap_err();
+    assert_eq!(error.to_string(), "contribution: the weights of image 1 multiply to more than an f64 holds");
+    assert_eq!((state.sum("x")?, state.updates()), (26.0, 1));
+    Ok(())
+}
+
+#[test]
+fn images_that_do_not_count_are_no_data() -> Result<()> {
+    let pred = batch(&[f32::NAN, f32::INFINITY]);
+    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary] {
+        let mut metrics = MetricCollection::new()
+            .with("weighted", Mae::new(reduction))?
+            .with("skipped", Mae::new(reduction).with_policy(NonFinite::Skip))?
+            .with("queued", Mae::queued(reduction, 9))?;
+        metrics.update_weighted(&pred, &zeros(&pred), &[0.0, 0.0])?;
+        for (name, metric) in metrics.iter() {
+            assert!(matches!(metric.compute(), Err(Error::NoData { metric }) if metric == "mae"), "{name} {reduction}");
+            assert_eq!((metric.updates(), metric.state().images(), metric.skipped()), (1, 0, 0));
+        }
+        let error = metrics.compute().unwrap_err().to_string();
+        assert_eq!(error, "member `weighted`: mae: there is no data yet: no image that counts was added");
+
+        let mut skipping = Mae::new(reduction).with_policy(NonFinite::Skip);
+        skipping.update(&pred, &zeros(&pred))?;
+        assert!(matches!(skipping.compute(), Err(Error::NoData { .. })) && skipping.skipped() == 2);
+    }
     Ok(())
 }

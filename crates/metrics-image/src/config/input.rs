@@ -13,6 +13,9 @@ pub enum Channels {
     /// `Y = low + (16 R' + 65.481 (r - low) + 128.553 (g - low) + 24.966 (b - low)) / 255` where `R'` is the data range and `low`
     /// its lower bound (0 unless it is [`DataRange::Clamp`]), so that 8-bit white is 235.
     Luma,
+    /// The gray value of an RGB image, `.299 R + .587 G + .114 B`, as measures of structure are defined on it; images of any other
+    /// number of channels are scored channel by channel.
+    Gray,
 }
 
 /// How a pair of images is brought into the form that is scored; the part that every configuration shares.

@@ -17,7 +17,7 @@ pub use ssim::{Covariance, SsimConfig};
 pub use window::PerAxis;
 
 pub(crate) use input::Input;
-pub(crate) use window::Window;
+pub(crate) use window::{Window, gaussian};
 
 /// The builders that every configuration has, written once.
 macro_rules! input_builders {

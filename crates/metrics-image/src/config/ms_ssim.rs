@@ -174,6 +174,11 @@ impl MsSsimConfig {
         Scales { count: self.betas.len(), odd_sides: self.odd_sides }
     }
 
+    /// What is computed of a pair, whatever is then done with it.
+    pub(crate) fn measure(&self) -> Self {
+        Self { ssim: self.ssim.measure(), ..self.clone() }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         self.ssim.validate()?;
         let empty = self.betas.is_empty().then(|| "`betas` must name at least one scale, got none".to_string());

@@ -111,7 +111,7 @@ fn gaussian_size(sigma: f64) -> usize {
     ((3.5 * sigma + 0.5) as usize).saturating_mul(2).saturating_add(1)
 }
 
-fn gaussian(sigma: f64, size: usize) -> Vec<f64> {
+pub(crate) fn gaussian(sigma: f64, size: usize) -> Vec<f64> {
     let centre = (size / 2) as f64;
     let weights: Vec<f64> = (0..size).map(|i| (-((i as f64 - centre) / sigma).powi(2) / 2.0).exp()).collect();
     let sum: f64 = weights.iter().sum();

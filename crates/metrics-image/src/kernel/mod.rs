@@ -1,25 +1,22 @@
-//! The door to the kernels: what they compute is said here, and which family computes it is chosen here.
+//! The kernels of other devices than the CPU, for SSIM, MS-SSIM and the errors of pixels: what they compute is said here, and which
+//! family computes it is chosen here.
 
-// One index into several arrays says more here than zipped iterators would.
-#[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
-mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
 mod gpu;
 #[cfg(feature = "metal")]
 mod metal;
-mod op;
 mod plan;
 mod reference;
+#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
 mod rows;
 #[cfg(test)]
 mod suite;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use metrics_core::{Error, Result};
 
-use self::op::Fused;
 use self::reference::Reference;
 use crate::pair::Pair;
 
@@ -52,17 +49,9 @@ pub(crate) struct Wants {
 
 impl Wants {
     /// Whether there is any sum of errors.
+    #[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
     pub(crate) fn errors(&self) -> bool {
         self.squared || self.absolute
-    }
-
-    /// Whether all of `other` is among this.
-    pub(crate) fn covers(&self, other: Self) -> bool {
-        (self.ssim || !other.ssim)
-            && (self.contrast || !other.contrast)
-            && (other.scales.is_none() || self.scales == other.scales)
-            && (self.squared || !other.squared)
-            && (self.absolute || !other.absolute)
     }
 }
 
@@ -144,17 +133,20 @@ pub(crate) trait Kernel: Sync {
     fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome>;
 }
 
-/// The kernels for a pair: fused ones where this build has any for its device, else ordinary tensor operations.
+/// The kernels for a pair on another device than the CPU: fused ones where this build has any for it, else ordinary tensor operations.
 pub(crate) fn of(pair: &Pair) -> &'static dyn Kernel {
     match pair.pred.device() {
-        Device::Cpu => &Fused,
         #[cfg(feature = "cuda")]
-        Device::Cuda(_) => &gpu::Gpu::DEVICE,
+        candle_core::Device::Cuda(_) => &gpu::Gpu::DEVICE,
         #[cfg(feature = "metal")]
-        Device::Metal(_) => &gpu::Gpu::DEVICE,
-        #[cfg(not(all(feature = "cuda", feature = "metal")))]
+        candle_core::Device::Metal(_) => &gpu::Gpu::DEVICE,
         _ => &Reference,
     }
+}
+
+/// A batch of flat images filtered along both axes, where the window lies inside.
+pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
+    reference::filter_valid(image, taps)
 }
 
 /// Both images averaged over blocks of `factor` pixels a side; what does not fill a block is left out.

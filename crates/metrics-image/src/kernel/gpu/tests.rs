@@ -201,6 +201,57 @@ fn half_and_byte_images_are_computed_as_f32() -> Result<()> {
 }
 
 #[test]
+fn sums_of_integers_are_exact() -> Result<()> {
+    // Of several tiles and runs, and far above what f32 counts in ones: only pairs of f32 hold them.
+    let shape = [1, 2, 150, 160];
+    let plan = SsimConfig::new(255.0).window(7).plan("test", 2)?;
+    let pixels = images(&shape, DType::F64)?.map(|image| image.flatten_all()?.to_vec1::<f64>());
+    let [x, y] = pixels;
+    let difference: Vec<f64> = x?.iter().zip(y?).map(|(x, y)| x - y).collect();
+    let want: [f64; 2] = [difference.iter().map(|d| d * d).sum(), difference.iter().map(|d| d.abs()).sum()];
+    assert!(want[0] > f64::from(1u32 << 28));
+    for dtype in [DType::U8, DType::F16, DType::BF16, DType::F32] {
+        let [x, y] = images(&shape, dtype)?;
+        for kernel in [&Gpu::EMULATED_CUDA, &Gpu::EMULATED_METAL] {
+            let pair = pair_of(&x, &y)?;
+            for outcome in [kernel.errors(&pair, ERRORS)?, kernel.pass(&pair, &plan, ERRORS, None)?] {
+                let got =
+                    [outcome.squared()?, outcome.absolute()?].map(|sum| sum.to_dtype(DType::F64)?.to_vec1::<f64>());
+                for (got, want) in got.into_iter().zip(want) {
+                    // Metal keeps the sum of each channel in f32.
+                    let rounding = if kernel.name() == "emulated metal" { want * f64::from(f32::EPSILON) } else { 0.0 };
+                    let far = (got?[0] - want).abs();
+                    assert!(far <= rounding, "{} {dtype:?}: {far} of {want}", kernel.name());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pixel_that_is_not_finite_spoils_its_own_surroundings_only() -> Result<()> {
+    let plan = SsimConfig::new(255.0).window(7).plan("test", 2)?;
+    for bad in [f64::NAN, f64::INFINITY] {
+        let [x, y] = images(&[1, 2, 40, 50], DType::F64)?;
+        let mut pixels: Vec<f64> = x.flatten_all()?.to_vec1()?;
+        // A line of which the pivot has some pixels.
+        pixels[2000 + 21 * 50 + 24] = bad;
+        let x = Tensor::from_vec(pixels, x.shape(), &Device::Cpu)?.to_dtype(DType::F32)?;
+        let pair = pair_of(&x, &y.to_dtype(DType::F32)?)?;
+        for kernel in [&Gpu::EMULATED_CUDA, &Gpu::EMULATED_METAL] {
+            let map = kernel.map(&pair, &plan, Score::Ssim)?.flatten_all()?.to_vec1::<f32>()?;
+            for (at, value) in map.iter().enumerate() {
+                let (plane, row, column) = (at / 2000, at / 50 % 40, at % 50);
+                let near = plane == 1 && row.abs_diff(21) <= 3 && column.abs_diff(24) <= 3;
+                assert_eq!(!value.is_finite(), near, "{} {bad} {plane} {row} {column}: {value}", kernel.name());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn devices_cut_long_bands_from_2_to_the_20_pixels_on() -> Result<()> {
     let plan = |axes| SsimConfig::new(1.0).plan("test", axes);
     for (shape, band) in [

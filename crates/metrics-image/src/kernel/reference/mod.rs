@@ -9,10 +9,18 @@ mod ssim;
 use candle_core::Tensor;
 use metrics_core::Result;
 
-use super::{Kernel, Outcome, Plan, Score, Slopes, Wants};
+use self::axis::AxisMap;
+use super::{Kernel, Outcome, Padding, Plan, Score, Slopes, Wants};
 use crate::pair::Pair;
 
 pub(super) use ssim::mean_pool;
+
+/// A batch of flat images filtered along both axes, where the window lies inside.
+pub(super) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
+    let axis = |axis| Ok(AxisMap::filter(image.dim(axis)?, taps, Padding::Valid));
+    let maps: Vec<AxisMap> = [2, 3].into_iter().map(axis).collect::<Result<_>>()?;
+    axis::apply_all(&maps, image)
+}
 
 /// The reference kernels.
 pub(super) struct Reference;

@@ -1,0 +1,123 @@
+//! Which lines of its input a filter reads along one axis, borders included.
+
+use std::ops::Range;
+
+use crate::kernel::Padding;
+
+/// One axis of a filter: output line `i` is made of the padded input lines `i..i + taps`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Border {
+    /// Lines of the input.
+    pub(super) input: usize,
+    /// Lines of the output.
+    pub(super) output: usize,
+    /// Padding lines before the first line of the input.
+    lead: usize,
+    mirror: bool,
+    radius: usize,
+}
+
+impl Border {
+    /// The filter that makes moments from pixels.
+    pub(super) fn forward(len: usize, radius: usize, padding: Padding) -> Self {
+        let (lead, output) = match padding {
+            Padding::Valid => (0, (len + 1).saturating_sub(2 * radius + 1)),
+            Padding::Reflect | Padding::Zero => (radius, len),
+        };
+        Self { input: len, output, lead, mirror: padding == Padding::Reflect, radius }
+    }
+
+    /// Its adjoint, which takes derivatives with respect to the moments back to derivatives with respect to the pixels.
+    ///
+    /// With zeros around it the filter is its own adjoint; without padding the adjoint widens the map again. With a mirrored
+    /// border it is its own adjoint up to a factor on the lines at the border, see [`fold`](Self::fold).
+    pub(super) fn adjoint(self) -> Self {
+        Self { input: self.output, output: self.input, lead: 2 * self.radius - self.lead, ..self }
+    }
+
+    /// By how much the adjoint's input has to be multiplied, and its output divided, at line `line`.
+    ///
+    /// A mirrored line is seen twice except the border line itself, so the mirrored filter `F` is symmetric under the weights
+    /// `w` = ½ at both ends and 1 between (the trapezoidal rule): `Fᵀ = w F w⁻¹`.
+    pub(super) fn fold(self, line: usize) -> f64 {
+        let ends = line == 0 || line + 1 == self.input;
+        if self.mirror && self.radius > 0 && ends { 2.0 } else { 1.0 }
+    }
+
+    /// The first and the last line.
+    pub(super) fn ends(self) -> impl Iterator<Item = usize> {
+        let last = self.input - 1;
+        std::iter::once(0).chain((last > 0).then_some(last))
+    }
+
+    /// The input line that stands at padded position `padded`; `None` where there are zeros.
+    ///
+    /// Far beyond the end, where only surplus lines of a block lie, any line will do.
+    pub(super) fn line(self, padded: usize) -> Option<usize> {
+        let last = self.input - 1;
+        if padded < self.lead {
+            return self.mirror.then(|| (self.lead - padded).min(last));
+        }
+        let line = padded - self.lead;
+        if line <= last {
+            return Some(line);
+        }
+        self.mirror.then(|| (2 * last).saturating_sub(line))
+    }
+
+    /// Where input line `line` stands among the padded lines that a run of output lines is made of.
+    pub(super) fn position(self, output: &Range<usize>, line: usize) -> usize {
+        line + self.lead - output.start
+    }
+
+    /// The input lines that a run of output lines reads, the mirrored ones included.
+    pub(super) fn reads(self, output: Range<usize>) -> Range<usize> {
+        let end = (output.end + 2 * self.radius).saturating_sub(self.lead);
+        output.start.saturating_sub(self.lead)..end.min(self.input)
+    }
+
+    pub(super) fn taps(self) -> usize {
+        2 * self.radius + 1
+    }
+}
+
+/// Where a run of input lies in a row with room for what the filter reads around it.
+pub(super) struct Margins {
+    /// Where the input starts.
+    pub(super) start: usize,
+    /// Positions outside the input, each with the position that it mirrors, if any.
+    outside: Vec<(usize, Option<usize>)>,
+}
+
+impl Margins {
+    /// For the output run `output`, with the input lines `input` at hand.
+    pub(super) fn new(border: Border, output: &Range<usize>, input: &Range<usize>) -> Self {
+        let start = border.position(output, input.start);
+        let inside = start..start + input.len();
+        let needed = output.len() + border.taps() - 1;
+        let outside = (0..needed).filter(|at| !inside.contains(at));
+        let outside = outside.map(|at| (at, border.line(output.start + at).map(|line| border.position(output, line))));
+        Self { start, outside: outside.collect() }
+    }
+
+    /// Fills what lies outside: mirrored, or `zero`.
+    #[inline(always)]
+    pub(super) fn fill<T: Copy>(&self, row: &mut [T], zero: T) {
+        for &(at, mirrored) in &self.outside {
+            row[at] = mirrored.map_or(zero, |from| row[from]);
+        }
+    }
+}
+
+/// A whole axis as its only run.
+pub(super) fn whole(len: usize) -> Vec<Range<usize>> {
+    std::iter::once(0..len).collect()
+}
+
+/// `len` cut into even runs of about `target`, each but the last a multiple of `step`; a function of `len` alone, so that results
+/// do not depend on who computes which run.
+pub(super) fn runs(len: usize, target: usize, step: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let count = len.div_ceil(target).max(1);
+    let run = len.div_ceil(count).next_multiple_of(step).max(1);
+    (0..len).step_by(run).map(move |start| start..(start + run).min(len))
+}

@@ -1,0 +1,304 @@
+//! Means of 2×2 (2×2×2) pixels between two scales, and the adjoint.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::border::{runs, whole};
+use super::buffer::{Fresh, Region, RowWriter};
+use super::rows::RowReader;
+use super::schedule::{Cuts, arch};
+use super::simd::Real;
+use crate::kernel::OddSides;
+
+/// How the lines of one axis meet in pairs.
+#[derive(Clone, Copy, Debug)]
+struct Axis {
+    input: usize,
+    /// Lines before the first.
+    lead: usize,
+    /// Whether those are the first line again, not zeros.
+    repeat: bool,
+    /// Lines of zeros after the last.
+    trail: usize,
+    /// Whether lines do not meet at all: the depth of a flat image.
+    flat: bool,
+}
+
+impl Axis {
+    fn output(self) -> usize {
+        if self.flat { self.input } else { (self.input + self.lead + self.trail) / 2 }
+    }
+
+    /// The lines that meet in output line `line`; `None` for zeros.
+    fn met(self, line: usize) -> [Option<usize>; 2] {
+        if self.flat {
+            return [Some(line), None];
+        }
+        let first = if 2 * line < self.lead { self.repeat.then_some(0) } else { Some(2 * line - self.lead) };
+        [first, Some(2 * line + 1 - self.lead).filter(|&line| line < self.input)]
+    }
+
+    /// How many output lines are made of the input lines before `end`.
+    fn made_of(self, end: usize) -> usize {
+        if self.flat { end } else { (end + self.lead) / 2 }
+    }
+
+    /// The output line that input line `line` goes into and how many times, unless it is left out.
+    fn goes(self, line: usize) -> Option<(usize, usize)> {
+        if self.flat {
+            return Some((line, 1));
+        }
+        let output = (line + self.lead) / 2;
+        let times = if line == 0 && self.lead == 1 && self.repeat { 2 } else { 1 };
+        (output < self.output()).then_some((output, times))
+    }
+}
+
+/// Means of 2×2 (2×2×2) pixels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Halving {
+    axes: [Axis; 3],
+}
+
+impl Halving {
+    /// As MS-SSIM halves planes of size `dims`; depth stays if they are `flat`.
+    pub(crate) fn new(dims: [usize; 3], flat: bool, odd_sides: OddSides) -> Self {
+        let first = usize::from(flat);
+        let leads = odd_sides.lead(&dims[first..]);
+        let repeat = odd_sides == OddSides::Replicate;
+        Self::of_axes(dims, flat, |axis| (leads[axis - first], repeat, 0))
+    }
+
+    /// With a line of zeros after the last of an odd side, as MATLAB's `conv2(…, 'same')` and a step of 2 do.
+    pub(crate) fn matlab(dims: [usize; 3], flat: bool) -> Self {
+        Self::of_axes(dims, flat, |axis| (0, false, dims[axis] % 2))
+    }
+
+    fn of_axes(dims: [usize; 3], flat: bool, of: impl Fn(usize) -> (usize, bool, usize)) -> Self {
+        let axis = |axis: usize| {
+            let flat = flat && axis == 0;
+            let (lead, repeat, trail) = if flat { (0, false, 0) } else { of(axis) };
+            Axis { input: dims[axis], lead, repeat, trail, flat }
+        };
+        Self { axes: [axis(0), axis(1), axis(2)] }
+    }
+
+    /// Sides of the result.
+    pub(crate) fn dims(&self) -> [usize; 3] {
+        self.axes.map(Axis::output)
+    }
+
+    fn weight(&self) -> f64 {
+        if self.axes[0].flat { 0.25 } else { 0.125 }
+    }
+
+    /// What of the result falls to each work item: each run of lines starts at an even one, and the last takes what is left.
+    pub(super) fn cuts(&self, cuts: &Cuts) -> Cuts {
+        [0, 1, 2].map(|at| {
+            let axis = self.axes[at];
+            let last = cuts[at].len() - 1;
+            let share = |(number, run): (usize, &Range<usize>)| match axis.flat {
+                true => run.clone(),
+                false => run.start / 2..if number == last { axis.output() } else { run.end / 2 },
+            };
+            cuts[at].iter().enumerate().map(share).collect()
+        })
+    }
+
+    /// A row of the result (its slice and its row are given), columns `columns`.
+    #[inline(always)]
+    fn row<T: Real>(
+        &self,
+        reader: &dyn RowReader<T>,
+        [z, y]: [usize; 2],
+        columns: &Range<usize>,
+        buffers: &mut [Vec<T>; 4],
+        out: &mut [T],
+    ) {
+        let [depth, down, along] = self.axes;
+        let read = (2 * columns.start).saturating_sub(along.lead)..(2 * columns.end - along.lead).min(along.input);
+        let (mut rows, mut free) = ([&[][..]; 4], buffers.iter_mut().zip(0..));
+        for z in depth.met(z).into_iter().flatten() {
+            for y in down.met(y).into_iter().flatten() {
+                if let Some((buffer, row)) = free.next() {
+                    rows[row] = reader.row([z, y], read.clone(), buffer);
+                }
+            }
+        }
+        let weight = T::of(self.weight());
+        let sum = |ends: [Option<&T>; 4]| ends.into_iter().flatten().fold(T::default(), |sum, &value| sum + value);
+        let mut out = out;
+        if 2 * columns.start < along.lead {
+            let first = sum(rows.map(<[T]>::first));
+            out[0] = (if along.repeat { first + first } else { first }) * weight;
+            (rows, out) = (rows.map(|row| row.get(1..).unwrap_or_default()), &mut out[1..]);
+        }
+        if let ([.., last], true) = (&mut *out, rows[0].len() % 2 == 1) {
+            *last = sum(rows.map(<[T]>::last)) * weight;
+        }
+        average(rows, weight, out);
+    }
+}
+
+/// Means of two neighbors each of one, two or four rows; those that are not there are empty.
+#[inline(always)]
+fn average<T: Real>([a, b, c, d]: [&[T]; 4], weight: T, out: &mut [T]) {
+    let (a, b, c, d) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0, c.as_chunks::<2>().0, d.as_chunks::<2>().0);
+    if b.is_empty() {
+        for (mean, a) in out.iter_mut().zip(a) {
+            *mean = (a[0] + a[1]) * weight;
+        }
+    } else if c.is_empty() {
+        for (mean, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            *mean = ((a[0] + b[0]) + (a[1] + b[1])) * weight;
+        }
+    } else {
+        for (mean, ((a, b), (c, d))) in out.iter_mut().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
+            *mean = ((a[0] + b[0] + c[0] + d[0]) + (a[1] + b[1] + c[1] + d[1])) * weight;
+        }
+    }
+}
+
+/// The part of both halved planes that falls to a tile, made while the rows that it is made of are at hand.
+pub(super) struct HalvesOfTile<'a, T: Real> {
+    halving: Halving,
+    writers: [RowWriter<'a, T>; 2],
+    /// What is left to make.
+    left: Region,
+    /// Rows that had to be copied, and a row of the result.
+    buffers: [Vec<T>; 4],
+    out: Vec<T>,
+}
+
+impl<'a, T: Real> HalvesOfTile<'a, T> {
+    pub(super) fn new(halving: Halving, writers: [RowWriter<'a, T>; 2]) -> Self {
+        let left = writers[0].region().clone();
+        let columns = left[2].len();
+        // Twice as many columns as are made, and one more where they do not start with a pair.
+        let buffers = [(); 4].map(|()| vec![T::default(); 2 * columns + 1]);
+        Self { halving, writers, left, buffers, out: vec![T::default(); columns] }
+    }
+
+    /// Halves what is made of lines before `made` of `axis`.
+    pub(super) fn up_to(&mut self, axis: usize, arch: Arch, readers: [&dyn RowReader<T>; 2], made: usize) {
+        let left = self.left[axis].clone();
+        let end = self.halving.axes[axis].made_of(made).clamp(left.start, left.end);
+        let mut region = self.left.clone();
+        region[axis].end = end;
+        self.left[axis].start = end;
+        arch.dispatch(Halve { halves: self, readers, region });
+    }
+
+    /// Halves the rest.
+    pub(super) fn finish(mut self, arch: Arch, readers: [&dyn RowReader<T>; 2]) {
+        let region = self.left.clone();
+        arch.dispatch(Halve { halves: &mut self, readers, region });
+    }
+}
+
+struct Halve<'h, 'a, T: Real> {
+    halves: &'h mut HalvesOfTile<'a, T>,
+    readers: [&'h dyn RowReader<T>; 2],
+    region: Region,
+}
+
+impl<T: Real> WithSimd for Halve<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let HalvesOfTile { halving, writers, buffers, out, .. } = self.halves;
+        let [slices, rows, columns] = self.region;
+        if columns.is_empty() {
+            return;
+        }
+        for (reader, writer) in self.readers.into_iter().zip(writers) {
+            for z in slices.clone() {
+                for y in rows.clone() {
+                    writer.prefetch([z, y + 3], columns.clone());
+                    halving.row(reader, [z, y], &columns, buffers, out);
+                    writer.write([z, y], columns.start, out);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of the result of a work item of [`halve`].
+const ROWS: usize = 64;
+
+/// Both images of each pair halved: dense planes one after another.
+pub(crate) fn halve<T: Real>(pairs: &[[&dyn RowReader<T>; 2]], halving: Halving) -> [Vec<T>; 2] {
+    let dims @ [depth, height, width] = halving.dims();
+    let cuts = [runs(depth, 1, 1).collect(), runs(height, ROWS, 1).collect(), whole(width)];
+    let mut halves = [(); 2].map(|()| Fresh::new(pairs.len() * dims.iter().product::<usize>()));
+    let [x, y] = &mut halves;
+    let items: usize = cuts.iter().map(Vec::len).product();
+    let readers = pairs.iter().flat_map(|pair| std::iter::repeat_n(*pair, items));
+    let writers = x.writers(dims, &cuts).zip(y.writers(dims, &cuts));
+    let tasks: Vec<_> = readers.zip(writers).collect();
+    let arch = arch();
+    tasks.into_par_iter().for_each(|(readers, (x, y))| HalvesOfTile::new(halving, [x, y]).finish(arch, readers));
+    halves.map(Fresh::filled)
+}
+
+/// `factor · gradient + Hᵀ coarser` in place, plane by plane, with `H` the halving.
+pub(crate) fn add_coarser<T: Real>(halving: Halving, gradient: &mut [T], factors: &[f64], coarser: &[T]) {
+    let [depth, height, width] = halving.axes.map(|axis| axis.input);
+    let (plane, coarse) = (depth * height * width, halving.dims().iter().product::<usize>());
+    let arch = arch();
+    let rows = gradient.par_chunks_mut(width * ROWS.min(height)).enumerate();
+    rows.for_each(|(chunk, rows)| {
+        let first = chunk * ROWS.min(height);
+        let planes = (first..).zip(rows.chunks_exact_mut(width));
+        for (row, out) in planes {
+            let (at, row) = (row / (depth * height), row % (depth * height));
+            let coarser = &coarser[at * coarse..][..coarse];
+            let adjoint =
+                AddRow { halving, at: [row / height, row % height], factor: T::of(factors[at]), coarser, out };
+            arch.dispatch(adjoint);
+        }
+    });
+    debug_assert_eq!(gradient.len(), plane * factors.len());
+}
+
+struct AddRow<'a, T> {
+    halving: Halving,
+    at: [usize; 2],
+    factor: T,
+    coarser: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for AddRow<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { halving, at: [z, y], factor, coarser, mut out } = self;
+        let [depth, down, along] = halving.axes;
+        let (Some((z, times_z)), Some((y, times_y))) = (depth.goes(z), down.goes(y)) else {
+            return out.iter_mut().for_each(|value| *value = *value * factor);
+        };
+        let weight = T::of(halving.weight() * (times_z * times_y) as f64);
+        let mut line = &coarser[(z * down.output() + y) * along.output()..][..along.output()];
+        if along.lead == 1 {
+            // The first column's partner is before it.
+            let times = if along.repeat { T::of(2.0) } else { T::of(1.0) };
+            out[0] = out[0] * factor + line[0] * weight * times;
+            (line, out) = (&line[1..], &mut out[1..]);
+        }
+        let (pairs, last) = out.as_chunks_mut();
+        for ([a, b], &value) in pairs.iter_mut().zip(line) {
+            *a = *a * factor + value * weight;
+            *b = *b * factor + value * weight;
+        }
+        // A last column without partner gets its own, if there is one.
+        if let [last] = last {
+            let own = line.get(pairs.len()).map_or(T::default(), |&value| value * weight);
+            *last = *last * factor + own;
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The two directions of a separable filter: along a row, and across rows.
+//!
+//! Taps are added from the ends of the window inwards. Where a pattern repeats, rounding has a sign, and adding small products first
+//! keeps it small.
+
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::prefetch::Ahead;
+use super::simd::{Array, Lanes, Real};
+use super::slide::slide;
+use super::taps::Taps;
+use crate::measure::Measure;
+
+/// Output rows made at once: each input row is loaded once for all of them.
+pub(super) const BLOCK: usize = 6;
+
+/// Calls `$window` with the number of taps as a constant, for the numbers that images are filtered with, else `$any`.
+macro_rules! by_taps {
+    ($taps:expr, $window:ident::<$($generic:ty),*>($($arg:expr),*), $any:expr) => {
+        match $taps {
+            3 => $window::<$($generic,)* 3>($($arg),*),
+            5 => $window::<$($generic,)* 5>($($arg),*),
+            7 => $window::<$($generic,)* 7>($($arg),*),
+            9 => $window::<$($generic,)* 9>($($arg),*),
+            11 => $window::<$($generic,)* 11>($($arg),*),
+            13 => $window::<$($generic,)* 13>($($arg),*),
+            15 => $window::<$($generic,)* 15>($($arg),*),
+            17 => $window::<$($generic,)* 17>($($arg),*),
+            19 => $window::<$($generic,)* 19>($($arg),*),
+            _ => $any,
+        }
+    };
+}
+
+/// The tap to add `step`-th: the ends first, the middle last.
+#[inline(always)]
+fn inwards(step: usize, taps: usize) -> usize {
+    if step.is_multiple_of(2) { step / 2 } else { taps - 1 - step / 2 }
+}
+
+/// Along a row: the filtered features, whose vectors lie side by side in `out`. Prefetches `ahead` meanwhile.
+pub(super) fn features_along<M: Measure, T: Real>(
+    arch: Arch,
+    taps: &Taps<T>,
+    basis: [&[T]; 2],
+    ahead: Ahead,
+    out: &mut [T],
+) {
+    arch.dispatch(FeaturesAlong { taps, basis, ahead, out, measure: PhantomData::<M> });
+}
+
+struct FeaturesAlong<'a, M, T> {
+    taps: &'a Taps<T>,
+    basis: [&'a [T]; 2],
+    ahead: Ahead<'a>,
+    out: &'a mut [T],
+    measure: PhantomData<M>,
+}
+
+impl<M: Measure, T: Real> WithSimd for FeaturesAlong<'_, M, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        match self.taps.shared() {
+            Some(taps) => by_taps!(
+                taps.len(),
+                features_window::<M, T, S>(simd, taps, self.basis, &mut self.ahead, self.out),
+                features_any::<M, T, S>(simd, taps, self.basis, self.out)
+            ),
+            None => features_per_field::<M, T, S>(simd, self.taps, self.basis, self.out),
+        }
+        self.ahead.fetch_rest();
+    }
+}
+
+#[inline(always)]
+fn features_window<M: Measure, T: Real, S: Simd, const K: usize>(
+    simd: S,
+    taps: &[T],
+    [a, b]: [&[T]; 2],
+    ahead: &mut Ahead,
+    out: &mut [T],
+) {
+    let weights: [_; K] = weights(simd, taps);
+    let fields = M::Fields::<T>::LEN;
+    for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
+        ahead.fetch();
+        let at = index * Lanes::<T, S>::COUNT;
+        let (a, b) = (&a[at..at + Lanes::<T, S>::COUNT + K - 1], &b[at..at + Lanes::<T, S>::COUNT + K - 1]);
+        let mut sums = M::Fields::filled(Lanes::zero(simd));
+        for step in 0..K {
+            let k = inwards(step, K);
+            // Half of them, so that they stay in registers: the window is symmetric.
+            M::add_tap(&mut sums, weights[k.min(K - 1 - k)], [Lanes::load(simd, a, k), Lanes::load(simd, b, k)]);
+        }
+        for (field, out) in out.iter_mut().enumerate() {
+            *out = sums.get(field).vector();
+        }
+    }
+}
+
+#[inline(always)]
+fn features_any<M: Measure, T: Real, S: Simd>(simd: S, taps: &[T], [a, b]: [&[T]; 2], out: &mut [T]) {
+    let fields = M::Fields::<T>::LEN;
+    for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
+        let at = index * Lanes::<T, S>::COUNT;
+        let mut sums = M::Fields::filled(Lanes::zero(simd));
+        for step in 0..taps.len() {
+            let k = inwards(step, taps.len());
+            let basis = [Lanes::load(simd, a, at + k), Lanes::load(simd, b, at + k)];
+            M::add_tap(&mut sums, Lanes::splat(simd, taps[k]), basis);
+        }
+        for (field, out) in out.iter_mut().enumerate() {
+            *out = sums.get(field).vector();
+        }
+    }
+}
+
+#[inline(always)]
+fn features_per_field<M: Measure, T: Real, S: Simd>(simd: S, taps: &Taps<T>, [a, b]: [&[T]; 2], out: &mut [T]) {
+    let fields = M::Fields::<T>::LEN;
+    for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
+        let at = index * Lanes::<T, S>::COUNT;
+        let mut sums = M::Fields::filled(Lanes::zero(simd));
+        for k in 0..taps.len() {
+            let features = M::features([Lanes::load(simd, a, at + k), Lanes::load(simd, b, at + k)]);
+            for field in 0..fields {
+                let tap = Lanes::splat(simd, taps.of(field)[k]);
+                sums.set(field, features.get(field).mul_add(tap, sums.get(field)));
+            }
+        }
+        for (field, out) in out.iter_mut().enumerate() {
+            *out = sums.get(field).vector();
+        }
+    }
+}
+
+#[inline(always)]
+fn weights<T: Real, S: Simd, const K: usize>(simd: S, taps: &[T]) -> [Lanes<T, S>; K] {
+    let mut weights = [Lanes::zero(simd); K];
+    for k in 0..K {
+        weights[k] = Lanes::splat(simd, taps[k]);
+    }
+    weights
+}
+
+/// Rows in one piece of memory, in which the vectors of some fields lie side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a, T> {
+    pub(super) memory: &'a [T],
+    /// How many fields lie side by side.
+    pub(super) fields: usize,
+    pub(super) len: usize,
+    /// Distance from the start of one row to that of the next.
+    pub(super) stride: usize,
+    /// The numbers of the rows: `BLOCK - 1` more than taps.
+    pub(super) rows: &'a [usize],
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    #[inline(always)]
+    fn row<S: Simd>(&self, row: usize) -> &'a [T::Vector<S>] {
+        T::vectors::<S>(&self.memory[self.rows[row] * self.stride..][..self.len])
+    }
+}
+
+/// Where [`across`] puts its `BLOCK` rows.
+pub(super) struct Block<'a, T> {
+    pub(super) memory: &'a mut [T],
+    /// Distance from the start of one row to that of the next.
+    pub(super) row: usize,
+    /// Distance from one field of a row to the next; without it they lie side by side as in the input.
+    pub(super) field: Option<usize>,
+}
+
+/// Across rows: `BLOCK` output rows of every field.
+///
+/// What comes of them is another loop's business: one that does both has more to hold than there are registers.
+pub(super) fn across<T: Real>(arch: Arch, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
+    arch.dispatch(Across { taps, input, output });
+}
+
+struct Across<'a, T> {
+    taps: &'a Taps<T>,
+    input: Rows<'a, T>,
+    output: Block<'a, T>,
+}
+
+impl<T: Real> WithSimd for Across<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.taps.shared() {
+            Some(taps) => by_taps!(
+                taps.len(),
+                across_window::<T, S>(simd, taps, self.input, self.output),
+                across_any::<T, S>(simd, self.taps, self.input, self.output)
+            ),
+            None => across_any::<T, S>(simd, self.taps, self.input, self.output),
+        }
+    }
+}
+
+/// Where the vectors of a row go, one after the other.
+struct Places {
+    field_step: usize,
+    vector_step: usize,
+    fields: usize,
+    field: usize,
+    vector: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn new(fields: usize, field: Option<usize>, count: usize) -> Self {
+        let (field_step, vector_step) = field.map_or((count, fields * count), |field| (field, count));
+        Self { field_step, vector_step, fields, field: 0, vector: 0 }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> usize {
+        let place = self.vector + self.field * self.field_step;
+        self.field += 1;
+        if self.field == self.fields {
+            (self.field, self.vector) = (0, self.vector + self.vector_step);
+        }
+        place
+    }
+}
+
+/// The most rows that [`across_window`] reads.
+const MOST_ROWS: usize = 19 + BLOCK - 1;
+
+#[inline(always)]
+fn across_window<T: Real, S: Simd, const K: usize>(simd: S, taps: &[T], input: Rows<T>, output: Block<T>) {
+    let weights: [_; K] = weights(simd, taps);
+    let mut rows: [&[T::Vector<S>]; MOST_ROWS] = [&[]; MOST_ROWS];
+    for row in 0..K + BLOCK - 1 {
+        rows[row] = input.row::<S>(row);
+    }
+    let count = rows[0].len();
+    for row in 0..K + BLOCK - 1 {
+        rows[row] = &rows[row][..count];
+    }
+    let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
+    for index in 0..count {
+        let place = places.next();
+        let mut values = [Lanes::zero(simd); MOST_ROWS];
+        for row in 0..K + BLOCK - 1 {
+            values[row] = Lanes::new(simd, rows[row][index]);
+        }
+        for line in 0..BLOCK {
+            let mut sum = Lanes::zero(simd);
+            for k in 0..K / 2 {
+                let pair = values[line + k] + values[line + K - 1 - k];
+                sum = if k == 0 { pair * weights[0] } else { pair.mul_add(weights[k], sum) };
+            }
+            sum = values[line + K / 2].mul_add(weights[K / 2], sum);
+            sum.store(output.memory, line * output.row + place);
+        }
+    }
+}
+
+#[inline(always)]
+fn across_any<T: Real, S: Simd>(simd: S, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
+    let count = input.row::<S>(0).len();
+    for line in 0..BLOCK {
+        let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
+        for index in 0..count {
+            let taps = taps.of(places.field);
+            let mut sum = Lanes::zero(simd);
+            for (k, &tap) in taps.iter().enumerate() {
+                let value = Lanes::new(simd, input.row::<S>(line + k)[index]);
+                sum = value.mul_add(Lanes::splat(simd, tap), sum);
+            }
+            sum.store(output.memory, line * output.row + places.next());
+        }
+    }
+}
+
+/// Where the vectors filtered [`along`] a row go.
+pub(super) trait Sink<T: Real> {
+    type Fields<V: Copy + Send + Sync>: Array<V>;
+
+    /// Takes the vectors at offset `at` in the row.
+    fn put<S: Simd>(&mut self, simd: S, at: usize, fields: Self::Fields<Lanes<T, S>>);
+}
+
+/// A row of each of some fields, `field` numbers apart.
+#[derive(Clone, Copy)]
+pub(super) struct FieldRows<'a, T> {
+    pub(super) memory: &'a [T],
+    pub(super) field: usize,
+}
+
+/// Along a row, for fields that are already made: `width` columns.
+pub(super) fn along<T: Real, K: Sink<T>>(arch: Arch, taps: &Taps<T>, rows: FieldRows<T>, width: usize, sink: &mut K) {
+    arch.dispatch(Along { taps, rows, width, sink });
+}
+
+struct Along<'a, T, K> {
+    taps: &'a Taps<T>,
+    rows: FieldRows<'a, T>,
+    width: usize,
+    sink: &'a mut K,
+}
+
+impl<T: Real, K: Sink<T>> WithSimd for Along<'_, T, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.taps.shared() {
+            Some(taps) => by_taps!(
+                taps.len(),
+                along_window::<T, S, K>(simd, taps, self.rows, self.width, self.sink),
+                along_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink)
+            ),
+            None => along_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink),
+        }
+    }
+}
+
+#[inline(always)]
+fn along_window<T: Real, S: Simd, Out: Sink<T>, const K: usize>(
+    simd: S,
+    taps: &[T],
+    rows: FieldRows<T>,
+    width: usize,
+    sink: &mut Out,
+) {
+    let weights: [_; K] = weights(simd, taps);
+    for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
+        let mut out = Out::Fields::filled(Lanes::zero(simd));
+        for field in 0..Out::Fields::<T>::LEN {
+            let row = &rows.memory[field * rows.field + at..];
+            let mut sum = Lanes::zero(simd);
+            for k in 0..K / 2 {
+                let pair = slide(simd, row, k) + Lanes::load(simd, row, K - 1 - k);
+                sum = if k == 0 { pair * weights[0] } else { pair.mul_add(weights[k], sum) };
+            }
+            out.set(field, slide(simd, row, K / 2).mul_add(weights[K / 2], sum));
+        }
+        sink.put(simd, at, out);
+    }
+}
+
+#[inline(always)]
+fn along_any<T: Real, S: Simd, K: Sink<T>>(simd: S, taps: &Taps<T>, rows: FieldRows<T>, width: usize, sink: &mut K) {
+    for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
+        let mut out = K::Fields::filled(Lanes::zero(simd));
+        for field in 0..K::Fields::<T>::LEN {
+            let row = &rows.memory[field * rows.field..];
+            let mut sum = Lanes::zero(simd);
+            for (k, &tap) in taps.of(field).iter().enumerate() {
+                sum = Lanes::load(simd, row, at + k).mul_add(Lanes::splat(simd, tap), sum);
+            }
+            out.set(field, sum);
+        }
+        sink.put(simd, at, out);
+    }
+}

@@ -1,0 +1,47 @@
+//! How any measure runs fast on a CPU: each pixel is read once, filtered along and across in registers and first-level cache, and
+//! nothing of the size of an image is kept.
+//!
+//! Planes are cut into sum blocks and tiles by their size alone, and sums of both are added in order, so that results have the same
+//! bits on one thread or many, for an image alone or in a batch, and whatever the strides.
+
+// One index into several arrays says more here than zipped iterators would.
+#![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
+
+mod adjoint;
+mod basis;
+mod batch;
+mod border;
+mod buffer;
+mod downsample;
+mod errors;
+mod filter;
+mod line_buffer;
+mod pixel;
+mod prefetch;
+mod rows;
+mod scan;
+mod schedule;
+mod score;
+mod scratch;
+mod sheets;
+mod simd;
+mod slide;
+mod spread;
+mod sums;
+mod taps;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::batch::{Batch, Gradients, Scanned};
+pub(crate) use self::downsample::{Halving, add_coarser, halve};
+pub(crate) use self::errors::errors;
+pub(crate) use self::pixel::Pixel;
+pub(crate) use self::rows::{Clamp, Plane, RowReader, WeightedSum};
+pub(crate) use self::scan::Upstream;
+pub(crate) use self::simd::{Array, Lanes, Real};
+pub(crate) use self::spread::{Spread as PixelSpread, spread};
+pub(crate) use self::sums::Errors;
+pub(crate) use self::taps::{AxisTaps, Filters};

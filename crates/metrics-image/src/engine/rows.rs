@@ -1,0 +1,189 @@
+//! Where rows of pixels come from: planes of tensors, and what is done to their pixels on the way.
+
+use std::ops::Range;
+
+use super::pixel::Pixel;
+use super::simd::Real;
+
+/// A plane of pixels, read row by row in the type that is computed in.
+pub(crate) trait RowReader<T: Real>: Send + Sync {
+    /// Depth (1 in two dimensions), height, width.
+    fn dims(&self) -> [usize; 3];
+
+    /// Part of row `y` of slice `z`, copied.
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]);
+
+    /// Part of a row: the pixels themselves if they can be used as they are, else copied into `buffer`.
+    fn row<'b>(&'b self, at: [usize; 2], columns: Range<usize>, buffer: &'b mut [T]) -> &'b [T] {
+        let row = &mut buffer[..columns.len()];
+        self.copy_row(at, columns, row);
+        row
+    }
+
+    /// The memory of part of a row, to be prefetched; empty where there is none, or it lies scattered.
+    fn bytes(&self, _at: [usize; 2], _columns: Range<usize>) -> &[u8] {
+        &[]
+    }
+}
+
+/// A number near the middle of a plane's values, the same whenever the values are: the mean of the finite ones among up to 16
+/// lines of each axis.
+pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>) -> f64 {
+    let [depth, height, width] = reader.dims();
+    let places = |side: usize| (0..side).step_by(side.div_ceil(16));
+    let (mut sum, mut count) = (0.0, 0.0);
+    for z in places(depth) {
+        for y in places(height) {
+            for x in places(width) {
+                let mut real = [T::default()];
+                reader.copy_row([z, y], x..x + 1, &mut real);
+                let value = real[0].wide();
+                if value.is_finite() {
+                    sum += value;
+                    count += 1.0;
+                }
+            }
+        }
+    }
+    if count > 0.0 { sum / count } else { 0.0 }
+}
+
+/// A view of one channel of one image: any strides, 0 (broadcast) included.
+#[derive(Clone, Copy)]
+pub(crate) struct Plane<'a, P> {
+    data: &'a [P],
+    dims: [usize; 3],
+    strides: [usize; 3],
+}
+
+impl<'a, P: Pixel> Plane<'a, P> {
+    /// `None` if a side is 0 or the view reaches beyond `data`.
+    pub(crate) fn new(data: &'a [P], dims: [usize; 3], strides: [usize; 3]) -> Option<Self> {
+        let mut last = 0usize;
+        for (dim, stride) in dims.into_iter().zip(strides) {
+            last = last.checked_add(dim.checked_sub(1)?.checked_mul(stride)?)?;
+        }
+        (last < data.len()).then_some(Self { data, dims, strides })
+    }
+
+    /// A view of pixels that lie densely in row-major order.
+    pub(crate) fn dense(data: &'a [P], dims: [usize; 3]) -> Option<Self> {
+        Self::new(data, dims, [dims[1].checked_mul(dims[2])?, dims[2], 1])
+    }
+
+    fn start(&self, [z, y]: [usize; 2]) -> usize {
+        z * self.strides[0] + y * self.strides[1]
+    }
+}
+
+impl<P: Pixel> RowReader<P::Real> for Plane<'_, P> {
+    fn dims(&self) -> [usize; 3] {
+        self.dims
+    }
+
+    fn row<'b>(&'b self, at: [usize; 2], columns: Range<usize>, buffer: &'b mut [P::Real]) -> &'b [P::Real] {
+        if self.strides[2] == 1 {
+            let start = self.start(at);
+            if let Some(reals) = P::as_reals(&self.data[start + columns.start..start + columns.end]) {
+                return reals;
+            }
+        }
+        let row = &mut buffer[..columns.len()];
+        self.copy_row(at, columns, row);
+        row
+    }
+
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [P::Real]) {
+        let (start, step) = (self.start(at), self.strides[2]);
+        match step {
+            1 => P::widen(&self.data[start + columns.start..start + columns.end], out),
+            // Channel-last images: a loop with the step as a constant becomes whole loads and shuffles.
+            3 => gather::<P, 3>(&self.data[start + 3 * columns.start..], out),
+            4 => gather::<P, 4>(&self.data[start + 4 * columns.start..], out),
+            _ => {
+                for (real, x) in out.iter_mut().zip(columns) {
+                    let pixel = self.data[start + x * step];
+                    P::widen(std::slice::from_ref(&pixel), std::slice::from_mut(real));
+                }
+            }
+        }
+    }
+
+    fn bytes(&self, [z, y]: [usize; 2], columns: Range<usize>) -> &[u8] {
+        if self.strides[2] != 1 || y >= self.dims[1] {
+            return &[];
+        }
+        let start = self.start([z, y]);
+        pulp::bytemuck::cast_slice(&self.data[start + columns.start..start + columns.end])
+    }
+}
+
+/// Every `STEP`-th pixel.
+fn gather<P: Pixel, const STEP: usize>(data: &[P], out: &mut [P::Real]) {
+    let mut chunk = [P::default(); 64];
+    for (reals, data) in out.chunks_mut(64).zip(data.chunks(64 * STEP)) {
+        let chunk = &mut chunk[..reals.len()];
+        let (whole, rest) = data.as_chunks::<STEP>();
+        for (pixel, group) in chunk.iter_mut().zip(whole) {
+            *pixel = group[0];
+        }
+        // The last group may end with the memory.
+        if let (Some(last), Some(first)) = (chunk.get_mut(whole.len()), rest.first()) {
+            *last = *first;
+        }
+        P::widen(chunk, reals);
+    }
+}
+
+/// Pixels clamped to a range; NaN stays NaN.
+pub(crate) struct Clamp<R, T> {
+    pub(crate) pixels: R,
+    pub(crate) low: T,
+    pub(crate) high: T,
+}
+
+impl<T: Real, R: RowReader<T>> RowReader<T> for Clamp<R, T> {
+    fn dims(&self) -> [usize; 3] {
+        self.pixels.dims()
+    }
+
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]) {
+        self.pixels.copy_row(at, columns, out);
+        for value in out {
+            let raised = if *value < self.low { self.low } else { *value };
+            *value = if raised > self.high { self.high } else { raised };
+        }
+    }
+
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> &[u8] {
+        self.pixels.bytes(at, columns)
+    }
+}
+
+/// A weighted sum of planes: luma.
+pub(crate) struct WeightedSum<R, T> {
+    pub(crate) planes: Vec<(R, T)>,
+    pub(crate) offset: T,
+}
+
+impl<T: Real, R: RowReader<T>> RowReader<T> for WeightedSum<R, T> {
+    fn dims(&self) -> [usize; 3] {
+        self.planes[0].0.dims()
+    }
+
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]) {
+        let mut buffer = [T::default(); 256];
+        let mut start = columns.start;
+        for out in out.chunks_mut(buffer.len()) {
+            let part = start..start + out.len();
+            out.fill(self.offset);
+            for (plane, weight) in &self.planes {
+                let row = plane.row(at, part.clone(), &mut buffer);
+                for (sum, &value) in out.iter_mut().zip(row) {
+                    *sum = *sum + value * *weight;
+                }
+            }
+            start = part.end;
+        }
+    }
+}

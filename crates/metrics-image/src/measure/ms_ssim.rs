@@ -1,0 +1,164 @@
+//! MS-SSIM: SSIM over several scales; see [`MsSsimConfig`] for the formula and [`similarity`](super::similarity) for the pass.
+
+use candle_core::Tensor;
+use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
+
+use super::similarity::Term;
+use super::ssim;
+use crate::config::{MsSsimConfig, Normalize};
+use crate::kernel::Plan;
+use crate::op::{AnyPrepared, Prepared};
+use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
+use crate::shared::Need;
+
+/// Multi-scale structural similarity of two batches of images, reduced over the batch; differentiable in both.
+///
+/// Shapes, dtypes, result and when a `Var` may be set as [`ssim`](crate::ssim()). Equal images score 1. Formula and source:
+/// [`MsSsimConfig`].
+///
+/// # Errors
+/// As [`ssim`](crate::ssim()); every side must hold the window at the coarsest scale, which for five scales and a window of 11 is
+/// 176 pixels (161 where odd sides are padded). Fewer betas make do with smaller images.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{MsSsimConfig, ms_ssim};
+///
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 176, 200), &Device::Cpu)?;
+/// let pred = target.affine(0.8, 0.1)?;
+/// let score = ms_ssim(&pred, &target, &MsSsimConfig::new(1.0))?.to_scalar::<f32>()?;
+/// assert!(score > 0.9 && score < 1.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ms_ssim(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
+    score::reduced::<MsSsimConfig>("ms_ssim", pred, target, config)
+}
+
+/// [`ms_ssim`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`ms_ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{MsSsimConfig, ms_ssim_per_image};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Tensor::cat(&[target.narrow(0, 0, 1)?, target.narrow(0, 1, 1)?.affine(0.8, 0.1)?], 0)?;
+/// let config = MsSsimConfig::new(1.0).betas([0.4, 0.6]);
+/// let scores = ms_ssim_per_image(&pred, &target, &config)?.to_vec1::<f32>()?;
+/// assert!(scores[0] == 1.0 && scores[1] < 1.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ms_ssim_per_image(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
+    score::per_image::<MsSsimConfig>("ms_ssim_per_image", pred, target, config)
+}
+
+/// MS-SSIM as a metric over a data set; see [`MsSsimConfig`].
+pub type MsSsim = ScoreMetric<MsSsimConfig>;
+
+/// `1 - ms_ssim`, reduced over the batch: 0 for equal images; for the formula see [`MsSsimConfig`].
+///
+/// A [`Var`](candle_core::Var) must not be set between `forward` and `backward`, see [`ssim`](crate::ssim()).
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{MsSsimConfig, MsSsimLoss};
+///
+/// let loss = MsSsimLoss::new(MsSsimConfig::new(1.0).betas([0.4, 0.6]))?; // two scales: sides of 22 pixels suffice
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.5, 0.2)?)?;
+/// let value = loss.forward(&pred, &target)?;
+/// assert!(value.to_scalar::<f32>()? > 0.0);
+/// assert!(value.backward()?.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub type MsSsimLoss = ScoreLoss<MsSsimConfig>;
+
+impl ScoreKind for MsSsimConfig {
+    type Config = Self;
+}
+
+impl Kind for MsSsimConfig {
+    const NAME: &'static str = "ms_ssim";
+    const LOSS_NAME: &'static str = "MsSsimLoss";
+    const HIGHER_IS_BETTER: bool = true;
+    const LOSS: [f64; 2] = [-1.0, 1.0];
+
+    fn validate(config: &Self) -> Result<()> {
+        MsSsimConfig::validate(config)
+    }
+    fn reduction(config: &Self) -> Reduction {
+        config.ssim.reduction
+    }
+    fn non_finite(config: &Self) -> NonFinite {
+        config.ssim.non_finite
+    }
+    fn bounds(config: &Self) -> [Option<f64>; 2] {
+        let least = match config.normalize {
+            Normalize::Relu | Normalize::Simple => 0.0,
+            Normalize::None => -1.0,
+        };
+        [Some(least), Some(1.0)]
+    }
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+        config.validate()?;
+        let prepared = ssim::prepare(op, &config.ssim, pred, target, Term::MsSsim(config.clone()))?;
+        check_scales(op, &ssim::sides(&prepared), &prepared.score.plan, config)?;
+        Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
+    }
+    fn announce(config: &Self, agenda: &mut Agenda) {
+        Need::MsSsim(config).announce(agenda);
+    }
+    fn shared(config: &Self, batch: &Batch) -> Option<Tensor> {
+        Need::MsSsim(config).met(batch)
+    }
+}
+
+/// Every side must hold the window at the coarsest scale.
+pub(crate) fn check_scales(op: &str, sides: &[usize], plan: &Plan, config: &MsSsimConfig) -> Result<()> {
+    let scales = config.betas.len();
+    for (axis, (&side, taps)) in sides.iter().zip(&plan.taps).enumerate() {
+        let least = config.odd_sides.minimum_side(taps.len(), scales);
+        if side < least {
+            let message = format!(
+                "spatial axis {axis} of `pred` has {side} pixels{} (sides {:?}), expected at least {least} for {scales} scales \
+                 and a window of {}; use fewer `betas` or a smaller window for smaller images",
+                config.ssim.preparation(),
+                sides,
+                taps.len()
+            );
+            return Err(Error::argument(op, message));
+        }
+    }
+    Ok(())
+}
+
+/// `Π_j terms[j]^betas[j]` over the first dimension.
+pub(crate) fn product_of_powers(terms: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
+    let mut product: Option<Tensor> = None;
+    for (scale, &beta) in config.betas.iter().enumerate() {
+        let term = terms.get(scale)?;
+        let power = match config.normalize {
+            // 1 whatever the term is, but NaN stays: 0 · NaN + 1. Candle cuts the graph at `affine(0.0, 1.0)`.
+            _ if beta == 0.0 => ((&term * term.zeros_like()?)? + 1.0)?,
+            Normalize::Relu => relu_pow(&term, beta)?,
+            Normalize::Simple => term.affine(0.5, 0.5)?.powf(beta)?,
+            Normalize::None => term.powf(beta)?,
+        };
+        product = Some(match product {
+            Some(product) => (product * power)?,
+            None => power,
+        });
+    }
+    product.ok_or_else(|| Error::argument("ms_ssim", "`betas` must name at least one scale, got none"))
+}
+
+/// `max(x, 0)^beta` with gradient 0 where `x <= 0`; composed of `relu` and `powf` it would be NaN there (0 · ∞).
+fn relu_pow(x: &Tensor, beta: f64) -> Result<Tensor> {
+    let positive = x.detach().gt(0.0)?;
+    let nan = x.detach().ne(&x.detach())?;
+    let safe = positive.where_cond(x, &x.ones_like()?)?;
+    let power = positive.where_cond(&safe.powf(beta)?, &x.zeros_like()?)?;
+    Ok(nan.where_cond(x, &power)?)
+}

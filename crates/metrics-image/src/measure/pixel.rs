@@ -1,0 +1,585 @@
+//! PSNR, MAE and MSE: sums of the errors of pixels.
+
+use candle_core::{DType, Tensor};
+use metrics_core::{
+    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduce, Reduction, Result,
+    State, Value,
+};
+use metrics_detach::DetachExt;
+
+use crate::config::{Input, MseFloor, Pooling};
+use crate::engine::{self, Errors};
+use crate::kernel::{self, Wants};
+use crate::op::{self, AnyPrepared, Fused, Output, Prepared, Score};
+use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
+use crate::planes::{self, Computed, Planes};
+use crate::score::{self, Kind, ScoreKind, ScoreMetric, check_reduction, reduce};
+use crate::shared::Need;
+use crate::{ErrorConfig, PsnrConfig};
+
+/// Which errors of pixels are summed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PixelError {
+    Absolute,
+    Squared,
+}
+
+impl PixelError {
+    fn of(self, errors: &Errors) -> f64 {
+        match self {
+            Self::Absolute => errors.absolute,
+            Self::Squared => errors.squared,
+        }
+    }
+}
+
+/// What the sum is divided by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    /// Nothing.
+    One,
+    /// The number of values.
+    Values,
+    /// The number of values times the squared data range.
+    ValuesOfRange,
+}
+
+/// The mean error of each image.
+pub(crate) struct PixelErrors {
+    error: PixelError,
+    unit: Unit,
+}
+
+impl Score for PixelErrors {
+    const NAME: &'static str = "pixel errors";
+
+    /// A gradient takes one pass over the images, whenever it is made.
+    fn saves_gradient(&self) -> bool {
+        false
+    }
+
+    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+        let (pairs, channels) = (planes.pairs(), planes.channels());
+        let values = (channels * planes.dims().iter().product::<usize>()) as f64;
+        let units: Vec<f64> = match self.unit {
+            Unit::One => vec![1.0; pairs.len()],
+            Unit::Values => vec![1.0 / values; pairs.len()],
+            Unit::ValuesOfRange => planes.ranges().iter().map(|range| 1.0 / (range * range * values)).collect(),
+        };
+        let weights = |plane: usize| {
+            let weight = upstream.map_or(0.0, |upstream| upstream.weights[plane / channels] * units[plane]);
+            match self.error {
+                PixelError::Squared => [weight, 0.0],
+                PixelError::Absolute => [0.0, weight],
+            }
+        };
+        let wanted = upstream.map_or([false; 2], |upstream| upstream.wanted);
+        let (errors, gradients) = engine::errors(&pairs, weights, wanted);
+        let of_image = |(errors, units): (&[Errors], &[f64])| {
+            errors.iter().map(|errors| self.error.of(errors)).sum::<f64>() * units[0]
+        };
+        let numbers = errors.chunks(channels).zip(units.chunks(channels)).map(of_image).collect();
+        Ok(Fused { numbers, gradients })
+    }
+
+    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
+        let (squared, values) = (self.error == PixelError::Squared, 1.0 / pair.image_len() as f64);
+        let wants = Wants { squared, absolute: !squared, ..Wants::default() };
+        let outcome = kernel::of(pair).errors(pair, wants)?;
+        let sum = if squared { outcome.squared()? } else { outcome.absolute()? };
+        if self.unit == Unit::One {
+            return Ok(sum.clone());
+        }
+        let sum = sum.affine(values, 0.0)?;
+        Ok(match (self.unit, &pair.range) {
+            (Unit::One | Unit::Values, _) => sum,
+            (Unit::ValuesOfRange, Range::Fixed(range)) => sum.affine(range.powi(-2), 0.0)?,
+            (Unit::ValuesOfRange, Range::PerImage(range)) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,
+        })
+    }
+}
+
+fn prepared(
+    op: &str,
+    pred: &Tensor,
+    target: &Tensor,
+    (input, spread): (&Input, Spread),
+    score: PixelErrors,
+) -> Result<AnyPrepared> {
+    check_input(op, input, spread, pred, target)?;
+    Ok(Prepared { score, pred: pred.clone(), target: target.clone(), input: input.clone(), spread }.any())
+}
+
+/// The sum of an image's errors, for metrics that share it: `[N]` in the widest dtype.
+pub(crate) fn error_sum(op: &str, pred: &Tensor, target: &Tensor, input: &Input, error: PixelError) -> Result<Tensor> {
+    let score = PixelErrors { error, unit: Unit::One };
+    op::apply(op, prepared(op, pred, target, (input, Spread::Unused), score)?, Output::PerImage)
+}
+
+/// The data range of each image, found in the targets: `[N]`.
+fn found_ranges(pred: &Tensor, target: &Tensor, input: &Input) -> Result<Tensor> {
+    if pred.device().is_cpu() {
+        return planes::ranges("psnr", input, Spread::Target, pred, target);
+    }
+    match Pair::new("psnr", input, Spread::Target, pred, target)?.range {
+        Range::PerImage(ranges) => Ok(ranges),
+        Range::Fixed(range) => Ok(Tensor::full(range, pred.dim(0)?, pred.device())?),
+    }
+}
+
+/// Values in one scored image.
+fn scored_values(pred: &Tensor, input: &Input) -> f64 {
+    let dims = pred.dims();
+    let channels = channel_weights(input, dims[1]).map_or(dims[1], |_| 1);
+    (channels * dims[2..].iter().map(|side| side - 2 * input.crop_border).product::<usize>()) as f64
+}
+
+macro_rules! mean_error {
+    ($kind:ident, $name:literal, $loss:literal, $error:ident, $what:literal) => {
+        #[doc = concat!($what, ", as a score of [`ScoreMetric`].")]
+        #[derive(Clone, Copy, Debug)]
+        pub enum $kind {}
+
+        impl ScoreKind for $kind {
+            type Config = ErrorConfig;
+        }
+
+        impl Kind for $kind {
+            const NAME: &'static str = $name;
+            const LOSS_NAME: &'static str = $loss;
+            const HIGHER_IS_BETTER: bool = false;
+            const LOSS: [f64; 2] = [1.0, 0.0];
+            const STATE: &'static str = "error";
+
+            fn validate(config: &ErrorConfig) -> Result<()> {
+                config.validate()
+            }
+            fn reduction(config: &ErrorConfig) -> Reduction {
+                config.reduction
+            }
+            fn non_finite(config: &ErrorConfig) -> NonFinite {
+                config.non_finite
+            }
+            fn bounds(_: &ErrorConfig) -> [Option<f64>; 2] {
+                [Some(0.0), None]
+            }
+            fn prepare(op: &str, config: &ErrorConfig, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+                config.validate()?;
+                let score = PixelErrors { error: PixelError::$error, unit: Unit::Values };
+                prepared(op, pred, target, (&config.input, Spread::Unused), score)
+            }
+            fn announce(config: &ErrorConfig, agenda: &mut Agenda) {
+                Need::Errors(&config.input, PixelError::$error).announce(agenda);
+            }
+            fn shared(config: &ErrorConfig, batch: &Batch) -> Option<Tensor> {
+                let sums = Need::Errors(&config.input, PixelError::$error).met(batch)?;
+                sums.affine(1.0 / scored_values(batch.pred(), &config.input), 0.0).ok()
+            }
+        }
+    };
+}
+
+mean_error!(Absolute, "mae", "MaeLoss", Absolute, "Mean absolute error");
+mean_error!(Squared, "mse", "MseLoss", Squared, "Mean squared error");
+
+/// Mean absolute error as a metric over a data set; see [`ErrorConfig`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_core::Metric;
+/// use metrics_image::{ErrorConfig, Mae};
+///
+/// let mut metric = Mae::new(ErrorConfig::new())?;
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// metric.update(&(&target + 0.25)?, &target)?;
+/// assert_eq!(metric.compute()?.scalar(), Some(0.25));
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+pub type Mae = ScoreMetric<Absolute>;
+
+/// Mean squared error as a metric over a data set; see [`ErrorConfig`].
+pub type Mse = ScoreMetric<Squared>;
+
+/// Mean absolute error of two batches of images, `Σ |x - y| / n`, reduced over the batch; differentiable in both, with gradient 0
+/// where pixels are equal.
+///
+/// Shapes and dtypes as [`ssim`](crate::ssim()). Returns a scalar, or `[N]` for `Reduction::None`; f64 for f64 images, else f32.
+///
+/// # Errors
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, or a configuration that [`ErrorConfig::build`] refuses.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{ErrorConfig, mae};
+///
+/// let target = Tensor::zeros((1, 1, 8, 8), candle_core::DType::F64, &Device::Cpu)?;
+/// let error = mae(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(error.to_scalar::<f64>()?, 0.25);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mae(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    score::reduced::<Absolute>("mae", pred, target, config)
+}
+
+/// [`mae`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`mae`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{ErrorConfig, mae_per_image};
+///
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let errors = mae_per_image(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(errors.to_vec1::<f64>()?, [0.25, 0.25]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mae_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    score::per_image::<Absolute>("mae_per_image", pred, target, config)
+}
+
+/// Mean squared error of two batches of images, `Σ (x - y)² / n`; otherwise as [`mae`].
+///
+/// # Errors
+/// As [`mae`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{ErrorConfig, mse};
+///
+/// let target = Tensor::zeros((1, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let error = mse(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(error.to_scalar::<f64>()?, 0.0625);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mse(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    score::reduced::<Squared>("mse", pred, target, config)
+}
+
+/// [`mse`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`mae`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{ErrorConfig, mse_per_image};
+///
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let errors = mse_per_image(&(&target - 0.25)?, &target, &ErrorConfig::new())?;
+/// assert_eq!(errors.to_vec1::<f64>()?, [0.0625, 0.0625]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn mse_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+    score::per_image::<Squared>("mse_per_image", pred, target, config)
+}
+
+/// Peak signal-to-noise ratio of two batches of images, in decibels; differentiable in both.
+///
+/// Shapes and dtypes as [`ssim`](crate::ssim()). By default one value over all pixels of the batch ([`Pooling::Pooled`]); with
+/// [`Pooling::PerImage`] the reduction of one value for each image. Returns a scalar, or `[N]` for per-image values with
+/// `Reduction::None`; f64 for f64 images, else f32. Identical images score +inf, or the cap, with gradient 0.
+///
+/// # Errors
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, a [`DataRange`](crate::DataRange) beyond the dtype, or a
+/// configuration that [`PsnrConfig::build`] refuses.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{PsnrConfig, psnr};
+///
+/// let target = Tensor::zeros((1, 1, 8, 8), candle_core::DType::F64, &Device::Cpu)?;
+/// let pred = (&target + 0.1)?;
+/// let decibels = psnr(&pred, &target, &PsnrConfig::new(1.0))?.to_scalar::<f64>()?;
+/// assert!((decibels - 20.0).abs() < 1e-12);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn psnr(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
+    let errors = op::apply("psnr", relative_errors("psnr", pred, target, config)?, Output::PerImage)?;
+    value(&errors, config, compute_dtype(pred.dtype()))
+}
+
+/// PSNR of each image, `[N]`, whatever the pooling and reduction of the configuration.
+///
+/// # Errors
+/// As [`psnr`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use metrics_image::{PsnrConfig, psnr_per_image};
+///
+/// let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
+/// let pred = Tensor::cat(&[(target.narrow(0, 0, 1)? + 0.1)?, target.narrow(0, 1, 1)?], 0)?;
+/// let decibels = psnr_per_image(&pred, &target, &PsnrConfig::new(1.0))?.to_vec1::<f64>()?;
+/// assert!((decibels[0] - 20.0).abs() < 1e-12 && decibels[1] == f64::INFINITY);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn psnr_per_image(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
+    let prepared = relative_errors("psnr_per_image", pred, target, config)?;
+    let errors = op::apply("psnr_per_image", prepared, Output::PerImage)?;
+    Ok(decibels_of(&errors, config)?.to_dtype(compute_dtype(pred.dtype()))?)
+}
+
+/// The mean squared error of each image, relative to the square of its data range, `[N]` in the widest dtype.
+fn relative_errors(op: &str, pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<AnyPrepared> {
+    config.validate()?;
+    let score = PixelErrors { error: PixelError::Squared, unit: Unit::ValuesOfRange };
+    prepared(op, pred, target, (&config.input, Spread::Target), score)
+}
+
+/// A batch's PSNR from its images' relative errors, in the widest dtype.
+fn value(errors: &Tensor, config: &PsnrConfig, dtype: DType) -> Result<Tensor> {
+    match config.pooling {
+        Pooling::Pooled => Ok(decibels_of(&errors.mean_all()?, config)?.to_dtype(dtype)?),
+        Pooling::PerImage => reduce(&decibels_of(errors, config)?, config.reduction, dtype),
+    }
+}
+
+/// Decibels of a mean squared error in squared data ranges.
+pub(crate) fn decibels(error: f64, config: &PsnrConfig) -> f64 {
+    let error = match config.floor {
+        MseFloor::None => error,
+        MseFloor::Add(floor) => error + floor,
+        MseFloor::AtLeast(_) if error.is_nan() => error,
+        MseFloor::AtLeast(floor) => error.max(floor / squared_range(config)),
+    };
+    let decibels = -10.0 / config.base.ln() * error.ln();
+    match config.cap {
+        Some(cap) if decibels > cap => cap,
+        _ => decibels,
+    }
+}
+
+/// [`decibels`] of a tensor, differentiable; at an error of 0 and at the cap the gradient is 0.
+fn decibels_of(error: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
+    let error = match config.floor {
+        MseFloor::None => error.clone(),
+        MseFloor::Add(floor) => (error + floor)?,
+        MseFloor::AtLeast(floor) => at_least(error, floor / squared_range(config))?,
+    };
+    // The logarithm never sees 0: its infinite slope would meet the zero slope of the square, and their product is NaN.
+    let zero = error.detach().eq(0.0)?;
+    let safe = zero.where_cond(&error.ones_like()?, &error)?;
+    let decibels = safe.log()?.affine(-10.0 / config.base.ln(), 0.0)?;
+    let best = config.cap.unwrap_or(f64::INFINITY);
+    let best_value = (decibels.zeros_like()? + best)?;
+    let capped = decibels.detach().gt(best)?;
+    let decibels = capped.where_cond(&best_value, &decibels)?;
+    Ok(zero.where_cond(&best_value, &decibels)?)
+}
+
+fn at_least(x: &Tensor, floor: f64) -> Result<Tensor> {
+    let below = x.detach().lt(floor)?;
+    Ok(below.where_cond(&(x.zeros_like()? + floor)?, x)?)
+}
+
+fn squared_range(config: &PsnrConfig) -> f64 {
+    config.input.range.fixed().map_or(1.0, |range| range * range)
+}
+
+/// `-psnr`, in decibels: -inf for equal images unless there is a cap or a floor, with gradient 0; for the formula see
+/// [`PsnrConfig`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor, Var};
+/// use metrics_image::{PsnrConfig, PsnrLoss};
+///
+/// let loss = PsnrLoss::new(PsnrConfig::new(1.0))?;
+/// let target = Tensor::zeros((1, 3, 8, 8), DType::F64, &Device::Cpu)?;
+/// let pred = Var::from_tensor(&(&target + 0.1)?)?;
+/// let value = loss.forward(&pred, &target)?;
+/// assert!((value.to_scalar::<f64>()? + 20.0).abs() < 1e-12);
+/// assert!(value.backward()?.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PsnrLoss {
+    config: PsnrConfig,
+    weight: f64,
+}
+
+impl PsnrLoss {
+    /// A loss of this configuration.
+    ///
+    /// # Errors
+    /// As [`PsnrConfig::build`], and for per-image values with `Reduction::Summary`, which has no single value to minimize.
+    pub fn new(config: PsnrConfig) -> Result<Self> {
+        config.validate()?;
+        if config.pooling == Pooling::PerImage {
+            check_reduction("PsnrLoss", config.reduction)?;
+        }
+        Ok(Self { config, weight: 1.0 })
+    }
+
+    /// Multiplies the loss.
+    pub fn weight(mut self, weight: f64) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &PsnrConfig {
+        &self.config
+    }
+
+    /// The loss of a batch, in decibels when the base is 10.
+    ///
+    /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without
+    /// gradient) and device, with values in the data range of the configuration. Returns a scalar, or `[N]` for per-image values
+    /// with `Reduction::None`; f64 for f64 images, else f32.
+    ///
+    /// # Errors
+    /// As [`psnr`](crate::psnr()).
+    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let errors = op::apply("PsnrLoss", relative_errors("PsnrLoss", pred, target, &self.config)?, Output::PerImage)?;
+        self.value(&errors, pred)
+    }
+
+    /// The loss and its gradient with respect to `pred`, without a graph; see [`ScoreLoss`](crate::ScoreLoss::value_and_grad).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and for per-image values with `Reduction::None`.
+    pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+        if self.config.pooling == Pooling::PerImage {
+            score::scalar_output("PsnrLoss", self.config.reduction)?;
+        }
+        let prepared = relative_errors("PsnrLoss", pred, target, &self.config)?;
+        op::value_and_grad("PsnrLoss", prepared, Output::PerImage, &|errors| self.value(errors, pred))
+    }
+
+    fn value(&self, errors: &Tensor, pred: &Tensor) -> Result<Tensor> {
+        Ok(value(errors, &self.config, compute_dtype(pred.dtype()))?.affine(-self.weight, 0.0)?)
+    }
+}
+
+/// PSNR as a metric over a data set, pooled over all pixels or reduced over images; see [`PsnrConfig`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_core::Metric;
+/// use metrics_image::{Psnr, PsnrConfig};
+///
+/// let mut metric = Psnr::new(PsnrConfig::new(1.0))?;
+/// let target = Tensor::zeros((2, 1, 8, 8), candle_core::DType::F64, &Device::Cpu)?;
+/// metric.update(&(&target + 0.1)?, &target)?;
+/// assert!((metric.compute()?.scalar().unwrap() - 20.0).abs() < 1e-12);
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Psnr {
+    config: PsnrConfig,
+    /// Written once: every merge compares it.
+    fingerprint: Fingerprint,
+    state: State,
+}
+
+const ERROR: &str = "squared_error";
+const PIXELS: &str = "pixels";
+const SCORE: &str = "score";
+
+impl Psnr {
+    /// A metric of this configuration that has seen nothing.
+    ///
+    /// # Errors
+    /// If [`PsnrConfig::build`] refuses the configuration.
+    pub fn new(config: PsnrConfig) -> Result<Self> {
+        config.validate()?;
+        let state = match config.pooling {
+            Pooling::Pooled => State::new().with(ERROR, Reduce::Sum).with(PIXELS, Reduce::Sum),
+            Pooling::PerImage => State::for_reduction(SCORE, config.reduction),
+        };
+        let state = state.non_finite(config.non_finite);
+        let effective = match config.pooling {
+            Pooling::Pooled => config.clone().reduction(Reduction::default()), // is without effect
+            Pooling::PerImage => config.clone(),
+        };
+        let fingerprint = Fingerprint::new("psnr", format!("{effective:?}"));
+        Ok(Self { config, fingerprint, state })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &PsnrConfig {
+        &self.config
+    }
+
+    fn need(&self) -> Need<'_> {
+        Need::Errors(&self.config.input, PixelError::Squared)
+    }
+
+    /// From the images' relative mean squared errors.
+    fn measurement(&self, errors: &Tensor, pred: &Tensor) -> Result<Measurement> {
+        let (images, values) = (errors.dim(0)?, scored_values(pred, &self.config.input));
+        let contribution = match self.config.pooling {
+            Pooling::Pooled => Contribution::new(images)
+                .with(ERROR, errors.affine(values, 0.0)?.detached())
+                .with_values(PIXELS, vec![values; images]),
+            Pooling::PerImage => Contribution::new(images).with(SCORE, decibels_of(errors, &self.config)?.detached()),
+        };
+        Ok(Measurement { value: value(errors, &self.config, compute_dtype(pred.dtype()))?, contribution })
+    }
+}
+
+impl Metric for Psnr {
+    fn name(&self) -> &'static str {
+        "psnr"
+    }
+
+    fn info(&self) -> MetricInfo {
+        let summed = self.config.pooling == Pooling::PerImage && self.config.reduction == Reduction::Sum;
+        let best = decibels(0.0, &self.config); // of equal images: what floor and cap leave of infinity
+        MetricInfo {
+            differentiable: true,
+            higher_is_better: Some(true),
+            lower: None,
+            upper: (best.is_finite() && !summed).then_some(best),
+            growth: self.state.growth(),
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint.clone()
+    }
+
+    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+        self.measurement(
+            &op::apply("psnr", relative_errors("psnr", pred, target, &self.config)?, Output::PerImage)?,
+            pred,
+        )
+    }
+
+    fn announce(&self, agenda: &mut Agenda) {
+        self.need().announce(agenda);
+    }
+
+    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
+        let (pred, target, input) = (batch.pred(), batch.target(), &self.config.input);
+        let Some(sums) = self.need().met(batch) else { return self.measure(pred, target) };
+        check_input("psnr", input, Spread::Target, pred, target)?;
+        // In the order of `PixelErrors`, for the same bits.
+        let values = scored_values(pred, input);
+        let errors = match input.range.fixed() {
+            Some(range) => sums.affine(1.0 / (range * range * values), 0.0)?,
+            None => {
+                let squared = found_ranges(pred, target, input)?.to_dtype(sums.dtype())?.sqr()?;
+                (&sums * squared.affine(values, 0.0)?.recip()?)?
+            }
+        };
+        self.measurement(&errors, pred)
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn finish(&self, state: &State) -> Result<Value> {
+        match self.config.pooling {
+            Pooling::Pooled => Ok(Value::Scalar(decibels(state.sum(ERROR)? / state.sum(PIXELS)?, &self.config))),
+            Pooling::PerImage => state.reduced(SCORE, self.config.reduction),
+        }
+    }
+}

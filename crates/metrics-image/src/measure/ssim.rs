@@ -1,0 +1,483 @@
+//! SSIM and its contrast term.
+//!
+//! The moments are those of the sum `u = x + y` and the difference `v = x - y`, around a pivot. With `P = σu²`, `Q = σv²` their
+//! variances and `A = μu²`, `B = μv²` their squared means, the paper's terms are
+//!
+//! ```text
+//! 2 μx μy = (A - B) / 2      μx² + μy² = (A + B) / 2
+//! 2 σxy   = (P - Q) / 2      σx² + σy² = (P + Q) / 2
+//!
+//! l  = (2 μx μy + c1) / (μx² + μy² + c1) = 1 - 2B / (A + B + 2 c1)
+//! cs = (2 σxy  + c2) / (σx² + σy² + c2) = 1 - 2Q / (P + Q + 2 c2)        ssim = l · cs
+//! ```
+//!
+//! Two squares take the place of `x² + y²` and `x·y`, `P, Q ≥ 0` bounds the covariance, and two equal images have `v = 0` and score
+//! exactly 1. What is summed is `1 - ssim` and `1 - cs`, of which f32 has more digits than of numbers near 1.
+
+use candle_core::Tensor;
+use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
+use pulp::Simd;
+
+use super::similarity::{Similarity, Term};
+use crate::config::{DataRange, Input, SsimConfig};
+use crate::engine::{AxisTaps, Filters, Lanes, Real};
+use crate::kernel::{self, Padding, Plan};
+use crate::measure::{Measure, Side};
+use crate::op::{self, AnyPrepared, Output, Prepared};
+use crate::pair::{Pair, Range, Spread, check_input, compute_dtype};
+use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
+use crate::shared::Need;
+
+/// Structural similarity of two batches of images, reduced over the batch; differentiable in both.
+///
+/// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without gradient;
+/// the target may also be u8 beside a prediction in floats) and device, with values in the data range of the configuration. Returns a scalar in `-1..=1` (the sum over images for
+/// [`Reduction::Sum`]), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
+/// score 1, unless a [constant](SsimConfig::k1) is 0. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
+///
+/// On a CPU, the gradient with respect to a tracked input is computed together with the value and kept until backward takes it: one
+/// image. If only the value is wanted, detach the inputs or use an [eval scope](metrics_detach::eval_scope); that is two to three
+/// times cheaper.
+///
+/// A [`Var`](candle_core::Var) must not be set between the value and its `backward`: a gradient that was made early would be of the
+/// old pixels, one that is made from the images, of several scales above all, of neither the old nor the new ones.
+///
+/// # Errors
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, a side too short for the window, a
+/// [`DataRange`] beyond the dtype, or a configuration that [`SsimConfig::build`] refuses.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{SsimConfig, ssim};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 32, 32), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.8, 0.1)?)?;
+/// let score = ssim(&pred, &target, &SsimConfig::new(1.0))?;
+/// assert!(score.to_scalar::<f32>()? < 1.0);
+/// let gradient = score.backward()?.get(&pred).unwrap().clone();
+/// assert_eq!(gradient.dims(), [2, 3, 32, 32]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    score::reduced::<SsimConfig>("ssim", pred, target, config)
+}
+
+/// [`ssim`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, ssim_per_image};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 16, 16), &Device::Cpu)?;
+/// let pred = Tensor::cat(&[target.narrow(0, 0, 1)?, target.narrow(0, 1, 1)?.affine(0.8, 0.1)?], 0)?;
+/// let scores = ssim_per_image(&pred, &target, &SsimConfig::new(1.0))?.to_vec1::<f32>()?;
+/// assert!(scores[0] == 1.0 && scores[1] < 1.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    score::per_image::<SsimConfig>("ssim_per_image", pred, target, config)
+}
+
+/// [`ssim`] of each channel of each image, `[N, C]` (`[N, 1]` of luma).
+///
+/// # Errors
+/// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, ssim_per_channel};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 16, 16), &Device::Cpu)?;
+/// let scores = ssim_per_channel(&target.affine(0.8, 0.1)?, &target, &SsimConfig::new(1.0))?;
+/// assert_eq!(scores.dims(), [2, 3]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ssim_per_channel(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    score::per_channel::<SsimConfig>("ssim_per_channel", pred, target, config)
+}
+
+/// SSIM at every pixel: `[N, C, H, W]`, smaller by the window's side minus one with [`Padding::Valid`]; differentiable.
+///
+/// # Errors
+/// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{Padding, SsimConfig, ssim_map};
+///
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 16, 20), &Device::Cpu)?;
+/// let pred = target.affine(0.8, 0.1)?;
+/// assert_eq!(ssim_map(&pred, &target, &SsimConfig::new(1.0))?.dims(), [1, 3, 16, 20]);
+/// let inside = SsimConfig::new(1.0).padding(Padding::Valid); // a window of 11
+/// assert_eq!(ssim_map(&pred, &target, &inside)?.dims(), [1, 3, 6, 10]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    map("ssim_map", pred, target, config, kernel::Score::Ssim)
+}
+
+/// The contrast-and-structure term `(2 σxy + c2) / (σx² + σy² + c2)` at every pixel, of the size of [`ssim_map`]; differentiable.
+///
+/// # Errors
+/// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, contrast_map};
+///
+/// let target = Tensor::rand(0f64, 1f64, (1, 3, 16, 20), &Device::Cpu)?;
+/// let brighter = (&target + 0.1)?; // the same contrast
+/// let map = contrast_map(&brighter, &target, &SsimConfig::new(1.0))?;
+/// assert_eq!(map.dims(), [1, 3, 16, 20]);
+/// assert!((map.min_all()?.to_scalar::<f64>()? - 1.0).abs() < 1e-9);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    map("contrast_map", pred, target, config, kernel::Score::Contrast)
+}
+
+/// The mean of [`contrast_map`] for each image, `[N]`, over the windows that lie inside the image, as MS-SSIM uses it.
+///
+/// # Errors
+/// As [`ssim`]; every side must hold the window whatever the padding.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, contrast_per_image};
+///
+/// let target = Tensor::rand(0f32, 1f32, (2, 3, 16, 16), &Device::Cpu)?;
+/// let paler = target.affine(0.5, 0.25)?;
+/// let scores = contrast_per_image(&paler, &target, &SsimConfig::new(1.0))?.to_vec1::<f32>()?;
+/// assert!(scores.len() == 2 && scores.iter().all(|score| *score < 0.9));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+    let op = "contrast_per_image";
+    let prepared = prepare(op, config, pred, target, Term::Contrast)?;
+    let inside = Plan { padding: Padding::Valid, ..prepared.score.plan.clone() };
+    check_sides(op, &sides(&prepared), &inside, config)?;
+    Ok(op::apply(op, prepared.any(), Output::PerImage)?.to_dtype(compute_dtype(pred.dtype()))?)
+}
+
+/// SSIM as a metric over a data set; see [`SsimConfig`].
+pub type Ssim = ScoreMetric<SsimConfig>;
+
+/// `1 - ssim`, reduced over the batch: 0 for equal images; for the formula see [`SsimConfig`].
+///
+/// A [`Var`](candle_core::Var) must not be set between `forward` and `backward`, see [`ssim`](crate::ssim()).
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{SsimConfig, SsimLoss};
+///
+/// let loss = SsimLoss::new(SsimConfig::new(1.0))?;
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 24, 24), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.5, 0.2)?)?;
+/// let gradients = loss.forward(&pred, &target)?.backward()?;
+/// assert!(gradients.get(&pred).is_some());
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub type SsimLoss = ScoreLoss<SsimConfig>;
+
+impl ScoreKind for SsimConfig {
+    type Config = Self;
+}
+
+impl Kind for SsimConfig {
+    const NAME: &'static str = "ssim";
+    const LOSS_NAME: &'static str = "SsimLoss";
+    const HIGHER_IS_BETTER: bool = true;
+    const LOSS: [f64; 2] = [-1.0, 1.0];
+
+    fn validate(config: &Self) -> Result<()> {
+        SsimConfig::validate(config)
+    }
+    fn reduction(config: &Self) -> Reduction {
+        config.reduction
+    }
+    fn non_finite(config: &Self) -> NonFinite {
+        config.non_finite
+    }
+    fn bounds(_: &Self) -> [Option<f64>; 2] {
+        [Some(-1.0), Some(1.0)]
+    }
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+        let prepared = prepare(op, config, pred, target, Term::Ssim)?;
+        Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
+    }
+    fn announce(config: &Self, agenda: &mut Agenda) {
+        Need::Ssim(config).announce(agenda);
+    }
+    fn shared(config: &Self, batch: &Batch) -> Option<Tensor> {
+        Need::Ssim(config).met(batch)
+    }
+}
+
+/// The images that SSIM is computed of, and how.
+pub(crate) fn prepare(
+    op: &str,
+    config: &SsimConfig,
+    pred: &Tensor,
+    target: &Tensor,
+    term: Term,
+) -> Result<Prepared<Similarity>> {
+    config.validate()?;
+    check_input(op, &config.input, Spread::Larger, pred, target)?;
+    let score = Similarity::new(config.plan(op, pred.rank() - 2)?, vec![term]);
+    let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
+    let prepared = Prepared { score, pred, target, input, spread: Spread::Larger };
+    let prepared = if config.downsample { downsample(op, prepared)? } else { prepared };
+    check_sides(op, &sides(&prepared), &prepared.score.plan, config)?;
+    check_constants(op, &prepared)?;
+    Ok(prepared)
+}
+
+/// Lengths of the spatial axes that are scored.
+pub(crate) fn sides<S>(prepared: &Prepared<S>) -> Vec<usize> {
+    prepared.pred.dims()[2..].iter().map(|side| side - 2 * prepared.input.crop_border).collect()
+}
+
+/// Both images averaged by Candle's operations, as piq does with large ones.
+fn downsample(op: &str, prepared: Prepared<Similarity>) -> Result<Prepared<Similarity>> {
+    let shorter = sides(&prepared).into_iter().min().unwrap_or(0);
+    let factor = (shorter as f64 / 256.0).round_ties_even() as usize;
+    if factor < 2 {
+        return Ok(prepared);
+    }
+    let pair = Pair::new(op, &prepared.input, prepared.spread, &prepared.pred, &prepared.target)?;
+    let Pair { pred, target, range, .. } = kernel::mean_pool(&pair, factor)?;
+    let (pred, target, range) = match range {
+        Range::Fixed(range) => (pred, target, range),
+        // SSIM does not change if images and range are divided by the same.
+        Range::PerImage(ranges) => {
+            let shape: Vec<usize> = (0..pred.rank()).map(|axis| if axis == 0 { pred.dims()[0] } else { 1 }).collect();
+            let ranges = ranges.to_dtype(pred.dtype())?.reshape(shape)?;
+            (pred.broadcast_div(&ranges)?, target.broadcast_div(&ranges)?, 1.0)
+        }
+    };
+    Ok(Prepared { pred, target, input: Input::new(DataRange::Value(range)), ..prepared })
+}
+
+/// The constants of the formula must be normal numbers, or 0: what is divided by less is not finite.
+fn check_constants(op: &str, prepared: &Prepared<Similarity>) -> Result<()> {
+    let Some(range) = prepared.input.range.fixed() else { return Ok(()) };
+    let dtype = compute_dtype(prepared.pred.dtype());
+    let least = if dtype == candle_core::DType::F64 { 1e-140 } else { 1e-18 };
+    let Plan { k1, k2, .. } = prepared.score.plan;
+    match [("k1", k1), ("k2", k2)].into_iter().find(|(_, k)| *k > 0.0 && k * range < least) {
+        None => Ok(()),
+        Some((name, k)) => {
+            let message = format!(
+                "`{name}` is {k:e}, which times the data range of {range:e} is {:e}, expected 0 or at least {least:e} for images \
+                 computed in {dtype:?}",
+                k * range
+            );
+            Err(Error::argument(op, message))
+        }
+    }
+}
+
+fn map(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig, score: kernel::Score) -> Result<Tensor> {
+    let prepared = prepare(op, config, pred, target, Term::Ssim)?;
+    let (number, plan) = (usize::from(score == kernel::Score::Contrast), prepared.score.plan.clone());
+    op::map(op, prepared, SsimPlaces(plan.clone()), number, |pair| kernel::of(pair).map(pair, &plan, score))
+}
+
+/// Every side must be long enough for the window under its border rule.
+pub(crate) fn check_sides(op: &str, sides: &[usize], plan: &Plan, config: &SsimConfig) -> Result<()> {
+    for (axis, (&side, taps)) in sides.iter().zip(&plan.taps).enumerate() {
+        let window = taps.len();
+        let (least, border) = match plan.padding {
+            Padding::Valid => (window, "inside the image"),
+            Padding::Reflect => (window / 2 + 1, "with a reflected border"),
+            Padding::Zero => (1, "with a border of zeros"),
+        };
+        if side < least {
+            let message = format!(
+                "spatial axis {axis} of `pred` has {side} pixels{} (sides {sides:?}), \
+                 expected at least {least} for a window of {window} {border}",
+                config.preparation()
+            );
+            return Err(Error::argument(op, message));
+        }
+    }
+    Ok(())
+}
+
+/// SSIM by a plan: `1 - ssim` over the map, and `1 - cs` over the windows inside the image.
+#[derive(Clone, Debug)]
+pub(crate) struct SsimPlaces(pub(crate) Plan);
+
+impl SsimPlaces {
+    /// How many places of each map are summed, in a plane of size `dims`.
+    pub(crate) fn counts(&self, dims: [usize; 3]) -> [f64; 2] {
+        let Plan { taps, padding, .. } = &self.0;
+        let mut counts = [1.0; 2];
+        for (&side, taps) in dims[3 - taps.len()..].iter().zip(taps) {
+            let inside = (side + 1).saturating_sub(taps.len()) as f64;
+            counts[0] *= if *padding == Padding::Valid { inside } else { side as f64 };
+            counts[1] *= inside;
+        }
+        counts
+    }
+}
+
+/// The constants of the formula for one plane.
+#[derive(Clone, Copy)]
+pub(crate) struct Constants<T> {
+    pivot: [T; 2],
+    /// The sum of a window's taps: moments are not divided by it, `c1` and `c2` are multiplied instead.
+    total: T,
+    /// `2 c1` and `2 c2`; a factor on the covariance need not be applied where `c2` is divided by it.
+    two_c: [T; 2],
+    /// What brings the means of `u` and `v` back from around the pivot.
+    mean: [T; 2],
+    /// 1; 0 if the window is one pixel, under which there is no variance: its derivatives would cancel, but for their rounding.
+    varies: T,
+}
+
+/// The terms of the formula at a place, and their derivatives.
+struct Terms<V> {
+    /// The means of `u` and `v`, around the pivot and as they are.
+    pivoted: [V; 2],
+    mean: [V; 2],
+    /// `1 / (A + B + 2 c1)` and `1 / (P + Q + 2 c2)`.
+    inverse: [V; 2],
+    one_minus_l: V,
+    one_minus_cs: V,
+}
+
+#[inline(always)]
+fn terms<T: Real, S: Simd>(constants: &Constants<T>, [u, v, uu, vv]: [Lanes<T, S>; 4]) -> Terms<Lanes<T, S>> {
+    let like = |value: T| u.with_all(value);
+    let mean = [u + like(constants.mean[0]), v + like(constants.mean[1])];
+    let total = like(constants.total);
+    let p = (-u).mul_add(u, uu * total).at_least_zero();
+    let q = (-v).mul_add(v, vv * total).at_least_zero();
+    let b = mean[1] * mean[1];
+    let inverse_l = (mean[0].mul_add(mean[0], b) + like(constants.two_c[0])).recip();
+    let inverse_cs = (p + q + like(constants.two_c[1])).recip();
+    Terms {
+        pivoted: [u, v],
+        mean,
+        inverse: [inverse_l, inverse_cs],
+        one_minus_l: (b + b) * inverse_l,
+        one_minus_cs: (q + q) * inverse_cs,
+    }
+}
+
+impl Measure for SsimPlaces {
+    type Fields<V: Copy + Send + Sync> = [V; 4];
+    type Maps<V: Copy + Send + Sync> = [V; 2];
+    type Back<V: Copy + Send + Sync> = [V; 3];
+    type Constants<T: Real> = Constants<T>;
+
+    const PIVOT: bool = true;
+    const INNER: [bool; 2] = [false, true];
+    const SHOWN: [f64; 2] = [-1.0, 1.0];
+
+    fn filters(&self) -> Filters {
+        let axes = self.0.taps.iter().map(|taps| AxisTaps::Shared(taps.clone())).collect();
+        Filters { axes, padding: self.0.padding }
+    }
+
+    fn constants<T: Real>(&self, range: f64, [x, y]: [f64; 2], total: f64) -> Constants<T> {
+        let Plan { k1, k2, covariance, .. } = self.0;
+        let scale = 2.0 * total * total;
+        Constants {
+            pivot: [T::of(x), T::of(y)],
+            total: T::of(total),
+            two_c: [T::of(scale * (k1 * range).powi(2)), T::of(scale * (k2 * range).powi(2) / covariance)],
+            mean: [T::of(total * (x + y)), T::of(total * (x - y))],
+            varies: T::of(if self.0.is_one_pixel() { 0.0 } else { 1.0 }),
+        }
+    }
+
+    #[inline(always)]
+    fn basis<T: Real, S: Simd>(constants: &Constants<T>, x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+        let (x, y) = (x - x.with_all(constants.pivot[0]), y - y.with_all(constants.pivot[1]));
+        [x + y, x - y]
+    }
+
+    #[inline(always)]
+    fn features<T: Real, S: Simd>([u, v]: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 4] {
+        [u, v, u * u, v * v]
+    }
+
+    /// The product with the tap serves the mean (an addition, on other ports than products) and the square.
+    #[inline(always)]
+    fn add_tap<T: Real, S: Simd>(sums: &mut [Lanes<T, S>; 4], tap: Lanes<T, S>, [u, v]: [Lanes<T, S>; 2]) {
+        let (tap_u, tap_v) = (tap * u, tap * v);
+        sums[0] += tap_u;
+        sums[1] += tap_v;
+        sums[2] = tap_u.mul_add(u, sums[2]);
+        sums[3] = tap_v.mul_add(v, sums[3]);
+    }
+
+    /// `1 - l·cs = (1 - l) + (1 - cs)·l`.
+    #[inline(always)]
+    fn score<T: Real, S: Simd>(
+        constants: &Constants<T>,
+        moments: [Lanes<T, S>; 4],
+        [ssim, _]: [bool; 2],
+    ) -> [Lanes<T, S>; 2] {
+        let Terms { one_minus_l, one_minus_cs, .. } = terms(constants, moments);
+        let l = one_minus_l.like(1.0) - one_minus_l;
+        [if ssim { one_minus_cs.mul_add(l, one_minus_l) } else { one_minus_l.like(0.0) }, one_minus_cs]
+    }
+
+    /// `∂(1 - l)/∂A = -(1 - l) / (A + B + 2 c1)` and `∂(1 - l)/∂B = (2 - (1 - l)) / (A + B + 2 c1)`; the same for `cs`, `P`, `Q`.
+    #[inline(always)]
+    fn score_vjp<T: Real, S: Simd>(
+        constants: &Constants<T>,
+        moments: [Lanes<T, S>; 4],
+        [ssim, cs]: [Lanes<T, S>; 2],
+    ) -> [Lanes<T, S>; 4] {
+        let Terms { pivoted, mean, inverse, one_minus_l, one_minus_cs } = terms(constants, moments);
+        let (one, two) = (ssim.like(1.0), ssim.like(2.0));
+        // With respect to 1 - l and 1 - cs, over the denominators.
+        let to_l = ssim * (one - one_minus_cs) * inverse[0];
+        let to_cs = ssim.mul_add(one - one_minus_l, cs) * inverse[1] * ssim.with_all(constants.varies);
+        let (to_a, to_b) = (-to_l * one_minus_l, to_l * (two - one_minus_l));
+        let (to_p, to_q) = (-to_cs * one_minus_cs, to_cs * (two - one_minus_cs));
+        let total = ssim.with_all(constants.total);
+        let to_u = two * (mean[0] * to_a - pivoted[0] * to_p);
+        let to_v = two * (mean[1] * to_b - pivoted[1] * to_q);
+        [to_u, to_v, total * to_p, total * to_q]
+    }
+
+    #[inline(always)]
+    fn back<T: Real, S: Simd>(side: Side, [u, v, uu, vv]: [Lanes<T, S>; 4]) -> [Lanes<T, S>; 3] {
+        match side {
+            Side::X => [u + v, uu, vv],
+            Side::Y => [u - v, uu, vv],
+        }
+    }
+
+    /// `∂/∂x = ∂/∂u + ∂/∂v` and `∂/∂y = ∂/∂u - ∂/∂v`, where `∂/∂u = α + 2u·β` with `α`, `β` the filtered derivatives with respect to
+    /// the mean and the mean square of `u`.
+    #[inline(always)]
+    fn back_vjp<T: Real, S: Simd>(
+        side: Side,
+        [u, v]: [Lanes<T, S>; 2],
+        [alpha, beta_u, beta_v]: [Lanes<T, S>; 3],
+    ) -> Lanes<T, S> {
+        let v = match side {
+            Side::X => v + v,
+            Side::Y => -(v + v),
+        };
+        v.mul_add(beta_v, (u + u).mul_add(beta_u, alpha))
+    }
+
+    #[inline(always)]
+    fn features_vjp<T: Real, S: Simd>(
+        [u, v]: [Lanes<T, S>; 2],
+        [to_u, to_v, to_uu, to_vv]: [Lanes<T, S>; 4],
+    ) -> [Lanes<T, S>; 2] {
+        let (du, dv) = ((u + u).mul_add(to_uu, to_u), (v + v).mul_add(to_vv, to_v));
+        [du + dv, du - dv]
+    }
+}

@@ -1,0 +1,676 @@
+//! VIFp: visual information fidelity in the pixel domain.
+//!
+//! With the moments of reference `r` and distorted image `d` under a window, `g` the gain of the distortion and `v` what it adds,
+//!
+//! ```text
+//! g = σrd / (σr² + ε)      v = σd² - g σrd
+//! vif = Σ log(1 + g² σr² / (v + σn²)) / Σ log(1 + σr² / σn²)
+//! ```
+//!
+//! where both sums run over the places of four scales. `g` is 0 where `σr²` or `σd²` is below ε or `g` negative; the distortion then
+//! keeps nothing of the reference. The moments are taken around a pivot: `x` is the prediction, `d`; `y` the target, `r`.
+
+use candle_core::{D, Tensor};
+use metrics_core::{Error, NonFinite, Reduction, Result};
+use pulp::Simd;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, input_builders};
+use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, RowReader, Scanned, Upstream};
+use crate::kernel::{self, Padding};
+use crate::measure::similarity::dense_planes;
+use crate::measure::{Measure, Side};
+use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
+use crate::pair::{Pair, Range, Spread, check_input, sum_dtype};
+use crate::planes::{Computed, Planes};
+use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
+
+/// Taps of the window at each scale.
+const WINDOWS: [usize; 4] = [17, 9, 5, 3];
+/// The shortest side that has a place at the last scale.
+const LEAST_SIDE: usize = 41;
+
+/// How VIFp is computed: Sheikh and Bovik, "Image information and visual quality", IEEE TIP 15(2), 2006, in the pixel domain, as
+/// the authors' `vifp_mscale.m`.
+///
+/// 1 for equal images; higher is better, and more than 1 is possible for a prediction of more contrast than the target. The target
+/// is the reference: the score is not symmetric. Four scales, each after a Gaussian window and a step of 2; all windows lie inside
+/// the image, so its sides must have at least 41 pixels.
+///
+/// ```
+/// use metrics_image::VifConfig;
+/// let piq = VifConfig::new(1.0).build()?;
+/// let torchmetrics = VifConfig::torchmetrics().build()?; // pixels in 0..=255
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VifConfig {
+    input: Input,
+    /// In units of 0..=255, squared.
+    sigma_n_sq: f64,
+    /// Below which a variance is none, in the same units.
+    epsilon: f64,
+    /// What is added to both sums.
+    added: f64,
+    reduction: Reduction,
+    #[serde(default)]
+    non_finite: NonFinite,
+}
+
+impl VifConfig {
+    /// `piq.vif_p(x, y, data_range=r)`: images of three channels are scored in luma; a flat target gives 1.
+    pub fn new(data_range: impl Into<DataRange>) -> Self {
+        let input = Input { channels: Channels::Gray, ..Input::new(data_range.into()) };
+        let (reduction, non_finite) = (Reduction::Mean, NonFinite::Propagate);
+        Self { input, sigma_n_sq: 2.0, epsilon: 1e-8, added: 1e-8, reduction, non_finite }
+    }
+
+    /// `torchmetrics.image.VisualInformationFidelity()`, for pixels in 0..=255: each channel by itself, then their mean; a flat target
+    /// gives NaN.
+    pub fn torchmetrics() -> Self {
+        Self { epsilon: 1e-10, added: 0.0, ..Self::new(255.0) }.channels(Channels::All)
+    }
+
+    input_builders!(input);
+
+    /// Sets the variance of the visual noise, in units of pixels of 0..=255, squared: 2 unless set.
+    pub fn sigma_n_sq(mut self, sigma_n_sq: f64) -> Self {
+        self.sigma_n_sq = sigma_n_sq;
+        self
+    }
+
+    /// Sets how per-image scores become one value.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Sets what the metric does with images whose score is NaN or infinite.
+    pub fn non_finite(mut self, policy: NonFinite) -> Self {
+        self.non_finite = policy;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// A data range or a variance of the noise that is not positive and finite.
+    pub fn build(self) -> Result<Self> {
+        self.validate()?;
+        Ok(self)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let positive = self.sigma_n_sq > 0.0 && self.sigma_n_sq.is_finite();
+        let problem = (!positive).then(|| format!("`sigma_n_sq` must be positive and finite, got {}", self.sigma_n_sq));
+        check_config("VifConfig", self.input.problem().or(problem))
+    }
+}
+
+/// Visual information fidelity of two batches of images, reduced over the batch; differentiable in both.
+///
+/// `pred` is the distorted image, `target` the reference: `[N, C, H, W]` of one dtype (f32, f64, f16, bf16, or u8 without gradient)
+/// and device, with sides of at least 41 pixels and values in the data range of the configuration. Returns a scalar of at least 0,
+/// or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Formula and source: [`VifConfig`].
+///
+/// Fused on a CPU; on other devices it is composed of Candle's operations. In f32 the variances of nearly flat regions are
+/// rounding errors beside `σn²`: values are within 2e-5 of those in f64 on photographs.
+///
+/// # Errors
+/// Shapes, dtypes or devices that differ, volumes, an empty batch, sides below 41 pixels, or a configuration that
+/// [`VifConfig::build`] refuses.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use metrics_image::{VifConfig, vif};
+///
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 48, 64), &Device::Cpu)?;
+/// let pred = Var::from_tensor(&target.affine(0.5, 0.2)?)?;
+/// let score = vif(&pred, &target, &VifConfig::new(1.0))?;
+/// assert!(score.to_scalar::<f32>()? < 1.0);
+/// assert_eq!(score.backward()?.get(&pred).unwrap().dims(), [1, 3, 48, 64]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn vif(pred: &Tensor, target: &Tensor, config: &VifConfig) -> Result<Tensor> {
+    score::reduced::<VifConfig>("vif", pred, target, config)
+}
+
+/// [`vif`] of each image, `[N]`; the configuration's reduction is without effect.
+///
+/// # Errors
+/// As [`vif`].
+pub fn vif_per_image(pred: &Tensor, target: &Tensor, config: &VifConfig) -> Result<Tensor> {
+    score::per_image::<VifConfig>("vif_per_image", pred, target, config)
+}
+
+/// VIFp as a metric over a data set; see [`VifConfig`].
+pub type Vif = ScoreMetric<VifConfig>;
+
+/// `1 - vif`, a training loss; below 0 where the prediction has more contrast than the target. See [`VifConfig`].
+pub type VifLoss = ScoreLoss<VifConfig>;
+
+impl ScoreKind for VifConfig {
+    type Config = Self;
+}
+
+impl Kind for VifConfig {
+    const NAME: &'static str = "vif";
+    const LOSS_NAME: &'static str = "VifLoss";
+    const HIGHER_IS_BETTER: bool = true;
+    const LOSS: [f64; 2] = [-1.0, 1.0];
+
+    fn validate(config: &Self) -> Result<()> {
+        VifConfig::validate(config)
+    }
+    fn reduction(config: &Self) -> Reduction {
+        config.reduction
+    }
+    fn non_finite(config: &Self) -> NonFinite {
+        config.non_finite
+    }
+    fn bounds(_: &Self) -> [Option<f64>; 2] {
+        [Some(0.0), None]
+    }
+    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+        config.validate()?;
+        check_input(op, &config.input, Spread::Larger, pred, target)?;
+        let (dims, border) = (pred.dims(), 2 * config.input.crop_border);
+        if dims.len() != 4 || dims[2..].iter().any(|side| side - border < LEAST_SIDE) {
+            let message = format!(
+                "`pred` is {dims:?}{}, expected [N, C, H, W] with sides of at least {LEAST_SIDE} pixels",
+                if border > 0 { format!(" before {border} pixels of each side are cropped") } else { String::new() }
+            );
+            return Err(Error::argument(op, message));
+        }
+        let &VifConfig { sigma_n_sq, epsilon, added, .. } = config;
+        let score = Fidelity { sigma_n_sq, epsilon, added };
+        let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
+        Ok(Prepared { score, pred, target, input, spread: Spread::Larger }.any())
+    }
+}
+
+/// VIFp of images whose channels are already luma.
+pub(crate) struct Fidelity {
+    sigma_n_sq: f64,
+    epsilon: f64,
+    added: f64,
+}
+
+/// Both images at a scale, dense planes one after another, and the sums of their places.
+struct Scale<T> {
+    dims: [usize; 3],
+    images: [Vec<T>; 2],
+}
+
+impl Fidelity {
+    fn information(&self, scale: usize) -> Information {
+        let Self { sigma_n_sq, epsilon, .. } = *self;
+        Information { taps: window(scale), sigma_n_sq, epsilon }
+    }
+
+    /// The score of a plane from its sums, and its derivatives with respect to both.
+    fn of(&self, [kept, all]: [f64; 2]) -> (f64, [f64; 2]) {
+        let [kept, all] = [kept, all].map(|sum| sum / std::f64::consts::LN_10 + self.added);
+        let unit = 1.0 / (std::f64::consts::LN_10 * all);
+        (kept / all, [unit, -kept / all * unit])
+    }
+
+    fn scan<T: Computed>(
+        &self,
+        scale: usize,
+        pairs: &[[&dyn RowReader<T>; 2]],
+        ranges: &[f64],
+        gradients: Option<&Gradients<Information, T>>,
+    ) -> candle_core::Result<Scanned<Information, T>> {
+        let measure = self.information(scale);
+        Batch::new(&measure, pairs, ranges).scan(gradients).ok_or_else(|| too_small(scale))
+    }
+}
+
+fn window(scale: usize) -> Vec<f64> {
+    gaussian(WINDOWS[scale] as f64 / 5.0, WINDOWS[scale])
+}
+
+fn too_small(scale: usize) -> candle_core::Error {
+    candle_core::Error::msg(format!("the images have no place at scale {}", scale + 1))
+}
+
+impl Score for Fidelity {
+    const NAME: &'static str = "vif";
+
+    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+        let (ranges, channels) = (planes.ranges(), planes.channels());
+        let first = planes.pairs();
+        let mut sums = vec![[0.0; 2]; first.len()];
+        let mut scales: Vec<Scale<T>> = Vec::new();
+        for scale in 0..WINDOWS.len() {
+            if scale > 0 {
+                let coarser = with_pairs(&first, scales.last(), |pairs| Scale::next(scale, pairs))?;
+                scales.push(coarser);
+            }
+            let made = with_pairs(&first, scales.last(), |pairs| self.scan(scale, pairs, &ranges, None))?;
+            sums.iter_mut().zip(made.sums).for_each(|(sum, more)| *sum = [sum[0] + more[0], sum[1] + more[1]]);
+        }
+        let scores: Vec<_> = sums.into_iter().map(|sums| self.of(sums)).collect();
+        let mean = |image: &[(f64, _)]| image.iter().map(|(score, _)| score).sum::<f64>() / channels as f64;
+        let numbers = scores.chunks(channels).map(mean).collect();
+        let Some(op::Upstream { weights, wanted }) = upstream else {
+            return Ok(Fused { numbers, gradients: [None, None] });
+        };
+        let mut coarser: [Option<Vec<T>>; 2] = [None, None];
+        for scale in (0..WINDOWS.len()).rev() {
+            let of_plane = |(plane, (_, derivatives)): (usize, &(f64, [f64; 2]))| {
+                let weight = weights[plane / channels] / channels as f64;
+                Upstream::Sums(derivatives.map(|derivative| weight * derivative))
+            };
+            let upstream = scores.iter().enumerate().map(of_plane).collect();
+            let gradients = Gradients { upstream, errors: vec![[0.0; 2]; first.len()], wanted: *wanted };
+            let finer = scale.checked_sub(1).map(|at| &scales[at]);
+            let mut own =
+                with_pairs(&first, finer, |pairs| self.scan(scale, pairs, &ranges, Some(&gradients)))?.gradients;
+            if scale + 1 < WINDOWS.len() {
+                let below =
+                    with_pairs(&first, finer, |pairs| adjoint(scale + 1, pairs, &scales[scale], &coarser, *wanted))?;
+                for (own, below) in own.iter_mut().zip(below) {
+                    if let (Some(own), Some(below)) = (own, below) {
+                        let parts = own.par_chunks_mut(1 << 15).zip(below.par_chunks(1 << 15));
+                        parts
+                            .for_each(|(own, below)| own.iter_mut().zip(below).for_each(|(own, &below)| *own += below));
+                    }
+                }
+            }
+            coarser = own;
+        }
+        Ok(Fused { numbers, gradients: coarser })
+    }
+
+    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
+        let mut pair = pair.to_float()?;
+        let unit = match &pair.range {
+            Range::Fixed(range) => Tensor::full(*range, (1, 1, 1, 1), pair.pred.device())?.to_dtype(pair.dtype)?,
+            Range::PerImage(range) => range.reshape(((), 1, 1, 1))?.to_dtype(pair.dtype)?,
+        };
+        // In units of 0..=255.
+        let scaled = |image: &Tensor| image.affine(255.0, 0.0)?.broadcast_div(&unit);
+        (pair.pred, pair.target) = (scaled(&pair.pred)?, scaled(&pair.target)?);
+        let (mut kept, mut all) = (None, None);
+        for scale in 0..WINDOWS.len() {
+            let taps = window(scale);
+            if scale > 0 {
+                let coarser = |image: &Tensor| every_second(&kernel::filter_valid(image, &taps)?);
+                (pair.pred, pair.target) = (coarser(&pair.pred)?, coarser(&pair.target)?);
+            }
+            let [more_kept, more_all] = self.composed_scale(&pair, &taps)?;
+            kept = Some(kept.map_or(Ok(more_kept.clone()), |sum: Tensor| sum + &more_kept)?);
+            all = Some(all.map_or(Ok(more_all.clone()), |sum: Tensor| sum + &more_all)?);
+        }
+        let (Some(kept), Some(all)) = (kept, all) else {
+            return Err(Error::argument("vif", "expected a scale, got none"));
+        };
+        let per_decade = std::f64::consts::LN_10.recip();
+        let score = (kept.affine(per_decade, self.added)? / all.affine(per_decade, self.added)?)?;
+        Ok(score.mean(D::Minus1)?)
+    }
+}
+
+impl Fidelity {
+    /// Both sums of a scale of images in units of 0..=255, `[N, C]`, by Candle's operations.
+    fn composed_scale(&self, pair: &Pair, taps: &[f64]) -> Result<[Tensor; 2]> {
+        // Around a pivot, which no variance depends on.
+        let centered = |image: &Tensor| image.broadcast_sub(&image.detach().mean_keepdim((2, 3))?);
+        let (d, r) = (centered(&pair.pred)?, centered(&pair.target)?);
+        let filter = |image: &Tensor| kernel::filter_valid(image, taps);
+        let (mean_d, mean_r) = (filter(&d)?, filter(&r)?);
+        let variance =
+            |image: &Tensor, mean: &Tensor| -> Result<Tensor> { Ok((filter(&image.sqr()?)? - mean.sqr()?)?.relu()?) };
+        let (var_d, var_r) = (variance(&d, &mean_d)?, variance(&r, &mean_r)?);
+        let cov = (filter(&(&d * &r)?)? - (&mean_d * &mean_r)?)?;
+        let zero = var_d.zeros_like()?;
+        let gain = (&cov / (&var_r + self.epsilon)?)?;
+        let v = (&var_d - (&gain * &cov)?)?;
+        let varies = |variance: &Tensor| variance.detach().ge(self.epsilon);
+        let (r_varies, d_varies, positive) = (varies(&var_r)?, varies(&var_d)?, gain.detach().gt(0.0)?);
+        let all = r_varies.where_cond(&var_r, &zero)?;
+        let gain = positive.where_cond(&d_varies.where_cond(&r_varies.where_cond(&gain, &zero)?, &zero)?, &zero)?;
+        let above = v.detach().gt(self.epsilon)?;
+        let v = above.where_cond(&v, &(&zero + self.epsilon)?)?;
+        let kept = ((gain.sqr()? * &all)? / (v + self.sigma_n_sq)?)?;
+        let sum = |ratio: &Tensor| -> Result<Tensor> {
+            let wide = sum_dtype(ratio.device());
+            Ok((ratio + 1.0)?.log()?.flatten_from(2)?.to_dtype(wide)?.sum(D::Minus1)?)
+        };
+        Ok([sum(&kept)?, sum(&all.affine(1.0 / self.sigma_n_sq, 0.0)?)?])
+    }
+}
+
+/// Every second row and column.
+fn every_second(image: &Tensor) -> Result<Tensor> {
+    let mut image = image.clone();
+    for axis in [2, 3] {
+        let side = image.dim(axis)?;
+        let index = Tensor::arange_step(0u32, side as u32, 2, image.device())?;
+        image = image.contiguous()?.index_select(&index, axis)?;
+    }
+    Ok(image)
+}
+
+/// Runs `f` on the images at a scale, or at the first.
+fn with_pairs<T: Computed, R>(
+    first: &[[&dyn RowReader<T>; 2]],
+    scale: Option<&Scale<T>>,
+    f: impl FnOnce(&[[&dyn RowReader<T>; 2]]) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
+    let Some(Scale { dims, images }) = scale else { return f(first) };
+    let planes = dense_planes(images, *dims);
+    let pairs: Vec<_> = planes.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
+    f(&pairs)
+}
+
+impl<T: Computed> Scale<T> {
+    /// The next scale: filtered by its window, every second row and column.
+    fn next(scale: usize, pairs: &[[&dyn RowReader<T>; 2]]) -> candle_core::Result<Self> {
+        let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
+        let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
+        let batch = Batch { maps: [true; 2], wanted: [false; 2], ..Batch::new(&measure, pairs, &ranges) };
+        let maps = batch.scan(None).ok_or_else(|| too_small(scale))?.maps;
+        let images: Vec<_> = maps.into_iter().flatten().map(|map| decimated(&map, dims)).collect();
+        let images = <[Vec<T>; 2]>::try_from(images).map_err(|_| too_small(scale))?;
+        Ok(Self { dims: half(dims), images })
+    }
+}
+
+fn half([_, height, width]: [usize; 3]) -> [usize; 3] {
+    [1, height.div_ceil(2), width.div_ceil(2)]
+}
+
+fn decimated<T: Real>(map: &[T], dims @ [_, height, width]: [usize; 3]) -> Vec<T> {
+    let [_, rows, columns] = half(dims);
+    let mut out = vec![T::default(); map.len() / (height * width) * rows * columns];
+    out.par_chunks_mut(columns).with_min_len(64).enumerate().for_each(|(row, out)| {
+        let row = &map[(row / rows * height + 2 * (row % rows)) * width..][..width];
+        out.iter_mut().zip(row.iter().step_by(2)).for_each(|(out, &value)| *out = value);
+    });
+    out
+}
+
+/// Zeros between the rows and columns of a gradient: the adjoint of [`decimated`].
+fn spread_out<T: Real>(gradient: &[T], dims @ [_, height, width]: [usize; 3]) -> Vec<T> {
+    let [_, rows, columns] = half(dims);
+    let mut out = vec![T::default(); gradient.len() / (rows * columns) * height * width];
+    out.par_chunks_mut(width).with_min_len(64).enumerate().for_each(|(row, out)| {
+        let (plane, y) = (row / height, row % height);
+        if y % 2 == 0 {
+            let values = &gradient[(plane * rows + y / 2) * columns..][..columns];
+            out.iter_mut().step_by(2).zip(values).for_each(|(out, &value)| *out = value);
+        }
+    });
+    out
+}
+
+/// From the gradient with respect to the images at a scale to that with respect to those it was made of.
+fn adjoint<T: Computed>(
+    scale: usize,
+    pairs: &[[&dyn RowReader<T>; 2]],
+    coarser: &Scale<T>,
+    gradients: &[Option<Vec<T>>; 2],
+    wanted: [bool; 2],
+) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+    let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
+    let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
+    debug_assert_eq!(half(dims), coarser.dims);
+    let maps = gradients.each_ref().map(|gradient| gradient.as_ref().map(|gradient| spread_out(gradient, dims)));
+    let len: usize = dims.iter().product();
+    let plane = |side: usize, number: usize| Plane::dense(&maps[side].as_ref()?[number * len..][..len], dims);
+    let planes: Vec<[Option<Plane<T>>; 2]> =
+        (0..pairs.len()).map(|number| [0, 1].map(|side| plane(side, number))).collect();
+    let upstream = planes
+        .iter()
+        .map(|planes| {
+            Upstream::Maps(planes.iter().map(|plane| plane.as_ref().map(|plane| plane as &dyn RowReader<T>)).collect())
+        })
+        .collect();
+    let gradients = Gradients { upstream, errors: vec![[0.0; 2]; pairs.len()], wanted };
+    let scanned = Batch::new(&measure, pairs, &ranges).scan(Some(&gradients)).ok_or_else(|| too_small(scale))?;
+    Ok(scanned.gradients)
+}
+
+/// Both images, filtered.
+struct Blur {
+    taps: Vec<f64>,
+}
+
+fn valid(taps: &[f64]) -> Filters {
+    Filters { axes: [(); 2].map(|()| AxisTaps::Shared(taps.to_vec())).into(), padding: Padding::Valid }
+}
+
+impl Measure for Blur {
+    type Fields<V: Copy + Send + Sync> = [V; 2];
+    type Maps<V: Copy + Send + Sync> = [V; 2];
+    type Back<V: Copy + Send + Sync> = [V; 2];
+    type Constants<T: Real> = ();
+
+    const PIVOT: bool = false;
+    const INNER: [bool; 2] = [false; 2];
+    const SHOWN: [f64; 2] = [1.0, 0.0];
+
+    fn filters(&self) -> Filters {
+        valid(&self.taps)
+    }
+
+    fn constants<T: Real>(&self, _: f64, _: [f64; 2], _: f64) {}
+
+    #[inline(always)]
+    fn basis<T: Real, S: Simd>((): &(), x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+        [x, y]
+    }
+
+    #[inline(always)]
+    fn features<T: Real, S: Simd>(basis: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 2] {
+        basis
+    }
+
+    #[inline(always)]
+    fn score<T: Real, S: Simd>((): &(), filtered: [Lanes<T, S>; 2], _: [bool; 2]) -> [Lanes<T, S>; 2] {
+        filtered
+    }
+
+    #[inline(always)]
+    fn score_vjp<T: Real, S: Simd>((): &(), _: [Lanes<T, S>; 2], upstream: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 2] {
+        upstream
+    }
+
+    #[inline(always)]
+    fn back<T: Real, S: Simd>(_: Side, derivatives: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 2] {
+        derivatives
+    }
+
+    #[inline(always)]
+    fn back_vjp<T: Real, S: Simd>(side: Side, _: [Lanes<T, S>; 2], [x, y]: [Lanes<T, S>; 2]) -> Lanes<T, S> {
+        match side {
+            Side::X => x,
+            Side::Y => y,
+        }
+    }
+
+    #[inline(always)]
+    fn features_vjp<T: Real, S: Simd>(_: [Lanes<T, S>; 2], upstream: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 2] {
+        upstream
+    }
+}
+
+/// The two logarithms at each place: what is kept of the reference's information, and all of it.
+struct Information {
+    taps: Vec<f64>,
+    sigma_n_sq: f64,
+    epsilon: f64,
+}
+
+/// The constants for one plane, in the units of its moments.
+#[derive(Clone, Copy)]
+struct Constants<T> {
+    pivot: [T; 2],
+    /// The sum of a window's taps: moments are not divided by it.
+    total: T,
+    sigma_n_sq: T,
+    epsilon: T,
+    /// A variance that is less of the mean square is rounding, and none.
+    rounding: T,
+}
+
+/// What both logarithms are made of.
+struct Terms<V> {
+    /// `σrd`, the gain `g`, and 1 where the gain counts.
+    cov: V,
+    gain: V,
+    counts: V,
+    /// `1 / (σr² + ε)` and `1 / (v + σn²)`.
+    per_variance: V,
+    per_noise: V,
+    /// `σr²`, 0 below ε; and 1 where it is not.
+    reference: V,
+    varies: V,
+    /// 1 where `v` is not cut off at ε.
+    above: V,
+}
+
+#[inline(always)]
+fn variance<T: Real, S: Simd>(constants: &Constants<T>, mean: Lanes<T, S>, square: Lanes<T, S>) -> Lanes<T, S> {
+    let variance = (-mean).mul_add(mean, square * mean.with_all(constants.total));
+    variance.if_less(square * mean.with_all(constants.rounding), mean.like(0.0), variance)
+}
+
+#[inline(always)]
+fn terms<T: Real, S: Simd>(constants: &Constants<T>, [d, r, dd, rr, dr]: [Lanes<T, S>; 5]) -> Terms<Lanes<T, S>> {
+    let like = |value: T| d.with_all(value);
+    let (total, epsilon, zero, one) = (like(constants.total), like(constants.epsilon), d.like(0.0), d.like(1.0));
+    let (var_d, var_r) = (variance(constants, d, dd), variance(constants, r, rr));
+    let cov = (-d).mul_add(r, dr * total);
+    let per_variance = (var_r + epsilon).recip();
+    let gain = cov * per_variance;
+    let v = (-gain).mul_add(cov, var_d);
+    let varies = var_r.if_less(epsilon, zero, one);
+    let counts = zero.if_less(gain, var_d.if_less(epsilon, zero, varies), zero);
+    let above = epsilon.if_less(v, one, zero);
+    let noise = epsilon.if_less(v, v, epsilon) + like(constants.sigma_n_sq);
+    Terms {
+        cov,
+        gain: gain * counts,
+        counts,
+        per_variance,
+        per_noise: noise.recip(),
+        reference: var_r * varies,
+        varies,
+        above,
+    }
+}
+
+impl Measure for Information {
+    type Fields<V: Copy + Send + Sync> = [V; 5];
+    type Maps<V: Copy + Send + Sync> = [V; 2];
+    type Back<V: Copy + Send + Sync> = [V; 3];
+    type Constants<T: Real> = Constants<T>;
+
+    const PIVOT: bool = true;
+    const INNER: [bool; 2] = [false; 2];
+    const SHOWN: [f64; 2] = [1.0, 0.0];
+
+    fn filters(&self) -> Filters {
+        valid(&self.taps)
+    }
+
+    fn constants<T: Real>(&self, range: f64, [x, y]: [f64; 2], total: f64) -> Constants<T> {
+        let unit = (total * range / 255.0).powi(2);
+        Constants {
+            pivot: [T::of(x), T::of(y)],
+            total: T::of(total),
+            sigma_n_sq: T::of(self.sigma_n_sq * unit),
+            epsilon: T::of(self.epsilon * unit),
+            rounding: T::of(
+                total * if size_of::<T>() == 4 { 2.0 * f64::from(f32::EPSILON) } else { 2.0 * f64::EPSILON },
+            ),
+        }
+    }
+
+    #[inline(always)]
+    fn basis<T: Real, S: Simd>(constants: &Constants<T>, x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+        [x - x.with_all(constants.pivot[0]), y - y.with_all(constants.pivot[1])]
+    }
+
+    #[inline(always)]
+    fn features<T: Real, S: Simd>([x, y]: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 5] {
+        [x, y, x * x, y * y, x * y]
+    }
+
+    #[inline(always)]
+    fn add_tap<T: Real, S: Simd>(sums: &mut [Lanes<T, S>; 5], tap: Lanes<T, S>, [x, y]: [Lanes<T, S>; 2]) {
+        let (tap_x, tap_y) = (tap * x, tap * y);
+        sums[0] += tap_x;
+        sums[1] += tap_y;
+        sums[2] = tap_x.mul_add(x, sums[2]);
+        sums[3] = tap_y.mul_add(y, sums[3]);
+        sums[4] = tap_x.mul_add(y, sums[4]);
+    }
+
+    #[inline(always)]
+    fn score<T: Real, S: Simd>(constants: &Constants<T>, moments: [Lanes<T, S>; 5], _: [bool; 2]) -> [Lanes<T, S>; 2] {
+        let Terms { gain, per_noise, reference, .. } = terms(constants, moments);
+        let all = reference * reference.with_all(constants.sigma_n_sq).recip();
+        [(gain * gain * reference * per_noise).ln_1p(), all.ln_1p()]
+    }
+
+    #[inline(always)]
+    fn score_vjp<T: Real, S: Simd>(
+        constants: &Constants<T>,
+        moments: [Lanes<T, S>; 5],
+        [kept, all]: [Lanes<T, S>; 2],
+    ) -> [Lanes<T, S>; 5] {
+        let Terms { cov, gain, counts, per_variance, per_noise, reference, varies, above } = terms(constants, moments);
+        let [d, r, ..] = moments;
+        let (one, two) = (d.like(1.0), d.like(2.0));
+        let ratio = gain * gain * reference * per_noise;
+        // With respect to the ratio, then to gain, v and σr² themselves.
+        let to_ratio = kept * (one + ratio).recip() * counts;
+        let to_v = -to_ratio * ratio * per_noise * above;
+        let to_gain = two * to_ratio * gain * reference * per_noise - to_v * cov;
+        let to_all = all * (reference + reference.with_all(constants.sigma_n_sq)).recip() * varies;
+        // Through g = σrd / (σr² + ε) and v = σd² - g σrd.
+        let to_cov = to_gain * per_variance - to_v * gain;
+        let to_var_r = to_ratio * gain * gain * per_noise - to_gain * gain * per_variance + to_all;
+        let to_var_d = to_v;
+        // Through variances and covariance, from the moments.
+        let total = d.with_all(constants.total);
+        let to_d = -(two * d * to_var_d) - r * to_cov;
+        let to_r = -(two * r * to_var_r) - d * to_cov;
+        [to_d, to_r, total * to_var_d, total * to_var_r, total * to_cov]
+    }
+
+    #[inline(always)]
+    fn back<T: Real, S: Simd>(side: Side, [x, y, xx, yy, xy]: [Lanes<T, S>; 5]) -> [Lanes<T, S>; 3] {
+        match side {
+            Side::X => [x, xx, xy],
+            Side::Y => [y, yy, xy],
+        }
+    }
+
+    #[inline(always)]
+    fn back_vjp<T: Real, S: Simd>(
+        side: Side,
+        [x, y]: [Lanes<T, S>; 2],
+        [mean, square, product]: [Lanes<T, S>; 3],
+    ) -> Lanes<T, S> {
+        let (own, other) = match side {
+            Side::X => (x, y),
+            Side::Y => (y, x),
+        };
+        other.mul_add(product, (own + own).mul_add(square, mean))
+    }
+
+    #[inline(always)]
+    fn features_vjp<T: Real, S: Simd>(
+        basis: [Lanes<T, S>; 2],
+        [x, y, xx, yy, xy]: [Lanes<T, S>; 5],
+    ) -> [Lanes<T, S>; 2] {
+        [Self::back_vjp(Side::X, basis, [x, xx, xy]), Self::back_vjp(Side::Y, basis, [y, yy, xy])]
+    }
+}

@@ -1,0 +1,384 @@
+//! From the storages of two image batches to rows of pixels, and from gradients of rows back to tensors.
+//!
+//! Cropping, clamping and luma are stages of the row readers, so that no image-sized tensor is made for them. The way back,
+//! [`Stages::image_gradient`], is their adjoint: it also scales the gradient and rounds it to the dtype of the images.
+
+use std::ops::{Range, RangeInclusive};
+
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType, bail};
+use half::{bf16, f16};
+use metrics_core::{Error, Result};
+use rayon::prelude::*;
+
+use crate::config::{DataRange, Input};
+use crate::engine::{Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
+use crate::op::{AnyScore, Fused, Upstream};
+use crate::pair::{self, Spread};
+
+/// The data range of each image of a pair on the CPU, `[N]` in f64.
+pub(crate) fn ranges(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let (pred, target) = pair::checked(op, pred, target)?;
+    let stages = Stages::new(op, input, spread, &pred)?;
+    let ((x, x_layout), (y, y_layout)) = (pred.storage_and_layout(), target.storage_and_layout());
+    let (Storage::Cpu(x), Storage::Cpu(y)) = (&*x, &*y) else {
+        return Err(Error::argument(op, "expected two tensors on the CPU"));
+    };
+    let found = match x {
+        CpuStorage::F64(_) => Planes::<f64>::new((x, x_layout), (y, y_layout), &stages)?.ranges,
+        _ => Planes::<f32>::new((x, x_layout), (y, y_layout), &stages)?.ranges,
+    };
+    Ok(Tensor::new(found, pred.device())?)
+}
+
+/// Rows of pixels of a plane.
+pub(crate) type Reader<'a, T> = Box<dyn RowReader<T> + 'a>;
+
+/// A type that is computed in, and what storages can be read as.
+pub(crate) trait Computed: Real + Pixel<Real = Self> + WithDType {
+    /// The planes of an image batch, cropped by so many pixels on each side of an axis.
+    fn readers<'a>(
+        storage: &'a CpuStorage,
+        layout: &Layout,
+        stages: &Stages,
+    ) -> candle_core::Result<Vec<Reader<'a, Self>>>;
+
+    /// A score of any kind, computed in this type.
+    fn fused(
+        score: &dyn AnyScore,
+        planes: &Planes<Self>,
+        upstream: Option<&Upstream>,
+    ) -> candle_core::Result<Fused<Self>>;
+}
+
+impl Computed for f32 {
+    fn readers<'a>(
+        storage: &'a CpuStorage,
+        layout: &Layout,
+        stages: &Stages,
+    ) -> candle_core::Result<Vec<Reader<'a, f32>>> {
+        match storage {
+            CpuStorage::F32(pixels) => stages.readers(pixels, layout),
+            CpuStorage::F16(pixels) => stages.readers(pixels, layout),
+            CpuStorage::BF16(pixels) => stages.readers(pixels, layout),
+            CpuStorage::U8(pixels) => stages.readers(pixels, layout),
+            _ => bail!("expected images in u8, f16, bf16 or f32, got {:?}", storage_dtype(storage)),
+        }
+    }
+
+    fn fused(
+        score: &dyn AnyScore,
+        planes: &Planes<f32>,
+        upstream: Option<&Upstream>,
+    ) -> candle_core::Result<Fused<f32>> {
+        score.fused_f32(planes, upstream)
+    }
+}
+
+impl Computed for f64 {
+    fn readers<'a>(
+        storage: &'a CpuStorage,
+        layout: &Layout,
+        stages: &Stages,
+    ) -> candle_core::Result<Vec<Reader<'a, f64>>> {
+        match storage {
+            CpuStorage::F64(pixels) => stages.readers(pixels, layout),
+            _ => bail!("expected images in f64, got {:?}", storage_dtype(storage)),
+        }
+    }
+
+    fn fused(
+        score: &dyn AnyScore,
+        planes: &Planes<f64>,
+        upstream: Option<&Upstream>,
+    ) -> candle_core::Result<Fused<f64>> {
+        score.fused_f64(planes, upstream)
+    }
+}
+
+fn storage_dtype(storage: &CpuStorage) -> DType {
+    candle_core::backend::BackendStorage::dtype(storage)
+}
+
+/// What is done to the pixels on the way to a score.
+pub(crate) struct Stages {
+    input: Input,
+    spread: Spread,
+    /// The weights of the channels in the one plane that is scored, and what is added.
+    mixture: Option<([f64; 3], f64)>,
+    /// The data ranges that the computing type holds.
+    held: RangeInclusive<f64>,
+}
+
+impl Stages {
+    /// # Errors
+    /// A border that leaves nothing, luma of other than three channels, or a data range that the dtype does not hold.
+    pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor) -> Result<Self> {
+        pair::check_input(op, input, spread, pred, pred)?;
+        let held = pair::ranges_held_by(pair::compute_dtype(pred.dtype()));
+        let mixture = pair::channel_weights(input, pred.dims()[1]);
+        Ok(Self { input: input.clone(), spread, mixture, held })
+    }
+
+    /// What is cropped from either end of the axes of a plane.
+    fn border(&self, axes: usize) -> [usize; 3] {
+        let border = self.input.crop_border;
+        [if axes == 3 { border } else { 0 }, border, border]
+    }
+
+    fn clamp(&self) -> Option<(f64, f64)> {
+        match self.input.range {
+            DataRange::Clamp(low, high) => Some((low, high)),
+            _ => None,
+        }
+    }
+
+    /// The planes of a batch that are scored: one a channel, or one an image.
+    fn readers<'a, P: Pixel>(&self, pixels: &'a [P], layout: &Layout) -> candle_core::Result<Vec<Reader<'a, P::Real>>> {
+        let planes = planes(pixels, layout, self.border(layout.dims().len() - 2))?;
+        let (low, high) = self.clamp().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let clamp = |pixels| Clamp { pixels, low: P::Real::of(low), high: P::Real::of(high) };
+        let Some((weights, offset)) = self.mixture else {
+            return Ok(match self.clamp() {
+                None => planes.into_iter().map(|plane| Box::new(plane) as Reader<P::Real>).collect(),
+                Some(_) => planes.into_iter().map(|plane| Box::new(clamp(plane)) as Reader<P::Real>).collect(),
+            });
+        };
+        let (weights, offset) = (weights.map(P::Real::of), P::Real::of(offset));
+        let mix = |rgb: &[Plane<'a, P>]| -> Reader<'a, P::Real> {
+            let rgb = rgb.iter().copied();
+            // Clamping to everything costs a copy of each row.
+            match self.clamp() {
+                None => Box::new(WeightedSum { planes: rgb.zip(weights).collect(), offset }),
+                Some(_) => Box::new(WeightedSum { planes: rgb.map(clamp).zip(weights).collect(), offset }),
+            }
+        };
+        Ok(planes.chunks_exact(3).map(mix).collect())
+    }
+
+    /// The data range of each image.
+    fn ranges<T: Real>(&self, images: usize, x: &[Reader<T>], y: &[Reader<T>]) -> Vec<f64> {
+        if let Some(range) = self.input.range.fixed().filter(|_| !matches!(self.spread, Spread::Unused)) {
+            return vec![range; images];
+        }
+        let of_images = |readers: &[Reader<T>]| -> Vec<f64> {
+            let mut found = spread(readers, readers.len() / images);
+            if self.input.range == DataRange::PerBatch {
+                let all = found.iter().copied().fold(Default::default(), PixelSpread::join);
+                found.fill(all);
+            }
+            found.into_iter().map(PixelSpread::size).collect()
+        };
+        let found = match self.spread {
+            Spread::Unused => return vec![f64::NAN; images],
+            Spread::Target => of_images(y),
+            Spread::Larger => of_images(x).into_iter().zip(of_images(y)).map(|(x, y)| x.max(y)).collect(),
+        };
+        found.into_iter().map(|range| self.held_range(range)).collect()
+    }
+
+    /// Constant images have no spread: with range 1, two equal ones score 1 instead of 0/0.
+    fn held_range(&self, range: f64) -> f64 {
+        let range = if range == 0.0 { 1.0 } else { range };
+        if self.held.contains(&range) { range } else { f64::NAN }
+    }
+
+    /// From the gradient with respect to the planes that were scored (dense, one after another), each times its factor, to the
+    /// gradient with respect to the image batch.
+    pub(crate) fn image_gradient<T: Computed>(
+        &self,
+        mut gradient: Vec<T>,
+        factors: &[f64],
+        image: &Tensor,
+    ) -> candle_core::Result<Tensor> {
+        let plain = self.input.crop_border == 0 && self.clamp().is_none() && self.mixture.is_none();
+        let storage = match image.dtype() {
+            dtype if plain && dtype == T::DTYPE => {
+                scale(&mut gradient, factors);
+                T::to_cpu_storage_owned(gradient)
+            }
+            DType::F16 => f16::to_cpu_storage_owned(self.pixels_gradient::<T, f16>(&gradient, factors, image)?),
+            DType::BF16 => bf16::to_cpu_storage_owned(self.pixels_gradient::<T, bf16>(&gradient, factors, image)?),
+            DType::F32 => f32::to_cpu_storage_owned(self.pixels_gradient::<T, f32>(&gradient, factors, image)?),
+            _ => f64::to_cpu_storage_owned(self.pixels_gradient::<T, f64>(&gradient, factors, image)?),
+        };
+        Ok(Tensor::from_storage(Storage::Cpu(storage), image.shape().clone(), BackpropOp::none(), false))
+    }
+
+    fn pixels_gradient<T: Computed, P: Pixel>(
+        &self,
+        gradient: &[T],
+        factors: &[f64],
+        image: &Tensor,
+    ) -> candle_core::Result<Vec<P>>
+    where
+        P::Real: Real,
+    {
+        let (storage, layout) = image.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else { bail!("expected an image on the CPU") };
+        let axes = layout.dims().len() - 2;
+        let [depth, height, width] = plane_dims(layout.dims())?;
+        let border @ [front, top, left] = self.border(axes);
+        let inner = [depth - 2 * front, height - 2 * top, width - 2 * left];
+        let raw = Stages {
+            input: Input::new(DataRange::Value(1.0)),
+            spread: Spread::Unused,
+            mixture: None,
+            held: self.held.clone(),
+        };
+        let pixels = T::readers(storage, layout, &raw)?;
+        let mut out = vec![P::default(); layout.shape().elem_count()];
+        let make = |(number, out): (usize, &mut [P])| {
+            let (plane, at) = (number / (depth * height), [number / height % depth, number % height]);
+            let scored = if self.mixture.is_some() { plane / 3 } else { plane };
+            let place = |axis: usize| at[axis].checked_sub(border[axis]).filter(|&line| line < inner[axis]);
+            let (Some(z), Some(y)) = (place(0), place(1)) else { return };
+            let row = &gradient[((scored * inner[0] + z) * inner[1] + y) * inner[2]..][..inner[2]];
+            let weight = factors[scored] * self.mixture.map_or(1.0, |(weights, _)| weights[plane % 3]);
+            let columns = left..left + inner[2];
+            let mut scaled: Vec<T> = row.iter().map(|value| T::of(value.wide() * weight)).collect();
+            if let Some((low, high)) = self.clamp() {
+                clamp_adjoint(&*pixels[plane], at, columns.clone(), [low, high].map(T::of), &mut scaled);
+            }
+            narrow(&scaled, &mut out[columns]);
+        };
+        out.par_chunks_mut(width).with_min_len(16).enumerate().for_each(make);
+        Ok(out)
+    }
+}
+
+/// The gradient of clamping is 1 within the bounds and on them, as in PyTorch; that of NaN is 1, too.
+fn clamp_adjoint<T: Real>(
+    pixels: &dyn RowReader<T>,
+    at: [usize; 2],
+    columns: Range<usize>,
+    [low, high]: [T; 2],
+    gradient: &mut [T],
+) {
+    let mut values = vec![T::default(); gradient.len()];
+    pixels.copy_row(at, columns, &mut values);
+    for (gradient, value) in gradient.iter_mut().zip(values) {
+        if value < low || value > high {
+            *gradient = T::default();
+        }
+    }
+}
+
+/// Rounds numbers to pixels of any float type.
+fn narrow<T: Real, P: Pixel>(values: &[T], pixels: &mut [P]) {
+    let mut chunk = [P::Real::default(); 64];
+    for (values, pixels) in values.chunks(64).zip(pixels.chunks_mut(64)) {
+        for (real, value) in chunk.iter_mut().zip(values) {
+            *real = P::Real::of(value.wide());
+        }
+        P::narrow(&chunk[..values.len()], pixels);
+    }
+}
+
+/// Multiplies dense planes by a factor each, where it is not 1.
+pub(crate) fn scale<T: Real>(planes: &mut [T], factors: &[f64]) {
+    if factors.iter().all(|&factor| factor == 1.0) {
+        return;
+    }
+    let plane = planes.len() / factors.len();
+    for (plane, &factor) in planes.chunks_exact_mut(plane.max(1)).zip(factors).filter(|(_, factor)| **factor != 1.0) {
+        let factor = T::of(factor);
+        plane.par_chunks_mut(1 << 15).for_each(|part| part.iter_mut().for_each(|value| *value = *value * factor));
+    }
+}
+
+/// Every plane of an image batch, without a border.
+fn planes<'a, P: Pixel>(
+    pixels: &'a [P],
+    layout: &Layout,
+    border: [usize; 3],
+) -> candle_core::Result<Vec<Plane<'a, P>>> {
+    let dims = plane_dims(layout.dims())?;
+    let (outer, inner) = layout.stride().split_at(2);
+    let mut strides = [0; 3];
+    strides[3 - inner.len()..].copy_from_slice(inner);
+    let skipped: usize = (0..3).map(|axis| border[axis] * strides[axis]).sum();
+    let inner_dims = [0, 1, 2].map(|axis| dims[axis].saturating_sub(2 * border[axis]));
+    let plane = |at: usize| {
+        let (image, channel) = (at / layout.dims()[1], at % layout.dims()[1]);
+        let start = layout.start_offset() + image * outer[0] + channel * outer[1] + skipped;
+        match pixels.get(start..).and_then(|pixels| Plane::new(pixels, inner_dims, strides)) {
+            Some(plane) => Ok(plane),
+            None => bail!("{layout:?} reaches beyond its {} elements", pixels.len()),
+        }
+    };
+    (0..layout.dims()[0] * layout.dims()[1]).map(plane).collect()
+}
+
+/// Depth (1 of flat images), height and width of the planes of a batch.
+fn plane_dims(shape: &[usize]) -> candle_core::Result<[usize; 3]> {
+    match *shape {
+        [_, _, height, width] => Ok([1, height, width]),
+        [_, _, depth, height, width] => Ok([depth, height, width]),
+        _ => bail!("expected [N, C, H, W] or [N, C, D, H, W], got {shape:?}"),
+    }
+}
+
+/// Both batches as pairs of planes, image by image.
+pub(crate) struct Planes<'a, T: Real> {
+    x: Vec<Reader<'a, T>>,
+    y: Vec<Reader<'a, T>>,
+    /// The data range of each image.
+    ranges: Vec<f64>,
+    images: usize,
+    axes: usize,
+}
+
+impl<'a, T: Computed> Planes<'a, T> {
+    pub(crate) fn new(
+        x: (&'a CpuStorage, &Layout),
+        y: (&'a CpuStorage, &Layout),
+        stages: &Stages,
+    ) -> candle_core::Result<Self> {
+        let (images, axes) = (x.1.dims()[0], x.1.dims().len() - 2);
+        let (x, y) = (T::readers(x.0, x.1, stages)?, T::readers(y.0, y.1, stages)?);
+        let ranges = stages.ranges(images, &x, &y);
+        Ok(Self { x, y, ranges, images, axes })
+    }
+}
+
+impl<T: Real> Planes<'_, T> {
+    /// Each channel as an image.
+    pub(crate) fn by_channel(self) -> Self {
+        let ranges = self.of_planes(&self.ranges);
+        Self { ranges, images: self.x.len(), ..self }
+    }
+
+    pub(crate) fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Planes of an image.
+    pub(crate) fn channels(&self) -> usize {
+        self.x.len() / self.images
+    }
+
+    /// Spatial axes: two, or three of volumes.
+    pub(crate) fn axes(&self) -> usize {
+        self.axes
+    }
+
+    pub(crate) fn dims(&self) -> [usize; 3] {
+        self.x[0].dims()
+    }
+
+    /// The pairs, plane by plane.
+    pub(crate) fn pairs(&self) -> Vec<[&dyn RowReader<T>; 2]> {
+        self.x.iter().zip(&self.y).map(|(x, y)| [&**x, &**y]).collect()
+    }
+
+    /// The data range of each plane.
+    pub(crate) fn ranges(&self) -> Vec<f64> {
+        self.of_planes(&self.ranges)
+    }
+
+    /// A number for each plane from one for each image.
+    pub(crate) fn of_planes(&self, of_images: &[f64]) -> Vec<f64> {
+        of_images.iter().flat_map(|&number| std::iter::repeat_n(number, self.channels())).collect()
+    }
+}
