@@ -27,9 +27,9 @@ fn parameters_lie_in_memory_as_kernels_see_them() {
 fn windows_without_kernels_are_left_to_the_reference() -> Result<()> {
     let wants = Wants { ssim: true, ..Wants::default() };
     for (shape, window) in [(&[1, 1, 40, 41][..], 35), (&[1, 1, 14, 15, 16], 13)] {
-        let image = |low| Tensor::rand(low, 1f32, shape, &Device::Cpu);
-        let pair = Pair::new("test", &Input::new(1.0.into()), Spread::Larger, &image(0.0)?, &image(0.3)?)?;
-        let config = SsimConfig::new(1.0).window(window).padding(Padding::Valid);
+        let [x, y] = images(shape, DType::F32)?;
+        let pair = pair_of(&x, &y)?;
+        let config = SsimConfig::new(255.0).window(window).padding(Padding::Valid);
         let plan = config.plan("test", shape.len() - 2)?;
         let score = |kernel: &dyn Kernel| -> Result<Vec<f64>> {
             kernel.pass(&pair, &plan, wants, None)?.ssim()?.flatten_all()?.to_vec1()
