@@ -114,7 +114,8 @@ impl VifConfig {
 /// and device, with sides of at least 41 pixels and values in the data range of the configuration. Returns a scalar of at least 0,
 /// or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Formula and source: [`VifConfig`].
 ///
-/// Fused on a CPU; on other devices it is composed of Candle's operations.
+/// Fused on a CPU; on other devices it is composed of Candle's operations. In f32 the variances of nearly flat regions are
+/// rounding errors beside `σn²`: values are within 2e-5 of those in f64 on photographs.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, volumes, an empty batch, sides below 41 pixels, or a configuration that
