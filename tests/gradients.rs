@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use metrics_detach::GraphStats;
 use metrics_image::{
-    Channels, L1SsimLoss, MsSsimConfig, MsSsimLoss, OddSides, Padding, Pooling, PsnrConfig, PsnrLoss, SsimConfig,
-    SsimLoss, contrast_map, ms_ssim, psnr, ssim, ssim_map, ssim_per_image,
+    Channels, L1SsimLoss, MsSsimConfig, MsSsimLoss, OddSides, Padding, Pooling, PsnrConfig, PsnrLoss, Reduction,
+    SsimConfig, SsimLoss, contrast_map, ms_ssim, psnr, ssim, ssim_map, ssim_per_image, ssim_with_map,
 };
 use tests::images::textured;
 
@@ -53,7 +53,11 @@ fn agree_with_finite_differences() -> Result<()> {
     agrees("volume", &[1, 1, 7, 8, 9], base())?;
     agrees("downsampled", &[1, 1, 385, 400], base().uniform(3).downsample(true))?;
     check("map", &[1, 1, 12, 12], |x, y| Ok(ssim_map(x, y, &base())?.sqr()?))?;
-    check("contrast map", &[1, 1, 12, 12], |x, y| Ok(contrast_map(x, y, &base())?.sqr()?))
+    check("contrast map", &[1, 1, 12, 12], |x, y| Ok(contrast_map(x, y, &base())?.sqr()?))?;
+    check("score and map", &[2, 1, 12, 12], |x, y| {
+        let (score, map) = ssim_with_map(x, y, &base().reduction(Reduction::None))?;
+        Ok((score.sqr()?.sum_all()? + map.sqr()?.mean_all()?)?)
+    })
 }
 
 #[test]

@@ -9,6 +9,7 @@ use metrics_detach::{EvalGuard, GraphStats, eval_scope, is_eval};
 use metrics_image::{
     L1SsimLoss, MsSsim, MsSsimConfig, MsSsimLoss, Psnr, PsnrConfig, PsnrLoss, Ssim, SsimConfig, SsimLoss, contrast_map,
     contrast_per_image, ms_ssim, ms_ssim_per_image, psnr, psnr_per_image, ssim, ssim_map, ssim_per_image,
+    ssim_with_map,
 };
 use tests::images::textured;
 
@@ -26,6 +27,7 @@ fn every_operation(pred: &Tensor, target: &Tensor) -> metrics_core::Result<Vec<(
         ("ssim", ssim(pred, target, &s)?),
         ("ssim_per_image", ssim_per_image(pred, target, &s)?),
         ("ssim_map", ssim_map(pred, target, &s)?),
+        ("ssim_with_map", ssim_with_map(pred, target, &s)?.0),
         ("contrast_map", contrast_map(pred, target, &s)?),
         ("contrast_per_image", contrast_per_image(pred, target, &s)?),
         ("ms_ssim", ms_ssim(pred, target, &m)?),

@@ -58,8 +58,8 @@ fn loss_keeps_one_image_beside_its_inputs() -> Result<()> {
     drop(value);
     let loss = MsSsimLoss::new(MsSsimConfig::new(1.0))?;
     let (value, kept, _) = measure(|| loss.forward(&pred, &target));
-    // The coarser scales of both images: 2 (1/4 + 1/16 + 1/64 + 1/256) = 0.664.
-    ensure!(kept < image * 67 / 100 + SMALL, "a tracked MS-SSIM loss keeps {kept} bytes, {image} an image");
+    // The gradient alone: the coarser scales of both images, 2 (1/4 + 1/16 + 1/64 + 1/256) = 0.664 of one, are gone.
+    ensure!(kept < image + SMALL, "a tracked MS-SSIM loss keeps {kept} bytes, {image} an image");
     drop(value);
     let (value, kept, _) = measure(|| loss.forward(&pred, &target).map(drop));
     value?;

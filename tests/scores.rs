@@ -6,7 +6,7 @@ use metrics_core::{Metric, Value};
 use metrics_image::{
     Channels, DataRange, ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Mse, MseFloor, NonFinite, Normalize,
     Padding, Pooling, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig, contrast_map, ms_ssim, ms_ssim_per_image, psnr,
-    psnr_per_image, ssim, ssim_map, ssim_per_image,
+    psnr_per_image, ssim, ssim_map, ssim_per_image, ssim_with_map,
 };
 use tests::images::textured;
 
@@ -151,6 +151,11 @@ fn reductions() -> Result<()> {
     ensure!((scalar(&of(Reduction::Sum)?)? - each.iter().sum::<f64>()).abs() < 1e-12);
     ensure!((scalar(&of(Reduction::Mean)?)? - each.iter().sum::<f64>() / 3.0).abs() < 1e-12);
     let map = ssim_map(&x, &y, &config)?;
+    for reduction in [Reduction::None, Reduction::Mean, Reduction::Sum] {
+        let (score, beside) = ssim_with_map(&x, &y, &config.clone().reduction(reduction))?;
+        ensure!(score.dims() == of(reduction)?.dims() && list(&beside)? == list(&map)?);
+        ensure!(list(&score)? == list(&of(reduction)?)?);
+    }
     ensure!(map.dims() == [3, 1, 16, 16] && contrast_map(&x, &y, &config)?.dims() == map.dims());
     ensure!((list(&map.mean((1, 2, 3))?)?[1] - each[1]).abs() < 1e-12);
     ensure!(ssim_map(&x, &y, &config.padding(Padding::Valid))?.dims() == [3, 1, 6, 6]);

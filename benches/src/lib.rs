@@ -5,6 +5,7 @@ pub mod clock;
 pub mod composition;
 pub mod pass;
 pub mod scene;
+pub mod variants;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};

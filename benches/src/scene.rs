@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Storage, Tensor, Var};
 use metrics_core::{Metric, MetricCollection};
 use metrics_image::{
-    ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig, SsimLoss,
-    ms_ssim, psnr, ssim,
+    ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, MsSsimLoss, Psnr, PsnrConfig, PsnrLoss, Reduction, Ssim,
+    SsimConfig, SsimLoss, ms_ssim, psnr, ssim,
 };
 
 use crate::composition::Composition;
@@ -66,6 +66,20 @@ impl Scene {
     /// MS-SSIM, the value alone.
     pub fn ms_ssim(&self) -> Result<()> {
         take(&ms_ssim(&self.pred, &self.target, &MsSsimConfig::new(1.0))?)
+    }
+
+    /// `MsSsimLoss`, the gradient of the prediction included.
+    pub fn ms_ssim_loss(&self) -> Result<()> {
+        let loss = MsSsimLoss::new(MsSsimConfig::new(1.0))?.forward(&self.tracked, &self.target)?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// `PsnrLoss`, the gradient of the prediction included.
+    pub fn psnr_loss(&self) -> Result<()> {
+        let loss = PsnrLoss::new(PsnrConfig::new(1.0))?.forward(&self.tracked, &self.target)?;
+        black_box(loss.backward()?);
+        take(&loss)
     }
 
     /// One update of a collection of PSNR, SSIM, MS-SSIM and MAE, and its report.

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use benches::clock::{median, turn};
 use benches::composition::Composition;
 use benches::scene::{Scene, collection};
+use benches::variants::{self, Variant};
 use benches::{BATCH, FULL_HD, SMALL, images, label};
 use metrics_image::{Reduction, Ssim, SsimConfig};
 use rayon::ThreadPoolBuilder;
@@ -41,6 +42,7 @@ fn main() -> Result<()> {
         _ => bail!("usage: ratios [--quick] [--json FILE]"),
     };
     let mut rows = large(&settings)?;
+    rows.extend(variants(&settings)?);
     rows.extend(batch(&settings)?);
     rows.push(small(&settings)?);
     rows.push(sizes(&settings)?);
@@ -61,7 +63,20 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
     let scene = Scene::new(settings.large)?;
     let size = label(settings.large);
     let alone = ThreadPoolBuilder::new().num_threads(1).build()?;
-    let [squares, read, value, gradient, both, scales, collection, psnr, value_alone, gradient_alone] = in_turn(
+    let [
+        squares,
+        read,
+        value,
+        gradient,
+        both,
+        scales,
+        scales_loss,
+        collection,
+        psnr,
+        psnr_loss,
+        value_alone,
+        gradient_alone,
+    ] = in_turn(
         settings.rounds,
         [
             &|| scene.squared_difference(),
@@ -70,8 +85,10 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
             &|| scene.ssim_loss(),
             &|| scene.l1_ssim_loss(),
             &|| scene.ms_ssim(),
+            &|| scene.ms_ssim_loss(),
             &|| scene.collection(),
             &|| scene.psnr(),
+            &|| scene.psnr_loss(),
             &|| alone.install(|| scene.ssim()),
             &|| alone.install(|| scene.ssim_loss()),
         ],
@@ -79,21 +96,28 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
     let bytes = (8 * scene.values()) as f64;
     let speed = |seconds: f64| format!("{:.1} GB/s", bytes / seconds * 1e-9);
     Ok(vec![
-        Row::new(format!("SSIM / squared differences, {size}"), AtMost(10.0), value / squares, versus(value, squares)),
+        Row::new(format!("SSIM / squared differences, {size}"), AtMost(6.5), value / squares, versus(value, squares)),
         composed(&scene, &size, 150.0, settings)?,
         Row::new(
             format!("SsimLoss with gradient / SSIM, {size}"),
-            AtMost(3.0),
+            AtMost(2.3),
             gradient / value,
             versus(gradient, value),
         ),
         Row::new(
             format!("L1SsimLoss with gradient / SsimLoss with gradient, {size}"),
-            AtMost(1.05),
+            AtMost(1.03),
             both / gradient,
             versus(both, gradient),
         ),
-        Row::new(format!("MS-SSIM / SSIM, {size}"), AtMost(1.6), scales / value, versus(scales, value)),
+        Row::new(format!("MS-SSIM / SSIM, {size}"), AtMost(1.45), scales / value, versus(scales, value)),
+        Row::new(
+            format!("MsSsimLoss with gradient / MS-SSIM, {size}"),
+            AtMost(2.7),
+            scales_loss / scales,
+            versus(scales_loss, scales),
+        ),
+        Row::new(format!("PsnrLoss with gradient, {size}, ms"), AtMost(5.0), psnr_loss * 1e3, String::new()),
         Row::new(
             format!("Collection of PSNR, SSIM, MS-SSIM, MAE / MS-SSIM, {size}"),
             AtMost(1.1),
@@ -109,6 +133,24 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
         threads(format!("SSIM, {size}"), value_alone, value),
         threads(format!("SsimLoss with gradient, {size}"), gradient_alone, gradient),
     ])
+}
+
+/// Other forms of images and configurations beside the plain one.
+fn variants(settings: &Settings) -> Result<Vec<Row>> {
+    let (scene, size) = (Scene::new(settings.large)?, label(settings.large));
+    let mut rows = Vec::new();
+    for (what, plain, variants) in [
+        ("SSIM", &(|| scene.ssim()) as &dyn Fn() -> Result<()>, variants::values(settings.large)?),
+        ("SsimLoss with gradient", &|| scene.ssim_loss(), variants::gradients(settings.large)?),
+    ] {
+        let calls: Vec<_> = std::iter::once(plain).chain(variants.iter().map(|variant| &*variant.call as _)).collect();
+        let seconds = all_in_turn(settings.rounds, &calls)?;
+        for (Variant { name, at_most, .. }, &own) in variants.iter().zip(&seconds[1..]) {
+            let what = format!("{what}, {name} / plain, {size}");
+            rows.push(Row::new(what, AtMost(*at_most), own / seconds[0], versus(own, seconds[0])));
+        }
+    }
+    Ok(rows)
 }
 
 fn threads(what: String, alone: f64, together: f64) -> Row {
@@ -212,13 +254,18 @@ fn merging(settings: &Settings) -> Result<Row> {
 
 /// Median seconds of each call, all of them timed in turn.
 fn in_turn<const N: usize>(rounds: usize, calls: [&dyn Fn() -> Result<()>; N]) -> Result<[f64; N]> {
-    let mut turns = [(); N].map(|()| Vec::with_capacity(rounds));
+    let all = all_in_turn(rounds, &calls)?;
+    Ok(std::array::from_fn(|call| all[call]))
+}
+
+fn all_in_turn(rounds: usize, calls: &[&dyn Fn() -> Result<()>]) -> Result<Vec<f64>> {
+    let mut turns = vec![Vec::with_capacity(rounds); calls.len()];
     for _ in 0..rounds {
         for (call, turns) in calls.iter().zip(&mut turns) {
             turns.push(turn(BUDGET, &mut || call())?);
         }
     }
-    Ok(turns.map(median))
+    Ok(turns.into_iter().map(median).collect())
 }
 
 fn versus(ours: f64, other: f64) -> String {

@@ -39,14 +39,13 @@
 //!
 //! # What is where
 //!
-//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], [`mae()`] and [`mse()`], each also per image, and the maps [`ssim_map()`]
-//!   and
-//!   [`contrast_map()`];
-//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], with a preset for each library they agree
-//!   with;
-//! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`L1SsimLoss`];
-//! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`], [`Mae`], [`Mse`]; members of a collection share their passes over the pixels, see
-//!   [`MetricCollection::plan`](metrics_core::MetricCollection::plan).
+//! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], [`mae()`], [`mse()`], [`gmsd()`] and [`vif()`], each also per image, and the
+//!   maps [`ssim_map()`], [`ssim_with_map()`] and [`contrast_map()`];
+//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], [`GmsdConfig`], [`VifConfig`], with a preset
+//!   for each library they agree with;
+//! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`GmsdLoss`], [`VifLoss`], and [`L1SsimLoss`];
+//! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`], [`Mae`], [`Mse`], [`Gmsd`], [`Vif`]; members of a collection share their passes
+//!   over the pixels, see [`MetricCollection::plan`](metrics_core::MetricCollection::plan).
 //!
 //! Images are `[N, C, H, W]`, volumes `[N, C, D, H, W]`; f32, f64, f16, bf16 (half types are computed in f32), or u8 without
 //! gradient. Gradients of gradients are not supported: Candle detaches gradients as it computes them.
@@ -74,7 +73,7 @@ pub use measure::pixel::{
     Absolute, Mae, Mse, Psnr, PsnrLoss, Squared, mae, mae_per_image, mse, mse_per_image, psnr, psnr_per_image,
 };
 pub use measure::ssim::{
-    Ssim, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel, ssim_per_image,
+    Ssim, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel, ssim_per_image, ssim_with_map,
 };
 pub use measure::vif::{Vif, VifConfig, VifLoss, vif, vif_per_image};
 pub use metrics_core::{NonFinite, Reduction};

@@ -5,17 +5,17 @@
 //! scales it in place. On other devices a score is composed of the device's kernels and Candle's operations.
 
 use std::any::Any;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Storage, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Storage, Tensor, Var, bail};
 use metrics_core::{Error, Reduction, Result};
 
 use crate::config::Input;
-use crate::engine::{Array, Batch, Gradients, Plane, RowReader, Upstream as MapUpstream};
+use crate::engine::{Gradients, Upstream as MapUpstream};
 use crate::measure::Measure;
 use crate::pair::{self, Pair, Spread, compute_dtype};
-use crate::planes::{Computed, Planes, Stages};
+use crate::planes::{Computed, Planes, Stages, Stored, on_cpu};
 
 /// Numbers that are computed of each pair of images: a score, or several of one pass.
 pub(crate) trait Score: Send + Sync + 'static {
@@ -37,17 +37,48 @@ pub(crate) trait Score: Send + Sync + 'static {
 
     /// The same numbers, `[count, N]` (`[N]` of one), of ordinary operations. `slope` is the derivative of what becomes of each of them.
     fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
+
+    /// The score at every place, if it has one there.
+    fn fused_map<T: Computed>(&self, _planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
+        bail!("{} has no map", Self::NAME)
+    }
+
+    /// The gradients of the sum of the map weighted by `upstream`, dense planes one after another.
+    fn map_gradients<T: Computed>(
+        &self,
+        _planes: &Planes<T>,
+        _upstream: &[T],
+        _wanted: [bool; 2],
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+        bail!("{} has no map", Self::NAME)
+    }
+
+    /// The same map of ordinary operations.
+    fn composed_map(&self, _pair: &Pair) -> Result<Tensor> {
+        Err(Error::argument(Self::NAME, "expected a score with a map"))
+    }
 }
 
 /// A score of any kind. The functions that take one are not generic, so that the engine is compiled in this crate alone, and not again
 /// in every crate that has a metric.
-pub(crate) trait AnyScore: Send + Sync {
+pub(crate) trait AnyScore: ScoreIn<f32> + ScoreIn<f64> {
     fn name(&self) -> &'static str;
     fn count(&self) -> usize;
     fn saves_gradient(&self) -> bool;
-    fn fused_f32(&self, planes: &Planes<f32>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f32>>;
-    fn fused_f64(&self, planes: &Planes<f64>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f64>>;
     fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
+    fn composed_map(&self, pair: &Pair) -> Result<Tensor>;
+}
+
+/// What a score of any kind computes in `T`.
+pub(crate) trait ScoreIn<T: Computed>: Send + Sync {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<T>>;
+    fn fused_map(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>>;
+    fn map_gradients(
+        &self,
+        planes: &Planes<T>,
+        upstream: &[T],
+        wanted: [bool; 2],
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]>;
 }
 
 impl<S: Score> AnyScore for S {
@@ -60,14 +91,28 @@ impl<S: Score> AnyScore for S {
     fn saves_gradient(&self) -> bool {
         Score::saves_gradient(self)
     }
-    fn fused_f32(&self, planes: &Planes<f32>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f32>> {
-        self.fused(planes, upstream)
-    }
-    fn fused_f64(&self, planes: &Planes<f64>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<f64>> {
-        self.fused(planes, upstream)
-    }
     fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
         Score::composed(self, pair, slope)
+    }
+    fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
+        Score::composed_map(self, pair)
+    }
+}
+
+impl<S: Score, T: Computed> ScoreIn<T> for S {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<T>> {
+        Score::fused(self, planes, upstream)
+    }
+    fn fused_map(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
+        Score::fused_map(self, planes)
+    }
+    fn map_gradients(
+        &self,
+        planes: &Planes<T>,
+        upstream: &[T],
+        wanted: [bool; 2],
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+        Score::map_gradients(self, planes, upstream, wanted)
     }
 }
 
@@ -79,10 +124,42 @@ pub(crate) struct Upstream {
     pub(crate) wanted: [bool; 2],
 }
 
+impl Upstream {
+    /// The derivatives with respect to the sums of each plane's maps, from those of the plane's number. An image's number is the mean
+    /// of those of its planes.
+    pub(crate) fn of_sums<M: Measure<Maps<f64> = [f64; 2]>, T>(
+        &self,
+        derivatives: &[[f64; 2]],
+        channels: usize,
+    ) -> Gradients<'static, M, T> {
+        let of_plane = |(plane, derivatives): (usize, &[f64; 2])| {
+            let weight = self.weights[plane / channels] / channels as f64;
+            MapUpstream::Sums(derivatives.map(|derivative| weight * derivative))
+        };
+        Gradients {
+            upstream: derivatives.iter().enumerate().map(of_plane).collect(),
+            errors: vec![[0.0; 2]; derivatives.len()],
+            wanted: self.wanted,
+        }
+    }
+}
+
+/// The mean of each image's planes.
+pub(crate) fn means(of_planes: &[f64], channels: usize) -> Vec<f64> {
+    of_planes.chunks(channels).map(|planes| planes.iter().sum::<f64>() / channels as f64).collect()
+}
+
 /// The numbers of each image, and dense planes of gradients.
 pub(crate) struct Fused<T> {
     pub(crate) numbers: Vec<f64>,
     pub(crate) gradients: [Option<Vec<T>>; 2],
+}
+
+/// A map, dense planes of `dims` one after another, and the mean of each image.
+pub(crate) struct Mapped<T> {
+    pub(crate) map: Vec<T>,
+    pub(crate) dims: [usize; 3],
+    pub(crate) means: Vec<f64>,
 }
 
 /// What becomes of the numbers of the images.
@@ -96,6 +173,8 @@ pub(crate) enum Output {
     Mean,
     /// Their sum.
     Sum,
+    /// None of them, but the score at every place, `[N, C, …]`, in the dtype that is computed in.
+    Map,
 }
 
 impl From<Reduction> for Output {
@@ -116,7 +195,7 @@ impl Output {
 
     fn of(self, numbers: &[f64], images: usize) -> Vec<f64> {
         match self {
-            Self::PerImage | Self::PerChannel => numbers.to_vec(),
+            Self::PerImage | Self::PerChannel | Self::Map => numbers.to_vec(),
             Self::Mean => vec![numbers.iter().sum::<f64>() / images as f64],
             Self::Sum => vec![numbers.iter().sum()],
         }
@@ -147,20 +226,39 @@ pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<T
     let Prepared { score, pred, target, input, spread } = prepared;
     let (pred, target) = pair::checked(op, &pred, &target)?;
     if pred.device().is_cpu() {
-        let wanted = [pred.track_op(), target.track_op()];
         let stages = Stages::new(op, &input, spread, &pred)?;
-        return Ok(pred.apply_op2(&target, Op { score, stages, output, wanted, saved: Mutex::default() })?);
+        return Ok(pred.apply_op2(&target, Op::new(score, stages, output, [pred.track_op(), target.track_op()]))?);
     }
     let pair = Pair::new(op, &input, spread, &pred, &target)?;
     let images = pair.pred.dim(0)?;
-    let pair = if output == Output::PerChannel { pair.by_channel()? } else { pair };
-    let numbers = score.composed(&pair, output.slope(images))?;
+    let numbers = match output {
+        Output::Map => return score.composed_map(&pair),
+        Output::PerChannel => score.composed(&pair.by_channel()?, output.slope(images))?,
+        _ => score.composed(&pair, output.slope(images))?,
+    };
     Ok(match output {
-        Output::PerImage => numbers,
+        Output::PerImage | Output::Map => numbers,
         Output::PerChannel => numbers.reshape((images, ()))?,
         Output::Mean => numbers.mean_all()?,
         Output::Sum => numbers.sum_all()?,
     })
+}
+
+/// The map of a score, and the mean of each image, `[N]`, which is made on the way.
+pub(crate) fn map_and_means(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Tensor)> {
+    let Prepared { score, pred, target, input, spread } = prepared;
+    let (pred, target) = pair::checked(op, &pred, &target)?;
+    if !pred.device().is_cpu() {
+        let map = score.composed_map(&Pair::new(op, &input, spread, &pred, &target)?)?;
+        let means = map.to_dtype(pair::sum_dtype(map.device()))?.flatten_from(1)?.mean(1)?;
+        return Ok((map, means));
+    }
+    let stages = Stages::new(op, &input, spread, &pred)?;
+    let fused = Op::new(score, stages, Output::Map, [pred.track_op(), target.track_op()]);
+    let means = Arc::clone(&fused.means);
+    let map = pred.apply_op2(&target, fused)?;
+    let means = map.apply_op1(Means(means))?;
+    Ok((map, means))
 }
 
 /// The scalar that [`apply`] gives, and its gradient with respect to `pred`, without a graph.
@@ -183,18 +281,12 @@ pub(crate) fn value_and_grad(
         return Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?));
     }
     let stages = Stages::new(op, &input, spread, &pred)?;
-    let fused = Op { score, stages, output, wanted: [true, false], saved: Mutex::default() };
-    let (storage, shape) = {
-        let ((x, x_layout), (y, y_layout)) = (pred.storage_and_layout(), target.storage_and_layout());
-        let (Storage::Cpu(x), Storage::Cpu(y)) = (&*x, &*y) else {
-            return Err(Error::argument(op, "expected two tensors on the CPU"));
-        };
-        fused.forward(x, x_layout, y, y_layout, fused.score.saves_gradient())?
-    };
+    let fused = Op::new(score, stages, output, [true, false]);
+    let (storage, shape) = on_cpu(&pred, &target, |x, y| fused.forward(x, y, fused.score.saves_gradient()))?;
     let numbers = Var::from_tensor(&tensor(storage, shape))?;
     let value = finish(&numbers)?.to_dtype(dtype)?;
     let upstream = value.backward()?.remove(&numbers).map_or_else(|| numbers.zeros_like(), Ok)?;
-    let [gradient, _] = fused.backward(&pred, &target, &upstream.flatten_all()?.to_vec1()?, fused.wanted)?;
+    let [gradient, _] = fused.backward(&pred, &target, &upstream, fused.wanted)?;
     Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?))
 }
 
@@ -212,61 +304,68 @@ struct Op {
     wanted: [bool; 2],
     /// `[Option<Vec<T>>; 2]`, the gradients for an upstream of 1, until backward takes them.
     saved: Mutex<Option<Box<dyn Any + Send>>>,
+    /// The mean of each image, beside a map.
+    means: Arc<OnceLock<Vec<f64>>>,
 }
 
 impl Op {
-    fn planes<'a, T: Computed>(
-        &self,
-        x: (&'a CpuStorage, &'a Layout),
-        y: (&'a CpuStorage, &'a Layout),
-    ) -> candle_core::Result<Planes<'a, T>> {
+    fn new(score: Box<dyn AnyScore>, stages: Stages, output: Output, wanted: [bool; 2]) -> Self {
+        Self { score, stages, output, wanted, saved: Mutex::default(), means: Arc::default() }
+    }
+
+    fn planes<'a, T: Computed>(&self, x: Stored<'a>, y: Stored<'a>) -> candle_core::Result<Planes<'a, T>> {
         let planes = Planes::new(x, y, &self.stages)?;
         Ok(if self.output == Output::PerChannel { planes.by_channel() } else { planes })
     }
 
-    fn forward(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        y: &CpuStorage,
-        y_layout: &Layout,
-        save: bool,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, y) = ((x, x_layout), (y, y_layout));
-        match x.0 {
-            CpuStorage::F64(_) => self.scored::<f64>(x, y, save),
-            _ => self.scored::<f32>(x, y, save),
+    fn forward(&self, x: Stored, y: Stored, save: bool) -> candle_core::Result<(CpuStorage, Shape)> {
+        match (x.0, self.output) {
+            (CpuStorage::F64(_), Output::Map) => self.mapped(&self.planes::<f64>(x, y)?),
+            (CpuStorage::F64(_), _) => self.scored(&self.planes::<f64>(x, y)?, x.1.dims()[0], save),
+            (_, Output::Map) => self.mapped(&self.planes::<f32>(x, y)?),
+            _ => self.scored(&self.planes::<f32>(x, y)?, x.1.dims()[0], save),
         }
+    }
+
+    fn mapped<T: Computed>(&self, planes: &Planes<T>) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Mapped { map, dims: [depth, height, width], means } = T::score(&*self.score).fused_map(planes)?;
+        // Nothing was in it: an operation is applied once.
+        let _ = self.means.set(means);
+        let (images, channels) = (planes.images(), planes.channels());
+        let shape: Shape = match planes.axes() {
+            2 => (images, channels, height, width).into(),
+            _ => (images, channels, depth, height, width).into(),
+        };
+        Ok((T::to_cpu_storage_owned(map), shape))
     }
 
     fn scored<T: Computed>(
         &self,
-        x: (&CpuStorage, &Layout),
-        y: (&CpuStorage, &Layout),
+        planes: &Planes<T>,
+        images: usize,
         save: bool,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let images = x.1.dims()[0];
-        let planes = self.planes::<T>(x, y)?;
-        let numbers = self.score.count() * planes.images();
-        let upstream = Upstream { weights: vec![self.output.slope(images); numbers], wanted: self.wanted };
-        let Fused { numbers, gradients } = T::fused(&*self.score, &planes, save.then_some(&upstream))?;
+        let scored = planes.images();
+        let weights = vec![self.output.slope(images); self.score.count() * scored];
+        let upstream = Upstream { weights, wanted: self.wanted };
+        let Fused { numbers, gradients } = T::score(&*self.score).fused(planes, save.then_some(&upstream))?;
         if save {
             *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gradients));
         }
         let shape: Shape = match (self.output, self.score.count()) {
-            (Output::PerImage, 1) => images.into(),
-            (Output::PerImage, count) => (count, images).into(),
-            (Output::PerChannel, _) => (images, planes.images() / images).into(),
+            (Output::PerImage | Output::Map, 1) => images.into(),
+            (Output::PerImage | Output::Map, count) => (count, images).into(),
+            (Output::PerChannel, _) => (images, scored / images).into(),
             (Output::Mean | Output::Sum, _) => ().into(),
         };
-        Ok((CpuStorage::F64(self.output.of(&numbers, planes.images())), shape))
+        Ok((CpuStorage::F64(self.output.of(&numbers, scored)), shape))
     }
 
     fn backward(
         &self,
         x: &Tensor,
         y: &Tensor,
-        upstream: &[f64],
+        upstream: &Tensor,
         wanted: [bool; 2],
     ) -> candle_core::Result<[Option<Tensor>; 2]> {
         match x.dtype() {
@@ -279,33 +378,36 @@ impl Op {
         &self,
         x: &Tensor,
         y: &Tensor,
-        upstream: &[f64],
+        upstream: &Tensor,
         wanted: [bool; 2],
     ) -> candle_core::Result<[Option<Tensor>; 2]> {
-        let ((x_storage, x_layout), (y_storage, y_layout)) = (x.storage_and_layout(), y.storage_and_layout());
-        let (Storage::Cpu(x_storage), Storage::Cpu(y_storage)) = (&*x_storage, &*y_storage) else {
-            bail!("expected two tensors on the CPU")
-        };
-        let planes = self.planes::<T>((x_storage, x_layout), (y_storage, y_layout))?;
-        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let saved = saved.and_then(|saved| saved.downcast::<[Option<Vec<T>>; 2]>().ok());
-        let of_image = |number: usize| *upstream.get(number).unwrap_or(&upstream[0]);
-        let (gradients, factors) = match saved {
-            Some(saved) if wanted == self.wanted => (*saved, (0..planes.images()).map(of_image).collect()),
-            _ => {
-                let slope = self.output.slope(x_layout.dims()[0]);
-                let numbers = self.score.count() * planes.images();
-                let weights = (0..numbers).map(|number| slope * of_image(number)).collect();
-                let made = T::fused(&*self.score, &planes, Some(&Upstream { weights, wanted }))?.gradients;
-                (made, vec![1.0; planes.images()])
+        let upstream = upstream.flatten_all()?;
+        let ([dx, dy], factors) = on_cpu(x, y, |x, y| {
+            let planes = self.planes::<T>(x, y)?;
+            if self.output == Output::Map {
+                let gradients = T::score(&*self.score).map_gradients(&planes, &upstream.to_vec1::<T>()?, wanted)?;
+                return Ok((gradients, vec![1.0; planes.ranges().len()]));
             }
-        };
-        let factors = planes.of_planes(&factors);
-        let [dx, dy] = gradients;
+            let upstream: Vec<f64> = upstream.to_dtype(DType::F64)?.to_vec1()?;
+            let of_image = |number: usize| *upstream.get(number).unwrap_or(&upstream[0]);
+            if let Some(saved) = self.take_saved().filter(|_| wanted == self.wanted) {
+                let factors: Vec<_> = (0..planes.images()).map(of_image).collect();
+                return Ok((saved, planes.of_planes(&factors)));
+            }
+            let slope = self.output.slope(x.1.dims()[0]);
+            let weights = (0..self.score.count() * planes.images()).map(|number| slope * of_image(number)).collect();
+            let made = T::score(&*self.score).fused(&planes, Some(&Upstream { weights, wanted }))?.gradients;
+            Ok((made, vec![1.0; planes.ranges().len()]))
+        })?;
         let finish = |gradient: Option<Vec<T>>, image: &Tensor| {
             gradient.map(|gradient| self.stages.image_gradient(gradient, &factors, image)).transpose()
         };
         Ok([finish(dx, x)?, finish(dy, y)?])
+    }
+
+    fn take_saved<T: Computed>(&self) -> Option<[Option<Vec<T>>; 2]> {
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        saved.downcast().ok().map(|saved| *saved)
     }
 }
 
@@ -322,7 +424,7 @@ impl CustomOp2 for Op {
         y_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let save = self.wanted.contains(&true) && self.score.saves_gradient();
-        self.forward(x, x_layout, y, y_layout, save)
+        self.forward((x, x_layout), (y, y_layout), save)
     }
 
     fn bwd(
@@ -332,137 +434,29 @@ impl CustomOp2 for Op {
         _: &Tensor,
         upstream: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let upstream = upstream.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
-        let [dx, dy] = self.backward(x, y, &upstream, [x.track_op(), y.track_op()])?;
+        let [dx, dy] = self.backward(x, y, upstream, [x.track_op(), y.track_op()])?;
         Ok((dx, dy))
     }
 }
 
-/// A map of a measure at every place, `[N, C, …]`, in the dtype that is computed in; `composed` makes it on other devices.
-pub(crate) fn map<M: Measure + Send + 'static, S>(
-    op: &str,
-    prepared: Prepared<S>,
-    measure: M,
-    number: usize,
-    composed: impl FnOnce(&Pair) -> Result<Tensor>,
-) -> Result<Tensor> {
-    let Prepared { pred, target, input, spread, .. } = prepared;
-    let (pred, target) = pair::checked(op, &pred, &target)?;
-    if !pred.device().is_cpu() {
-        return composed(&Pair::new(op, &input, spread, &pred, &target)?);
-    }
-    let stages = Stages::new(op, &input, spread, &pred)?;
-    Ok(pred.apply_op2(&target, Map { measure, number, stages })?)
-}
+/// The mean of each image's map, which was made with the map, as a Candle operation on that.
+struct Means(Arc<OnceLock<Vec<f64>>>);
 
-/// A map as a Candle operation.
-struct Map<M> {
-    measure: M,
-    number: usize,
-    stages: Stages,
-}
-
-impl<M: Measure> Map<M> {
-    fn made<T: Computed>(
-        &self,
-        x: (&CpuStorage, &Layout),
-        y: (&CpuStorage, &Layout),
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let planes = Planes::<T>::new(x, y, &self.stages)?;
-        let (pairs, ranges) = (planes.pairs(), planes.ranges());
-        let mut maps = M::Maps::filled(false);
-        maps.set(self.number, true);
-        let scanned = Batch { wanted: maps, maps, ..Batch::new(&self.measure, &pairs, &ranges) }.scan(None);
-        let map = scanned.and_then(|mut scanned| scanned.maps[self.number].take());
-        let Some(map) = map else { bail!("{:?} is too small for the window", x.1.dims()) };
-        let [depth, height, width] = self.map_dims(&planes)?;
-        let (images, channels) = (planes.images(), planes.channels());
-        let shape: Shape = match planes.axes() {
-            2 => (images, channels, height, width).into(),
-            _ => (images, channels, depth, height, width).into(),
-        };
-        Ok((T::to_cpu_storage_owned(map), shape))
-    }
-
-    fn map_dims<T: Computed>(&self, planes: &Planes<T>) -> candle_core::Result<[usize; 3]> {
-        match self.measure.filters().map_dims(planes.dims()) {
-            Some(dims) => Ok(dims),
-            None => bail!("{:?} is too small for the window", planes.dims()),
-        }
-    }
-
-    fn gradients<T: Computed>(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        upstream: &Tensor,
-    ) -> candle_core::Result<[Option<Tensor>; 2]> {
-        let upstream = upstream.contiguous()?;
-        let (x_storage, x_layout) = x.storage_and_layout();
-        let (y_storage, y_layout) = y.storage_and_layout();
-        let (upstream, upstream_layout) = upstream.storage_and_layout();
-        let (Storage::Cpu(x_storage), Storage::Cpu(y_storage), Storage::Cpu(upstream)) =
-            (&*x_storage, &*y_storage, &*upstream)
-        else {
-            bail!("expected three tensors on the CPU")
-        };
-        let planes = Planes::<T>::new((x_storage, x_layout), (y_storage, y_layout), &self.stages)?;
-        let (pairs, ranges, dims) = (planes.pairs(), planes.ranges(), self.map_dims(&planes)?);
-        let weights = &upstream.as_slice::<T>()?[upstream_layout.start_offset()..];
-        let weights: Vec<_> = weights
-            .chunks_exact(dims.iter().product())
-            .take(pairs.len())
-            .filter_map(|weights| Plane::dense(weights, dims))
-            .collect();
-        let maps = |plane| {
-            (0..M::Maps::<T>::LEN).map(|map| (map == self.number).then_some(plane as &dyn RowReader<T>)).collect()
-        };
-        let gradients = Gradients {
-            upstream: weights.iter().map(|plane| MapUpstream::Maps(maps(plane))).collect(),
-            errors: vec![[0.0; 2]; pairs.len()],
-            wanted: [x.track_op(), y.track_op()],
-        };
-        let Some(scanned) = Batch::new(&self.measure, &pairs, &ranges).scan(Some(&gradients)) else {
-            bail!("{:?} is too small for the window", x.dims())
-        };
-        let factors = vec![1.0; pairs.len()];
-        let [dx, dy] = scanned.gradients;
-        let finish = |gradient: Option<Vec<T>>, image: &Tensor| {
-            gradient.map(|gradient| self.stages.image_gradient(gradient, &factors, image)).transpose()
-        };
-        Ok([finish(dx, x)?, finish(dy, y)?])
-    }
-}
-
-impl<M: Measure + Send> CustomOp2 for Map<M> {
+impl CustomOp1 for Means {
     fn name(&self) -> &'static str {
-        "map"
+        "mean of a map"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        y: &CpuStorage,
-        y_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        match x {
-            CpuStorage::F64(_) => self.made::<f64>((x, x_layout), (y, y_layout)),
-            _ => self.made::<f32>((x, x_layout), (y, y_layout)),
-        }
+    fn cpu_fwd(&self, _: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Some(means) = self.0.get() else { bail!("the map of {:?} has no means", layout.dims()) };
+        Ok((CpuStorage::F64(means.clone()), means.len().into()))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        _: &Tensor,
-        upstream: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dy] = match x.dtype() {
-            DType::F64 => self.gradients::<f64>(x, y, upstream)?,
-            _ => self.gradients::<f32>(x, y, upstream)?,
-        };
-        Ok((dx, dy))
+    fn bwd(&self, map: &Tensor, _: &Tensor, upstream: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let mut of_images = vec![1; map.rank()];
+        of_images[0] = map.dim(0)?;
+        let places = map.elem_count() / of_images[0];
+        let slope = upstream.affine(1.0 / places as f64, 0.0)?.to_dtype(map.dtype())?;
+        Ok(Some(slope.reshape(of_images)?.broadcast_as(map.shape())?))
     }
 }

@@ -8,27 +8,39 @@ use std::ops::{Range, RangeInclusive};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType, bail};
 use half::{bf16, f16};
-use metrics_core::{Error, Result};
+use metrics_core::Result;
 use rayon::prelude::*;
 
 use crate::config::{DataRange, Input};
 use crate::engine::{Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
-use crate::op::{AnyScore, Fused, Upstream};
+use crate::op::{AnyScore, ScoreIn};
 use crate::pair::{self, Spread};
 
 /// The data range of each image of a pair on the CPU, `[N]` in f64.
 pub(crate) fn ranges(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
     let (pred, target) = pair::checked(op, pred, target)?;
     let stages = Stages::new(op, input, spread, &pred)?;
-    let ((x, x_layout), (y, y_layout)) = (pred.storage_and_layout(), target.storage_and_layout());
-    let (Storage::Cpu(x), Storage::Cpu(y)) = (&*x, &*y) else {
-        return Err(Error::argument(op, "expected two tensors on the CPU"));
-    };
-    let found = match x {
-        CpuStorage::F64(_) => Planes::<f64>::new((x, x_layout), (y, y_layout), &stages)?.ranges,
-        _ => Planes::<f32>::new((x, x_layout), (y, y_layout), &stages)?.ranges,
-    };
-    Ok(Tensor::new(found, pred.device())?)
+    let found = on_cpu(&pred, &target, |x, y| match x.0 {
+        CpuStorage::F64(_) => Ok(Planes::<f64>::new(x, y, &stages)?.ranges),
+        _ => Ok(Planes::<f32>::new(x, y, &stages)?.ranges),
+    });
+    Ok(Tensor::new(found?, pred.device())?)
+}
+
+/// The memory of an image batch, and how it lies there.
+pub(crate) type Stored<'a> = (&'a CpuStorage, &'a Layout);
+
+/// Runs `f` on the memory of two tensors.
+pub(crate) fn on_cpu<R>(
+    x: &Tensor,
+    y: &Tensor,
+    f: impl FnOnce(Stored, Stored) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
+    let ((x, x_layout), (y, y_layout)) = (x.storage_and_layout(), y.storage_and_layout());
+    match (&*x, &*y) {
+        (Storage::Cpu(x), Storage::Cpu(y)) => f((x, x_layout), (y, y_layout)),
+        _ => bail!("expected two tensors on the CPU"),
+    }
 }
 
 /// Rows of pixels of a plane.
@@ -43,12 +55,8 @@ pub(crate) trait Computed: Real + Pixel<Real = Self> + WithDType {
         stages: &Stages,
     ) -> candle_core::Result<Vec<Reader<'a, Self>>>;
 
-    /// A score of any kind, computed in this type.
-    fn fused(
-        score: &dyn AnyScore,
-        planes: &Planes<Self>,
-        upstream: Option<&Upstream>,
-    ) -> candle_core::Result<Fused<Self>>;
+    /// A score of any kind, as it computes in this type.
+    fn score(score: &dyn AnyScore) -> &dyn ScoreIn<Self>;
 }
 
 impl Computed for f32 {
@@ -66,12 +74,8 @@ impl Computed for f32 {
         }
     }
 
-    fn fused(
-        score: &dyn AnyScore,
-        planes: &Planes<f32>,
-        upstream: Option<&Upstream>,
-    ) -> candle_core::Result<Fused<f32>> {
-        score.fused_f32(planes, upstream)
+    fn score(score: &dyn AnyScore) -> &dyn ScoreIn<f32> {
+        score
     }
 }
 
@@ -87,12 +91,8 @@ impl Computed for f64 {
         }
     }
 
-    fn fused(
-        score: &dyn AnyScore,
-        planes: &Planes<f64>,
-        upstream: Option<&Upstream>,
-    ) -> candle_core::Result<Fused<f64>> {
-        score.fused_f64(planes, upstream)
+    fn score(score: &dyn AnyScore) -> &dyn ScoreIn<f64> {
+        score
     }
 }
 
@@ -330,11 +330,7 @@ pub(crate) struct Planes<'a, T: Real> {
 }
 
 impl<'a, T: Computed> Planes<'a, T> {
-    pub(crate) fn new(
-        x: (&'a CpuStorage, &Layout),
-        y: (&'a CpuStorage, &Layout),
-        stages: &Stages,
-    ) -> candle_core::Result<Self> {
+    pub(crate) fn new(x: Stored<'a>, y: Stored<'a>, stages: &Stages) -> candle_core::Result<Self> {
         let (images, axes) = (x.1.dims()[0], x.1.dims().len() - 2);
         let (x, y) = (T::readers(x.0, x.1, stages)?, T::readers(y.0, y.1, stages)?);
         let ranges = stages.ranges(images, &x, &y);

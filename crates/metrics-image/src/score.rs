@@ -4,11 +4,11 @@ use std::fmt::Debug;
 
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduction, Result,
-    State, Value,
+    Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value,
 };
 use metrics_detach::DetachExt;
 
+use crate::config::Settings;
 use crate::op::{self, AnyPrepared, AnyScore, Fused, Output, Prepared, Score};
 use crate::pair::{Pair, compute_dtype};
 use crate::planes::{Computed, Planes};
@@ -20,7 +20,7 @@ pub trait ScoreKind: Clone + Debug + Send + Sync + 'static {
 }
 
 /// How such a score is computed.
-pub(crate) trait Kind: ScoreKind {
+pub(crate) trait Kind: ScoreKind<Config: Settings> {
     const NAME: &'static str;
     /// What its loss is called.
     const LOSS_NAME: &'static str;
@@ -30,9 +30,6 @@ pub(crate) trait Kind: ScoreKind {
     /// What the score is called in a state.
     const STATE: &'static str = "score";
 
-    fn validate(config: &Self::Config) -> Result<()>;
-    fn reduction(config: &Self::Config) -> Reduction;
-    fn non_finite(config: &Self::Config) -> NonFinite;
     /// The least and the most that an image can score.
     fn bounds(config: &Self::Config) -> [Option<f64>; 2];
     /// Checks the images and says how they are scored.
@@ -47,7 +44,7 @@ pub(crate) trait Kind: ScoreKind {
 
 /// The score of a batch, reduced as its configuration says: a scalar, or `[N]`.
 pub(crate) fn reduced<K: Kind>(op: &str, pred: &Tensor, target: &Tensor, config: &K::Config) -> Result<Tensor> {
-    output::<K>(op, pred, target, config, K::reduction(config).into())
+    output::<K>(op, pred, target, config, config.reduction().into())
 }
 
 /// The score of each image, `[N]`.
@@ -106,8 +103,8 @@ impl<K: Kind> ScoreMetric<K> {
     /// # Errors
     /// If the configuration's `build` refuses it.
     pub fn new(config: K::Config) -> Result<Self> {
-        K::validate(&config)?;
-        let state = State::for_reduction(K::STATE, K::reduction(&config)).non_finite(K::non_finite(&config));
+        config.validate()?;
+        let state = State::for_reduction(K::STATE, config.reduction()).non_finite(config.non_finite());
         let fingerprint = Fingerprint::new(K::NAME, format!("{config:?}"));
         Ok(Self { config, fingerprint, state })
     }
@@ -119,10 +116,7 @@ impl<K: Kind> ScoreMetric<K> {
 
     fn measurement(&self, scores: &Tensor, pred: &Tensor) -> Result<Measurement> {
         let contribution = Contribution::new(scores.dim(0)?).with(K::STATE, scores.detached());
-        Ok(Measurement {
-            value: reduce(scores, K::reduction(&self.config), compute_dtype(pred.dtype()))?,
-            contribution,
-        })
+        Ok(Measurement { value: reduce(scores, self.config.reduction(), compute_dtype(pred.dtype()))?, contribution })
     }
 }
 
@@ -134,7 +128,7 @@ impl<K: Kind> Metric for ScoreMetric<K> {
     fn info(&self) -> MetricInfo {
         let [least, most] = K::bounds(&self.config);
         // A sum over images grows with their number.
-        let (lower, upper) = match K::reduction(&self.config) {
+        let (lower, upper) = match self.config.reduction() {
             Reduction::Sum => (least.filter(|least| *least >= 0.0), most.filter(|most| *most <= 0.0)),
             Reduction::Mean | Reduction::None | Reduction::Summary => (least, most),
         };
@@ -171,7 +165,7 @@ impl<K: Kind> Metric for ScoreMetric<K> {
     }
 
     fn finish(&self, state: &State) -> Result<Value> {
-        state.reduced(K::STATE, K::reduction(&self.config))
+        state.reduced(K::STATE, self.config.reduction())
     }
 }
 
@@ -191,8 +185,8 @@ impl<K: Kind> ScoreLoss<K> {
     /// # Errors
     /// If the configuration's `build` refuses it, and for `Reduction::Summary`, which has no single value to minimize.
     pub fn new(config: K::Config) -> Result<Self> {
-        K::validate(&config)?;
-        check_reduction(K::LOSS_NAME, K::reduction(&config))?;
+        config.validate()?;
+        check_reduction(K::LOSS_NAME, config.reduction())?;
         Ok(Self { config, weight: 1.0 })
     }
 
@@ -220,7 +214,7 @@ impl<K: Kind> ScoreLoss<K> {
     /// # Errors
     /// As the function of the score.
     pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let loss = op::apply(K::LOSS_NAME, self.prepare(pred, target)?, K::reduction(&self.config).into())?;
+        let loss = op::apply(K::LOSS_NAME, self.prepare(pred, target)?, self.config.reduction().into())?;
         Ok(loss.to_dtype(compute_dtype(pred.dtype()))?)
     }
 
@@ -230,7 +224,7 @@ impl<K: Kind> ScoreLoss<K> {
     /// # Errors
     /// As [`forward`](Self::forward), and for `Reduction::None`, which has no single value to minimize.
     pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-        let output = scalar_output(K::LOSS_NAME, K::reduction(&self.config))?;
+        let output = scalar_output(K::LOSS_NAME, self.config.reduction())?;
         op::value_and_grad(K::LOSS_NAME, self.prepare(pred, target)?, output, &|loss| Ok(loss.clone()))
     }
 
@@ -281,7 +275,7 @@ impl Score for Affine {
             weights: weights.iter().map(|weight| weight * self.scale).collect(),
             wanted: *wanted,
         });
-        let Fused { mut numbers, gradients } = T::fused(&*self.score, planes, scaled.as_ref())?;
+        let Fused { mut numbers, gradients } = T::score(&*self.score).fused(planes, scaled.as_ref())?;
         numbers.iter_mut().for_each(|number| *number = self.scale * *number + self.offset);
         Ok(Fused { numbers, gradients })
     }

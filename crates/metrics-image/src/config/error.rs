@@ -1,7 +1,7 @@
 use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{DataRange, Input, check, input_builders};
+use super::{DataRange, Input, check, settings};
 
 /// How the mean absolute and the mean squared error of an image are computed: `Σ |x - y| / n` and `Σ (x - y)² / n` over its `n`
 /// values, in the units of the pixels.
@@ -29,24 +29,12 @@ impl Default for ErrorConfig {
     }
 }
 
+settings!(ErrorConfig);
+
 impl ErrorConfig {
     /// Of the pixels as they are, averaged over images.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    input_builders!(input);
-
-    /// Sets how per-image errors become one value.
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
-    /// Sets what the metric does with images whose error is NaN or infinite.
-    pub fn non_finite(mut self, policy: NonFinite) -> Self {
-        self.non_finite = policy;
-        self
     }
 
     /// Checks every setting.

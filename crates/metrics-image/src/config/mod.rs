@@ -19,29 +19,64 @@ pub use window::PerAxis;
 pub(crate) use input::Input;
 pub(crate) use window::{Window, gaussian};
 
-/// The builders that every configuration has, written once.
-macro_rules! input_builders {
-    ($($path:ident).+) => {
-        /// Sets the data range.
-        pub fn range(mut self, range: impl Into<$crate::DataRange>) -> Self {
-            self.$($path).+.range = range.into();
-            self
+use metrics_core::{NonFinite, Reduction};
+
+/// What every configuration says, whatever it is of.
+pub(crate) trait Settings {
+    fn validate(&self) -> metrics_core::Result<()>;
+    fn reduction(&self) -> Reduction;
+    fn non_finite(&self) -> NonFinite;
+}
+
+/// The builders that every configuration has, and its [`Settings`]. A configuration made on another one names the field of that.
+macro_rules! settings {
+    ($config:ident $(, $part:ident)?) => {
+        impl $config {
+            /// Sets the data range.
+            pub fn range(mut self, range: impl Into<$crate::DataRange>) -> Self {
+                self.$($part.)?input.range = range.into();
+                self
+            }
+
+            /// Sets which channels are scored.
+            pub fn channels(mut self, channels: $crate::Channels) -> Self {
+                self.$($part.)?input.channels = channels;
+                self
+            }
+
+            /// Leaves out this many pixels along every border, before anything else is done.
+            pub fn crop_border(mut self, pixels: usize) -> Self {
+                self.$($part.)?input.crop_border = pixels;
+                self
+            }
+
+            /// Sets how the values of images become one.
+            pub fn reduction(mut self, reduction: metrics_core::Reduction) -> Self {
+                self.$($part.)?reduction = reduction;
+                self
+            }
+
+            /// Sets what the metric does with images whose value is NaN or infinite.
+            pub fn non_finite(mut self, policy: metrics_core::NonFinite) -> Self {
+                self.$($part.)?non_finite = policy;
+                self
+            }
         }
 
-        /// Sets which channels are scored.
-        pub fn channels(mut self, channels: $crate::Channels) -> Self {
-            self.$($path).+.channels = channels;
-            self
-        }
-
-        /// Leaves out this many pixels along every border, before anything else is done.
-        pub fn crop_border(mut self, pixels: usize) -> Self {
-            self.$($path).+.crop_border = pixels;
-            self
+        impl $crate::config::Settings for $config {
+            fn validate(&self) -> metrics_core::Result<()> {
+                self.validate()
+            }
+            fn reduction(&self) -> metrics_core::Reduction {
+                self.$($part.)?reduction
+            }
+            fn non_finite(&self) -> metrics_core::NonFinite {
+                self.$($part.)?non_finite
+            }
         }
     };
 }
-pub(crate) use input_builders;
+pub(crate) use settings;
 
 /// A configuration error in the voice of `config`.
 pub(crate) fn check(config: &str, problem: Option<String>) -> metrics_core::Result<()> {

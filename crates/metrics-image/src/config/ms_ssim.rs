@@ -1,7 +1,7 @@
-use metrics_core::{NonFinite, Reduction, Result};
+use metrics_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Covariance, DataRange, PerAxis, SsimConfig, check, input_builders};
+use super::{Covariance, DataRange, PerAxis, SsimConfig, check, settings};
 use crate::kernel::{Padding, Scales};
 
 pub use crate::kernel::OddSides;
@@ -52,6 +52,8 @@ pub struct MsSsimConfig {
     pub(crate) odd_sides: OddSides,
 }
 
+settings!(MsSsimConfig, ssim);
+
 impl MsSsimConfig {
     /// The default convention, that of TorchMetrics.
     pub fn new(data_range: impl Into<DataRange>) -> Self {
@@ -79,8 +81,6 @@ impl MsSsimConfig {
     pub fn piq(data_range: impl Into<DataRange>) -> Self {
         Self { odd_sides: OddSides::Replicate, ..Self::pytorch_msssim(data_range) }
     }
-
-    input_builders!(ssim.input);
 
     /// Uses a Gaussian window of this standard deviation, as [`SsimConfig::sigma`].
     pub fn sigma(mut self, sigma: impl Into<PerAxis<f64>>) -> Self {
@@ -121,18 +121,6 @@ impl MsSsimConfig {
     /// Sets the contrast constant, as [`SsimConfig::k2`].
     pub fn k2(mut self, k2: f64) -> Self {
         self.ssim = self.ssim.k2(k2);
-        self
-    }
-
-    /// Sets how per-image scores become one value.
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.ssim = self.ssim.reduction(reduction);
-        self
-    }
-
-    /// Sets what the metric does with images whose score is NaN or infinite.
-    pub fn non_finite(mut self, policy: NonFinite) -> Self {
-        self.ssim = self.ssim.non_finite(policy);
         self
     }
 

@@ -1,7 +1,7 @@
 use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{DataRange, Input, check, input_builders};
+use super::{DataRange, Input, check, settings};
 
 /// What one PSNR is computed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -11,7 +11,8 @@ pub enum Pooling {
     #[default]
     Pooled,
     /// One PSNR for each image, then the reduction: piq, scikit-image, and the usual table of a paper. The two differ widely:
-    /// images at 40 dB and 10.4 dB are 25.2 dB on average and 13.4 dB pooled.
+    /// images at 40 dB and 10.4 dB are 25.2 dB on average and 13.4 dB pooled. The PSNR of identical images is infinite, unless there
+    /// is a cap or a floor; see [`PsnrConfig::non_finite`].
     PerImage,
 }
 
@@ -48,6 +49,8 @@ pub struct PsnrConfig {
     pub(crate) non_finite: NonFinite,
 }
 
+settings!(PsnrConfig);
+
 impl PsnrConfig {
     /// The default convention, that of TorchMetrics: pooled over everything seen.
     pub fn new(data_range: impl Into<DataRange>) -> Self {
@@ -82,8 +85,6 @@ impl PsnrConfig {
         Self::skimage(data_range).floor(MseFloor::AtLeast(1e-10))
     }
 
-    input_builders!(input);
-
     /// Sets what one PSNR is computed over.
     pub fn pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = pooling;
@@ -105,20 +106,6 @@ impl PsnrConfig {
     /// Sets the largest value a PSNR takes; at the cap the gradient is 0.
     pub fn cap(mut self, cap: f64) -> Self {
         self.cap = Some(cap);
-        self
-    }
-
-    /// Sets how per-image values become one, when they are [`Pooling::PerImage`].
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
-    /// Sets what the metric does with images whose score is NaN or infinite. With [`Pooling::PerImage`] the score of identical
-    /// images is infinite, unless there is a cap or a floor; with [`Pooling::Pooled`] it is the squared error that counts, which
-    /// is 0.
-    pub fn non_finite(mut self, policy: NonFinite) -> Self {
-        self.non_finite = policy;
         self
     }
 

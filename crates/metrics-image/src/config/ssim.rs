@@ -1,7 +1,7 @@
 use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{DataRange, Input, PerAxis, Window, check, input_builders};
+use super::{DataRange, Input, PerAxis, Window, check, settings};
 use crate::kernel::{Padding, Plan};
 
 /// Which estimator of variance and covariance a window uses.
@@ -46,6 +46,8 @@ pub struct SsimConfig {
     #[serde(default)]
     pub(crate) non_finite: NonFinite,
 }
+
+settings!(SsimConfig);
 
 impl SsimConfig {
     /// The default convention, that of TorchMetrics: Gaussian window of sigma 1.5, reflected border, population covariance,
@@ -105,8 +107,6 @@ impl SsimConfig {
         Self::fused_ssim().range(data_range)
     }
 
-    input_builders!(input);
-
     /// Uses a Gaussian window of this standard deviation in pixels, one for all axes or one for each. Without a
     /// [`window`](Self::window) of its own it reaches 3.5 sigma to each side, at most 65535 pixels in all.
     pub fn sigma(mut self, sigma: impl Into<PerAxis<f64>>) -> Self {
@@ -163,18 +163,6 @@ impl SsimConfig {
     /// Mean-pools both images by `round(shorter side / 256)` (halves to even) before scoring, as piq does by default.
     pub fn downsample(mut self, downsample: bool) -> Self {
         self.downsample = downsample;
-        self
-    }
-
-    /// Sets how per-image scores become one value.
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
-    /// Sets what the metric does with images whose score is NaN or infinite.
-    pub fn non_finite(mut self, policy: NonFinite) -> Self {
-        self.non_finite = policy;
         self
     }
 

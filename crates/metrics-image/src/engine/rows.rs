@@ -135,6 +135,27 @@ fn gather<P: Pixel, const STEP: usize>(data: &[P], out: &mut [P::Real]) {
     }
 }
 
+/// Pixels in f64, for measures that compute in nothing less.
+pub(crate) struct Widened<'a, T>(pub(crate) &'a dyn RowReader<T>);
+
+impl<T: Real> RowReader<f64> for Widened<'_, T> {
+    fn dims(&self) -> [usize; 3] {
+        self.0.dims()
+    }
+
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [f64]) {
+        let mut buffer = [T::default(); 256];
+        for (start, out) in columns.step_by(buffer.len()).zip(out.chunks_mut(buffer.len())) {
+            let row = self.0.row(at, start..start + out.len(), &mut buffer);
+            out.iter_mut().zip(row).for_each(|(wide, value)| *wide = value.wide());
+        }
+    }
+
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> &[u8] {
+        self.0.bytes(at, columns)
+    }
+}
+
 /// Pixels clamped to a range; NaN stays NaN.
 pub(crate) struct Clamp<R, T> {
     pub(crate) pixels: R,

@@ -13,7 +13,6 @@ use super::{Kernel, OddSides, Outcome, Padding, Plan, Scales, Score, Slopes, Wan
 use crate::config::Input;
 use crate::measure::pixel::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
-use crate::measure::ssim::SsimPlaces;
 use crate::op::{self, Output, Prepared};
 use crate::pair::{Pair, Range, Spread};
 use crate::{ChannelPower, DataRange, MsSsimConfig, Normalize, SsimConfig};
@@ -59,9 +58,8 @@ impl Kernel for Fused {
     }
 
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor> {
-        let prepared = Self::prepared(pair, plan, Term::Ssim)?;
-        let number = usize::from(score == Score::Contrast);
-        op::map("suite", prepared, SsimPlaces(plan.clone()), number, |_| unreachable!("the images are on the CPU"))
+        let term = if score == Score::Ssim { Term::Ssim } else { Term::Contrast };
+        Self::apply(pair, plan, term, Output::Map)
     }
 
     fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, _: Option<Slopes>) -> metrics_core::Result<Outcome> {

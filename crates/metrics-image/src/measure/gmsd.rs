@@ -15,11 +15,11 @@ use metrics_core::{Error, NonFinite, Reduction, Result};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Channels, DataRange, Input, check as check_config, input_builders};
+use crate::config::{Channels, DataRange, Input, check as check_config, settings};
 use crate::engine::Real;
-use crate::engine::{AxisTaps, Batch, Filters, Gradients, Halving, Lanes, RowReader, Upstream, add_coarser, halve};
+use crate::engine::{AxisTaps, Batch, Filters, Gradients, Halving, Lanes, add_coarser, halve};
 use crate::kernel::Padding;
-use crate::measure::similarity::dense_planes;
+use crate::measure::similarity::with_dense_pairs;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input};
@@ -56,6 +56,8 @@ pub struct GmsdConfig {
     non_finite: NonFinite,
 }
 
+settings!(GmsdConfig);
+
 impl GmsdConfig {
     /// The authors' convention: the standard deviation of a sample.
     pub fn new(data_range: impl Into<DataRange>) -> Self {
@@ -68,23 +70,9 @@ impl GmsdConfig {
         Self { sample: false, ..Self::new(data_range) }
     }
 
-    input_builders!(input);
-
     /// Sets `c`, in units of pixels of 0..=255, squared: 170 unless set. piq's `t` is `c / 255²`.
     pub fn c(mut self, c: f64) -> Self {
         self.c = c;
-        self
-    }
-
-    /// Sets how per-image scores become one value.
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
-    /// Sets what the metric does with images whose score is NaN or infinite.
-    pub fn non_finite(mut self, policy: NonFinite) -> Self {
-        self.non_finite = policy;
         self
     }
 
@@ -154,15 +142,6 @@ impl Kind for GmsdConfig {
     const HIGHER_IS_BETTER: bool = false;
     const LOSS: [f64; 2] = [1.0, 0.0];
 
-    fn validate(config: &Self) -> Result<()> {
-        GmsdConfig::validate(config)
-    }
-    fn reduction(config: &Self) -> Reduction {
-        config.reduction
-    }
-    fn non_finite(config: &Self) -> NonFinite {
-        config.non_finite
-    }
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(0.0), None]
     }
@@ -206,36 +185,22 @@ impl Score for Deviation {
         let (measure, ranges, channels) = (GradientSimilarity { c: self.c }, planes.ranges(), planes.channels());
         let halving = Halving::matlab(planes.dims(), true);
         let (halves, dims) = (halve(&planes.pairs(), halving), halving.dims());
-        let dense = dense_planes(&halves, dims);
-        let pairs: Vec<_> = dense.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
-        let batch = Batch::new(&measure, &pairs, &ranges);
         let scan = |gradients: Option<&Gradients<_, T>>| {
-            batch.scan(gradients).ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
+            let scanned = with_dense_pairs(&halves, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
+            scanned.ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
         };
         let n = dims.iter().product::<usize>() as f64;
-        let deviations: Vec<_> = scan(None)?.sums.iter().map(|&sums| self.of(sums, n)).collect();
-        let numbers = deviations
-            .chunks(channels)
-            .map(|image| image.iter().map(|(score, _)| score).sum::<f64>() / channels as f64)
-            .collect();
-        let Some(op::Upstream { weights, wanted }) = upstream else {
-            return Ok(Fused { numbers, gradients: [None, None] });
-        };
-        let of_plane = |(plane, (_, derivatives)): (usize, &(f64, [f64; 2]))| {
-            let weight = weights[plane / channels] / channels as f64;
-            Upstream::Sums(derivatives.map(|derivative| weight * derivative))
-        };
-        let upstream = deviations.iter().enumerate().map(of_plane).collect();
-        let gradients = Gradients { upstream, errors: vec![[0.0; 2]; pairs.len()], wanted: *wanted };
+        let (scores, derivatives): (Vec<_>, Vec<_>) = scan(None)?.sums.iter().map(|&sums| self.of(sums, n)).unzip();
+        let numbers = op::means(&scores, channels);
+        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
         let full: usize = planes.dims().iter().product();
-        let widen = |coarser: Option<Vec<T>>| {
-            coarser.map(|coarser| {
-                let mut gradient = vec![T::default(); full * pairs.len()];
-                add_coarser(halving, &mut gradient, &vec![0.0; pairs.len()], &coarser);
-                gradient
-            })
+        let widened = |coarser: Vec<T>| {
+            let mut gradient = vec![T::default(); full * scores.len()];
+            add_coarser(halving, &mut gradient, &vec![0.0; scores.len()], &coarser);
+            gradient
         };
-        Ok(Fused { numbers, gradients: scan(Some(&gradients))?.gradients.map(widen) })
+        let gradients = scan(Some(&upstream.of_sums(&derivatives, channels)))?.gradients;
+        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.map(widened)) })
     }
 
     fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {

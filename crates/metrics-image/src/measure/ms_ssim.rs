@@ -1,7 +1,7 @@
 //! MS-SSIM: SSIM over several scales; see [`MsSsimConfig`] for the formula and [`similarity`](super::similarity) for the pass.
 
 use candle_core::Tensor;
-use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
+use metrics_core::{Agenda, Batch, Error, Result};
 
 use super::similarity::Term;
 use super::ssim;
@@ -85,15 +85,6 @@ impl Kind for MsSsimConfig {
     const HIGHER_IS_BETTER: bool = true;
     const LOSS: [f64; 2] = [-1.0, 1.0];
 
-    fn validate(config: &Self) -> Result<()> {
-        MsSsimConfig::validate(config)
-    }
-    fn reduction(config: &Self) -> Reduction {
-        config.ssim.reduction
-    }
-    fn non_finite(config: &Self) -> NonFinite {
-        config.ssim.non_finite
-    }
     fn bounds(config: &Self) -> [Option<f64>; 2] {
         let least = match config.normalize {
             Normalize::Relu | Normalize::Simple => 0.0,

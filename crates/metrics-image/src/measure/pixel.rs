@@ -2,8 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduce, Reduction, Result,
-    State, Value,
+    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Reduce, Reduction, Result, State, Value,
 };
 use metrics_detach::DetachExt;
 
@@ -151,15 +150,6 @@ macro_rules! mean_error {
             const LOSS: [f64; 2] = [1.0, 0.0];
             const STATE: &'static str = "error";
 
-            fn validate(config: &ErrorConfig) -> Result<()> {
-                config.validate()
-            }
-            fn reduction(config: &ErrorConfig) -> Reduction {
-                config.reduction
-            }
-            fn non_finite(config: &ErrorConfig) -> NonFinite {
-                config.non_finite
-            }
             fn bounds(_: &ErrorConfig) -> [Option<f64>; 2] {
                 [Some(0.0), None]
             }

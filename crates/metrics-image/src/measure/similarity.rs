@@ -11,7 +11,8 @@ use super::ssim::SsimPlaces;
 use crate::config::{ChannelPower, Normalize};
 use crate::engine::{Batch, Errors, Gradients, Halving, Plane, RowReader, Scanned, Upstream, add_coarser};
 use crate::kernel::{self, Outcome, Plan, Scales, Slopes, Wants};
-use crate::op::{self, Fused, Score};
+use crate::measure::Measure;
+use crate::op::{self, Fused, Mapped, Score};
 use crate::pair::Pair;
 use crate::planes::{Computed, Planes};
 use crate::{MsSsimConfig, OddSides};
@@ -77,6 +78,16 @@ impl Similarity {
         }
     }
 
+    /// Which of the maps of [`SsimPlaces`] the only term is the mean of.
+    fn map_number(&self) -> usize {
+        usize::from(self.terms == [Term::Contrast])
+    }
+
+    fn too_small(&self, dims: [usize; 3]) -> candle_core::Error {
+        let window: Vec<usize> = self.plan.taps.iter().map(Vec::len).collect();
+        candle_core::Error::msg(format!("planes of {dims:?} are too small for a window of {window:?}"))
+    }
+
     fn numbers(&self, terms: Vec<Vec<f64>>) -> Vec<f64> {
         let Some((weights, offset)) = &self.mixture else { return terms.concat() };
         let mix = |image: usize| weights.iter().zip(&terms).map(|(weight, term)| weight * term[image]).sum::<f64>();
@@ -126,6 +137,48 @@ impl Score for Similarity {
             sum = (sum + term.affine(weight, 0.0)?)?;
         }
         Ok(sum)
+    }
+
+    fn fused_map<T: Computed>(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
+        let (measure, number) = (SsimPlaces(self.plan.clone()), self.map_number());
+        let maps = [0, 1].map(|map| map == number);
+        let (pairs, ranges) = (planes.pairs(), planes.ranges());
+        let scanned = Batch { wanted: maps, maps, ..Batch::new(&measure, &pairs, &ranges) }.scan(None);
+        let dims = measure.filters().map_dims(planes.dims());
+        let (Some(Scanned { sums, mut maps, .. }), Some(dims)) = (scanned, dims) else {
+            return Err(self.too_small(planes.dims()));
+        };
+        let count = measure.counts(planes.dims())[number];
+        let mean =
+            |image: &[[f64; 2]]| image.iter().map(|sums| 1.0 - sums[number] / count).sum::<f64>() / image.len() as f64;
+        let means = sums.chunks(planes.channels()).map(mean).collect();
+        Ok(Mapped { map: maps[number].take().unwrap_or_default(), dims, means })
+    }
+
+    fn map_gradients<T: Computed>(
+        &self,
+        planes: &Planes<T>,
+        upstream: &[T],
+        wanted: [bool; 2],
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+        let (measure, number) = (SsimPlaces(self.plan.clone()), self.map_number());
+        let (pairs, ranges) = (planes.pairs(), planes.ranges());
+        let Some(dims) = measure.filters().map_dims(planes.dims()) else { return Err(self.too_small(planes.dims())) };
+        let upstream: Vec<_> =
+            upstream.chunks_exact(dims.iter().product()).filter_map(|plane| Plane::dense(plane, dims)).collect();
+        let of_plane = |plane| [0, 1].map(|map| (map == number).then_some(plane as &dyn RowReader<T>)).into();
+        let gradients = Gradients {
+            upstream: upstream.iter().map(|plane| Upstream::Maps(of_plane(plane))).collect(),
+            errors: vec![[0.0; 2]; pairs.len()],
+            wanted,
+        };
+        let scanned = Batch::new(&measure, &pairs, &ranges).scan(Some(&gradients));
+        Ok(scanned.ok_or_else(|| self.too_small(planes.dims()))?.gradients)
+    }
+
+    fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
+        let score = if self.map_number() == 0 { kernel::Score::Ssim } else { kernel::Score::Contrast };
+        kernel::of(pair).map(pair, &self.plan, score)
     }
 }
 
@@ -285,18 +338,9 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
     ) -> candle_core::Result<R> {
         let scanned = match images {
             None => scan(&self.planes.pairs()),
-            Some(images) => {
-                let planes = dense_planes(images, dims);
-                let pairs: Vec<_> = planes.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
-                scan(&pairs)
-            }
+            Some(images) => with_dense_pairs(images, dims, scan),
         };
-        scanned.ok_or_else(|| self.too_small(dims))
-    }
-
-    fn too_small(&self, dims: [usize; 3]) -> candle_core::Error {
-        let window: Vec<usize> = self.similarity.plan.taps.iter().map(Vec::len).collect();
-        candle_core::Error::msg(format!("planes of {dims:?} are too small for a window of {window:?}"))
+        scanned.ok_or_else(|| self.similarity.too_small(dims))
     }
 
     /// The gradient to make of weighted means of SSIM and of contrast, plane by plane, and of weighted sums of errors.
@@ -442,11 +486,17 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
     }
 }
 
-/// Pairs of planes that lie densely, one after another.
-pub(crate) fn dense_planes<T: Computed>([x, y]: &[Vec<T>; 2], dims: [usize; 3]) -> Vec<[Plane<'_, T>; 2]> {
+/// Runs `f` on pairs of planes that lie densely, one after another.
+pub(crate) fn with_dense_pairs<T: Computed, R>(
+    [x, y]: &[Vec<T>; 2],
+    dims: [usize; 3],
+    f: impl FnOnce(&[[&dyn RowReader<T>; 2]]) -> R,
+) -> R {
     let len: usize = dims.iter().product();
     let pairs = x.chunks_exact(len).zip(y.chunks_exact(len));
-    pairs.filter_map(|(x, y)| Some([Plane::dense(x, dims)?, Plane::dense(y, dims)?])).collect()
+    let planes: Vec<_> = pairs.filter_map(|(x, y)| Some([Plane::dense(x, dims)?, Plane::dense(y, dims)?])).collect();
+    let pairs: Vec<_> = planes.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
+    f(&pairs)
 }
 
 /// MS-SSIM of an image from its terms, `[channel][scale]`, and the derivative with respect to each.

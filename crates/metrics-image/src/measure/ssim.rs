@@ -15,7 +15,7 @@
 //! exactly 1. What is summed is `1 - ssim` and `1 - cs`, of which f32 has more digits than of numbers near 1.
 
 use candle_core::Tensor;
-use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
+use metrics_core::{Agenda, Batch, Error, Result};
 use pulp::Simd;
 
 use super::similarity::{Similarity, Term};
@@ -31,9 +31,10 @@ use crate::shared::Need;
 /// Structural similarity of two batches of images, reduced over the batch; differentiable in both.
 ///
 /// `pred`, `target`: `[N, C, H, W]`, or `[N, C, D, H, W]` for volumes, of one dtype (f32, f64, f16, bf16, or u8 without gradient;
-/// the target may also be u8 beside a prediction in floats) and device, with values in the data range of the configuration. Returns a scalar in `-1..=1` (the sum over images for
-/// [`Reduction::Sum`]), or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal images
-/// score 1, unless a [constant](SsimConfig::k1) is 0. An image with a NaN scores NaN. Formula and source: [`SsimConfig`].
+/// the target may also be u8 beside a prediction in floats) and device, with values in the data range of the configuration. Returns
+/// a scalar in `-1..=1` (the sum over images for `Reduction::Sum`), or `[N]` for `Reduction::None`; f64 for f64 images, else f32.
+/// Equal images score 1, unless a [constant](SsimConfig::k1) is 0. An image with a NaN scores NaN. Formula and source:
+/// [`SsimConfig`].
 ///
 /// On a CPU, the gradient with respect to a tracked input is computed together with the value and kept until backward takes it: one
 /// image. If only the value is wanted, detach the inputs or use an [eval scope](metrics_detach::eval_scope); that is two to three
@@ -116,7 +117,31 @@ pub fn ssim_per_channel(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> 
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    map("ssim_map", pred, target, config, kernel::Score::Ssim)
+    map("ssim_map", pred, target, config, Term::Ssim)
+}
+
+/// [`ssim`] and [`ssim_map`] of one pass: the score, reduced as the configuration says, and the map; both differentiable.
+///
+/// `structural_similarity(…, full=True)` in scikit-image, `return_full_image=True` in TorchMetrics.
+///
+/// # Errors
+/// As [`ssim`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use metrics_image::{SsimConfig, ssim, ssim_with_map};
+///
+/// let target = Tensor::rand(0f32, 1f32, (1, 3, 16, 20), &Device::Cpu)?;
+/// let (pred, config) = (target.affine(0.8, 0.1)?, SsimConfig::new(1.0));
+/// let (score, map) = ssim_with_map(&pred, &target, &config)?;
+/// assert_eq!(score.to_scalar::<f32>()?, ssim(&pred, &target, &config)?.to_scalar::<f32>()?);
+/// assert_eq!(map.dims(), [1, 3, 16, 20]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn ssim_with_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<(Tensor, Tensor)> {
+    let prepared = prepare("ssim_with_map", config, pred, target, Term::Ssim)?;
+    let (map, scores) = op::map_and_means("ssim_with_map", prepared.any())?;
+    Ok((score::reduce(&scores, config.reduction, compute_dtype(pred.dtype()))?, map))
 }
 
 /// The contrast-and-structure term `(2 σxy + c2) / (σx² + σy² + c2)` at every pixel, of the size of [`ssim_map`]; differentiable.
@@ -136,7 +161,7 @@ pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<T
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    map("contrast_map", pred, target, config, kernel::Score::Contrast)
+    map("contrast_map", pred, target, config, Term::Contrast)
 }
 
 /// The mean of [`contrast_map`] for each image, `[N]`, over the windows that lie inside the image, as MS-SSIM uses it.
@@ -192,15 +217,6 @@ impl Kind for SsimConfig {
     const HIGHER_IS_BETTER: bool = true;
     const LOSS: [f64; 2] = [-1.0, 1.0];
 
-    fn validate(config: &Self) -> Result<()> {
-        SsimConfig::validate(config)
-    }
-    fn reduction(config: &Self) -> Reduction {
-        config.reduction
-    }
-    fn non_finite(config: &Self) -> NonFinite {
-        config.non_finite
-    }
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(-1.0), Some(1.0)]
     }
@@ -280,10 +296,8 @@ fn check_constants(op: &str, prepared: &Prepared<Similarity>) -> Result<()> {
     }
 }
 
-fn map(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig, score: kernel::Score) -> Result<Tensor> {
-    let prepared = prepare(op, config, pred, target, Term::Ssim)?;
-    let (number, plan) = (usize::from(score == kernel::Score::Contrast), prepared.score.plan.clone());
-    op::map(op, prepared, SsimPlaces(plan.clone()), number, |pair| kernel::of(pair).map(pair, &plan, score))
+fn map(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig, term: Term) -> Result<Tensor> {
+    op::apply(op, prepare(op, config, pred, target, term)?.any(), Output::Map)
 }
 
 /// Every side must be long enough for the window under its border rule.

@@ -16,10 +16,10 @@ use pulp::Simd;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, input_builders};
-use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, RowReader, Scanned, Upstream};
+use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
+use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, RowReader, Scanned, Upstream, Widened};
 use crate::kernel::{self, Padding};
-use crate::measure::similarity::dense_planes;
+use crate::measure::similarity::with_dense_pairs;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input, sum_dtype};
@@ -58,6 +58,8 @@ pub struct VifConfig {
     non_finite: NonFinite,
 }
 
+settings!(VifConfig);
+
 impl VifConfig {
     /// `piq.vif_p(x, y, data_range=r)`: images of three channels are scored in luma; a flat target gives 1.
     pub fn new(data_range: impl Into<DataRange>) -> Self {
@@ -72,23 +74,9 @@ impl VifConfig {
         Self { epsilon: 1e-10, added: 0.0, ..Self::new(255.0) }.channels(Channels::All)
     }
 
-    input_builders!(input);
-
     /// Sets the variance of the visual noise, in units of pixels of 0..=255, squared: 2 unless set.
     pub fn sigma_n_sq(mut self, sigma_n_sq: f64) -> Self {
         self.sigma_n_sq = sigma_n_sq;
-        self
-    }
-
-    /// Sets how per-image scores become one value.
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
-    /// Sets what the metric does with images whose score is NaN or infinite.
-    pub fn non_finite(mut self, policy: NonFinite) -> Self {
-        self.non_finite = policy;
         self
     }
 
@@ -114,8 +102,8 @@ impl VifConfig {
 /// and device, with sides of at least 41 pixels and values in the data range of the configuration. Returns a scalar of at least 0,
 /// or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Formula and source: [`VifConfig`].
 ///
-/// Fused on a CPU; on other devices it is composed of Candle's operations. In f32 the variances of nearly flat regions are
-/// rounding errors beside `σn²`: values are within 2e-5 of those in f64 on photographs.
+/// Fused on a CPU and computed in f64 there, as the variances of nearly flat regions stand beside a small `σn²`; on other devices it
+/// is composed of Candle's operations in the dtype of the images.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, volumes, an empty batch, sides below 41 pixels, or a configuration that
@@ -160,15 +148,6 @@ impl Kind for VifConfig {
     const HIGHER_IS_BETTER: bool = true;
     const LOSS: [f64; 2] = [-1.0, 1.0];
 
-    fn validate(config: &Self) -> Result<()> {
-        VifConfig::validate(config)
-    }
-    fn reduction(config: &Self) -> Reduction {
-        config.reduction
-    }
-    fn non_finite(config: &Self) -> NonFinite {
-        config.non_finite
-    }
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(0.0), None]
     }
@@ -197,10 +176,16 @@ pub(crate) struct Fidelity {
     added: f64,
 }
 
-/// Both images at a scale, dense planes one after another, and the sums of their places.
-struct Scale<T> {
+/// Planes of both images.
+type Pairs<'a> = &'a [[&'a dyn RowReader<f64>; 2]];
+
+/// What was made of each image that wants a gradient.
+type OfImages = [Option<Vec<f64>>; 2];
+
+/// Both images at a scale, dense planes one after another.
+struct Scale {
     dims: [usize; 3],
-    images: [Vec<T>; 2],
+    images: [Vec<f64>; 2],
 }
 
 impl Fidelity {
@@ -216,13 +201,13 @@ impl Fidelity {
         (kept / all, [unit, -kept / all * unit])
     }
 
-    fn scan<T: Computed>(
+    fn scan(
         &self,
         scale: usize,
-        pairs: &[[&dyn RowReader<T>; 2]],
+        pairs: Pairs,
         ranges: &[f64],
-        gradients: Option<&Gradients<Information, T>>,
-    ) -> candle_core::Result<Scanned<Information, T>> {
+        gradients: Option<&Gradients<Information, f64>>,
+    ) -> candle_core::Result<Scanned<Information, f64>> {
         let measure = self.information(scale);
         Batch::new(&measure, pairs, ranges).scan(gradients).ok_or_else(|| too_small(scale))
     }
@@ -240,49 +225,15 @@ impl Score for Fidelity {
     const NAME: &'static str = "vif";
 
     fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+        let wide: Vec<_> = planes.pairs().into_iter().map(|pair| pair.map(Widened)).collect();
+        let first: Vec<_> = wide.iter().map(|[x, y]| [x as &dyn RowReader<f64>, y as _]).collect();
         let (ranges, channels) = (planes.ranges(), planes.channels());
-        let first = planes.pairs();
-        let mut sums = vec![[0.0; 2]; first.len()];
-        let mut scales: Vec<Scale<T>> = Vec::new();
-        for scale in 0..WINDOWS.len() {
-            if scale > 0 {
-                let coarser = with_pairs(&first, scales.last(), |pairs| Scale::next(scale, pairs))?;
-                scales.push(coarser);
-            }
-            let made = with_pairs(&first, scales.last(), |pairs| self.scan(scale, pairs, &ranges, None))?;
-            sums.iter_mut().zip(made.sums).for_each(|(sum, more)| *sum = [sum[0] + more[0], sum[1] + more[1]]);
-        }
-        let scores: Vec<_> = sums.into_iter().map(|sums| self.of(sums)).collect();
-        let mean = |image: &[(f64, _)]| image.iter().map(|(score, _)| score).sum::<f64>() / channels as f64;
-        let numbers = scores.chunks(channels).map(mean).collect();
-        let Some(op::Upstream { weights, wanted }) = upstream else {
-            return Ok(Fused { numbers, gradients: [None, None] });
-        };
-        let mut coarser: [Option<Vec<T>>; 2] = [None, None];
-        for scale in (0..WINDOWS.len()).rev() {
-            let of_plane = |(plane, (_, derivatives)): (usize, &(f64, [f64; 2]))| {
-                let weight = weights[plane / channels] / channels as f64;
-                Upstream::Sums(derivatives.map(|derivative| weight * derivative))
-            };
-            let upstream = scores.iter().enumerate().map(of_plane).collect();
-            let gradients = Gradients { upstream, errors: vec![[0.0; 2]; first.len()], wanted: *wanted };
-            let finer = scale.checked_sub(1).map(|at| &scales[at]);
-            let mut own =
-                with_pairs(&first, finer, |pairs| self.scan(scale, pairs, &ranges, Some(&gradients)))?.gradients;
-            if scale + 1 < WINDOWS.len() {
-                let below =
-                    with_pairs(&first, finer, |pairs| adjoint(scale + 1, pairs, &scales[scale], &coarser, *wanted))?;
-                for (own, below) in own.iter_mut().zip(below) {
-                    if let (Some(own), Some(below)) = (own, below) {
-                        let parts = own.par_chunks_mut(1 << 15).zip(below.par_chunks(1 << 15));
-                        parts
-                            .for_each(|(own, below)| own.iter_mut().zip(below).for_each(|(own, &below)| *own += below));
-                    }
-                }
-            }
-            coarser = own;
-        }
-        Ok(Fused { numbers, gradients: coarser })
+        let (sums, scales) = self.sums(&first, &ranges)?;
+        let (scores, derivatives): (Vec<_>, Vec<_>) = sums.into_iter().map(|sums| self.of(sums)).unzip();
+        let numbers = op::means(&scores, channels);
+        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
+        let gradients = self.gradients(&first, &scales, &ranges, &upstream.of_sums(&derivatives, channels))?;
+        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.as_deref().map(narrowed)) })
     }
 
     fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
@@ -315,6 +266,43 @@ impl Score for Fidelity {
 }
 
 impl Fidelity {
+    /// The sums of each plane over all scales, and the images at all scales but the first.
+    fn sums(&self, first: Pairs, ranges: &[f64]) -> candle_core::Result<(Vec<[f64; 2]>, Vec<Scale>)> {
+        let mut sums = vec![[0.0; 2]; first.len()];
+        let mut scales: Vec<Scale> = Vec::new();
+        for scale in 0..WINDOWS.len() {
+            if scale > 0 {
+                let coarser = with_pairs(first, scales.last(), |pairs| Scale::next(scale, pairs))?;
+                scales.push(coarser);
+            }
+            let made = with_pairs(first, scales.last(), |pairs| self.scan(scale, pairs, ranges, None))?;
+            sums.iter_mut().zip(made.sums).for_each(|(sum, more)| *sum = [sum[0] + more[0], sum[1] + more[1]]);
+        }
+        Ok((sums, scales))
+    }
+
+    /// The gradients with respect to the images: from the coarsest scale to the finest, each adds its own to what comes down to it.
+    fn gradients(
+        &self,
+        first: Pairs,
+        scales: &[Scale],
+        ranges: &[f64],
+        upstream: &Gradients<Information, f64>,
+    ) -> candle_core::Result<OfImages> {
+        let mut coarser = [None, None];
+        for scale in (0..WINDOWS.len()).rev() {
+            let images = scale.checked_sub(1).map(|at| &scales[at]);
+            let mut own = with_pairs(first, images, |pairs| self.scan(scale, pairs, ranges, Some(upstream)))?.gradients;
+            if let Some(below) = scales.get(scale) {
+                let below =
+                    with_pairs(first, images, |pairs| adjoint(scale + 1, pairs, below, &coarser, upstream.wanted))?;
+                own.iter_mut().zip(&below).for_each(|(own, below)| add(own, below));
+            }
+            coarser = own;
+        }
+        Ok(coarser)
+    }
+
     /// Both sums of a scale of images in units of 0..=255, `[N, C]`, by Candle's operations.
     fn composed_scale(&self, pair: &Pair, taps: &[f64]) -> Result<[Tensor; 2]> {
         // Around a pivot, which no variance depends on.
@@ -344,6 +332,18 @@ impl Fidelity {
     }
 }
 
+fn add(own: &mut Option<Vec<f64>>, more: &Option<Vec<f64>>) {
+    if let (Some(own), Some(more)) = (own, more) {
+        let parts = own.par_chunks_mut(1 << 15).zip(more.par_chunks(1 << 15));
+        parts.for_each(|(own, more)| own.iter_mut().zip(more).for_each(|(own, &more)| *own += more));
+    }
+}
+
+/// A gradient in the type of the images.
+fn narrowed<T: Real>(gradient: &[f64]) -> Vec<T> {
+    gradient.par_iter().with_min_len(1 << 15).map(|&value| T::of(value)).collect()
+}
+
 /// Every second row and column.
 fn every_second(image: &Tensor) -> Result<Tensor> {
     let mut image = image.clone();
@@ -356,26 +356,26 @@ fn every_second(image: &Tensor) -> Result<Tensor> {
 }
 
 /// Runs `f` on the images at a scale, or at the first.
-fn with_pairs<T: Computed, R>(
-    first: &[[&dyn RowReader<T>; 2]],
-    scale: Option<&Scale<T>>,
-    f: impl FnOnce(&[[&dyn RowReader<T>; 2]]) -> candle_core::Result<R>,
+fn with_pairs<R>(
+    first: Pairs,
+    scale: Option<&Scale>,
+    f: impl FnOnce(&[[&dyn RowReader<f64>; 2]]) -> candle_core::Result<R>,
 ) -> candle_core::Result<R> {
-    let Some(Scale { dims, images }) = scale else { return f(first) };
-    let planes = dense_planes(images, *dims);
-    let pairs: Vec<_> = planes.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
-    f(&pairs)
+    match scale {
+        None => f(first),
+        Some(Scale { dims, images }) => with_dense_pairs(images, *dims, f),
+    }
 }
 
-impl<T: Computed> Scale<T> {
+impl Scale {
     /// The next scale: filtered by its window, every second row and column.
-    fn next(scale: usize, pairs: &[[&dyn RowReader<T>; 2]]) -> candle_core::Result<Self> {
+    fn next(scale: usize, pairs: Pairs) -> candle_core::Result<Self> {
         let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
         let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
         let batch = Batch { maps: [true; 2], wanted: [false; 2], ..Batch::new(&measure, pairs, &ranges) };
         let maps = batch.scan(None).ok_or_else(|| too_small(scale))?.maps;
         let images: Vec<_> = maps.into_iter().flatten().map(|map| decimated(&map, dims)).collect();
-        let images = <[Vec<T>; 2]>::try_from(images).map_err(|_| too_small(scale))?;
+        let images = <[Vec<f64>; 2]>::try_from(images).map_err(|_| too_small(scale))?;
         Ok(Self { dims: half(dims), images })
     }
 }
@@ -384,9 +384,9 @@ fn half([_, height, width]: [usize; 3]) -> [usize; 3] {
     [1, height.div_ceil(2), width.div_ceil(2)]
 }
 
-fn decimated<T: Real>(map: &[T], dims @ [_, height, width]: [usize; 3]) -> Vec<T> {
+fn decimated(map: &[f64], dims @ [_, height, width]: [usize; 3]) -> Vec<f64> {
     let [_, rows, columns] = half(dims);
-    let mut out = vec![T::default(); map.len() / (height * width) * rows * columns];
+    let mut out = vec![0.0; map.len() / (height * width) * rows * columns];
     out.par_chunks_mut(columns).with_min_len(64).enumerate().for_each(|(row, out)| {
         let row = &map[(row / rows * height + 2 * (row % rows)) * width..][..width];
         out.iter_mut().zip(row.iter().step_by(2)).for_each(|(out, &value)| *out = value);
@@ -395,9 +395,9 @@ fn decimated<T: Real>(map: &[T], dims @ [_, height, width]: [usize; 3]) -> Vec<T
 }
 
 /// Zeros between the rows and columns of a gradient: the adjoint of [`decimated`].
-fn spread_out<T: Real>(gradient: &[T], dims @ [_, height, width]: [usize; 3]) -> Vec<T> {
+fn spread_out(gradient: &[f64], dims @ [_, height, width]: [usize; 3]) -> Vec<f64> {
     let [_, rows, columns] = half(dims);
-    let mut out = vec![T::default(); gradient.len() / (rows * columns) * height * width];
+    let mut out = vec![0.0; gradient.len() / (rows * columns) * height * width];
     out.par_chunks_mut(width).with_min_len(64).enumerate().for_each(|(row, out)| {
         let (plane, y) = (row / height, row % height);
         if y % 2 == 0 {
@@ -409,25 +409,27 @@ fn spread_out<T: Real>(gradient: &[T], dims @ [_, height, width]: [usize; 3]) ->
 }
 
 /// From the gradient with respect to the images at a scale to that with respect to those it was made of.
-fn adjoint<T: Computed>(
+fn adjoint(
     scale: usize,
-    pairs: &[[&dyn RowReader<T>; 2]],
-    coarser: &Scale<T>,
-    gradients: &[Option<Vec<T>>; 2],
+    pairs: Pairs,
+    coarser: &Scale,
+    gradients: &OfImages,
     wanted: [bool; 2],
-) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+) -> candle_core::Result<OfImages> {
     let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
     let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
     debug_assert_eq!(half(dims), coarser.dims);
     let maps = gradients.each_ref().map(|gradient| gradient.as_ref().map(|gradient| spread_out(gradient, dims)));
     let len: usize = dims.iter().product();
     let plane = |side: usize, number: usize| Plane::dense(&maps[side].as_ref()?[number * len..][..len], dims);
-    let planes: Vec<[Option<Plane<T>>; 2]> =
+    let planes: Vec<[Option<Plane<f64>>; 2]> =
         (0..pairs.len()).map(|number| [0, 1].map(|side| plane(side, number))).collect();
     let upstream = planes
         .iter()
         .map(|planes| {
-            Upstream::Maps(planes.iter().map(|plane| plane.as_ref().map(|plane| plane as &dyn RowReader<T>)).collect())
+            Upstream::Maps(
+                planes.iter().map(|plane| plane.as_ref().map(|plane| plane as &dyn RowReader<f64>)).collect(),
+            )
         })
         .collect();
     let gradients = Gradients { upstream, errors: vec![[0.0; 2]; pairs.len()], wanted };
@@ -540,9 +542,7 @@ fn terms<T: Real, S: Simd>(constants: &Constants<T>, [d, r, dd, rr, dr]: [Lanes<
     let var_r = (-r).mul_add(r, rr * total).at_least_zero();
     let cov = (-d).mul_add(r, dr * total);
     let per_variance = (var_r + epsilon).recip();
-    // |σrd| ≤ σr σd, so g σrd ≤ σd². Where σr² is no more than rounding, the quotient can be anything, but no more than that.
     let gain = cov * per_variance;
-    let gain = var_d.if_less(gain * cov, var_d * cov.recip(), gain);
     let v = (-gain).mul_add(cov, var_d);
     let varies = var_r.if_less(epsilon, zero, one);
     let counts = zero.if_less(gain, var_d.if_less(epsilon, zero, varies), zero);
