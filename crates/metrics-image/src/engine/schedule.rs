@@ -147,8 +147,9 @@ impl<T: Real> Window<T> {
         let blocks: Vec<_> = self.sum_blocks().collect();
         let fewest = self.borders[axis].output.div_ceil(longest);
         let wanted = if threads == 1 { 1 } else { (ITEMS * threads).div_ceil(tiles).next_power_of_two() };
-        let strips = blocks.chunks(blocks.len().div_ceil(fewest.max(wanted)));
-        cuts[axis] = strips.map(|blocks| blocks[0].start..blocks[blocks.len() - 1].end).collect();
+        let count = fewest.max(wanted).min(blocks.len());
+        let first = |strip: usize| strip * blocks.len() / count;
+        cuts[axis] = (0..count).map(|strip| blocks[first(strip)].start..blocks[first(strip + 1) - 1].end).collect();
         if of_gradient { [0, 1, 2].map(|axis| self.owned(axis, &cuts[axis])) } else { cuts }
     }
 
