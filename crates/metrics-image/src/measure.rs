@@ -46,6 +46,8 @@ pub(crate) trait Measure: Sync {
     const PIVOT: bool;
     /// The maps that are summed over the windows inside the image only.
     const INNER: Self::Maps<bool>;
+    /// The numbers of taps that windows usually have: each gets code of its own, which takes long to compile; others are slower.
+    const TAPS: &'static [usize];
     /// A map is shown to users as `SHOWN[0] · map + SHOWN[1]`.
     const SHOWN: [f64; 2];
 

@@ -109,6 +109,7 @@ struct Pixels<'a, M: Measure, T: Real, I> {
 
 impl<M: Measure, T: Real, I: Inputs<M>> Sink<T> for Pixels<'_, M, T, I> {
     type Fields<V: Copy + Send + Sync> = I::Fields<V>;
+    const TAPS: &'static [usize] = M::TAPS;
 
     #[inline(always)]
     fn put<S: Simd>(&mut self, simd: S, at: usize, fields: I::Fields<Lanes<T, S>>) {

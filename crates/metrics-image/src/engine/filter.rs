@@ -16,22 +16,33 @@ use crate::measure::Measure;
 /// Output rows made at once: each input row is loaded once for all of them.
 pub(super) const BLOCK: usize = 6;
 
-/// Calls `$window` with the number of taps as a constant, for the numbers that images are filtered with, else `$any`.
+/// The numbers of taps that images are usually filtered with.
+pub(crate) const USUAL: &[usize] = &[3, 5, 7, 9, 11, 13, 15, 17, 19];
+
+/// Calls `$window` with the number of taps as a constant for those among `$listed`, else `$any`. Code of its own is compiled for these alone.
 macro_rules! by_taps {
-    ($taps:expr, $window:ident::<$($generic:ty),*>($($arg:expr),*), $any:expr) => {
+    ($listed:expr, $taps:expr, $window:ident::<$($generic:ty),*>($($arg:expr),*), $any:expr) => {
         match $taps {
-            3 => $window::<$($generic,)* 3>($($arg),*),
-            5 => $window::<$($generic,)* 5>($($arg),*),
-            7 => $window::<$($generic,)* 7>($($arg),*),
-            9 => $window::<$($generic,)* 9>($($arg),*),
-            11 => $window::<$($generic,)* 11>($($arg),*),
-            13 => $window::<$($generic,)* 13>($($arg),*),
-            15 => $window::<$($generic,)* 15>($($arg),*),
-            17 => $window::<$($generic,)* 17>($($arg),*),
-            19 => $window::<$($generic,)* 19>($($arg),*),
+            3 if const { listed($listed, 3) } => $window::<$($generic,)* 3>($($arg),*),
+            5 if const { listed($listed, 5) } => $window::<$($generic,)* 5>($($arg),*),
+            7 if const { listed($listed, 7) } => $window::<$($generic,)* 7>($($arg),*),
+            9 if const { listed($listed, 9) } => $window::<$($generic,)* 9>($($arg),*),
+            11 if const { listed($listed, 11) } => $window::<$($generic,)* 11>($($arg),*),
+            13 if const { listed($listed, 13) } => $window::<$($generic,)* 13>($($arg),*),
+            15 if const { listed($listed, 15) } => $window::<$($generic,)* 15>($($arg),*),
+            17 if const { listed($listed, 17) } => $window::<$($generic,)* 17>($($arg),*),
+            19 if const { listed($listed, 19) } => $window::<$($generic,)* 19>($($arg),*),
             _ => $any,
         }
     };
+}
+
+const fn listed(numbers: &[usize], number: usize) -> bool {
+    let mut at = 0;
+    while at < numbers.len() && numbers[at] != number {
+        at += 1;
+    }
+    at < numbers.len()
 }
 
 /// The tap to add `step`-th: the ends first, the middle last.
@@ -66,6 +77,7 @@ impl<M: Measure, T: Real> WithSimd for FeaturesAlong<'_, M, T> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         match self.taps.shared() {
             Some(taps) => by_taps!(
+                M::TAPS,
                 taps.len(),
                 features_window::<M, T, S>(simd, taps, self.basis, &mut self.ahead, self.out),
                 features_any::<M, T, S>(simd, taps, self.basis, self.out)
@@ -196,6 +208,7 @@ impl<T: Real> WithSimd for Across<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         match self.taps.shared() {
             Some(taps) => by_taps!(
+                USUAL,
                 taps.len(),
                 across_window::<T, S>(simd, taps, self.input, self.output),
                 across_any::<T, S>(simd, self.taps, self.input, self.output)
@@ -285,6 +298,8 @@ fn across_any<T: Real, S: Simd>(simd: S, taps: &Taps<T>, input: Rows<T>, output:
 /// Where the vectors filtered [`along`] a row go.
 pub(super) trait Sink<T: Real> {
     type Fields<V: Copy + Send + Sync>: Array<V>;
+    /// [`Measure::TAPS`].
+    const TAPS: &'static [usize];
 
     /// Takes the vectors at offset `at` in the row.
     fn put<S: Simd>(&mut self, simd: S, at: usize, fields: Self::Fields<Lanes<T, S>>);
@@ -316,6 +331,7 @@ impl<T: Real, K: Sink<T>> WithSimd for Along<'_, T, K> {
     fn with_simd<S: Simd>(self, simd: S) {
         match self.taps.shared() {
             Some(taps) => by_taps!(
+                K::TAPS,
                 taps.len(),
                 along_window::<T, S, K>(simd, taps, self.rows, self.width, self.sink),
                 along_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink)

@@ -38,6 +38,7 @@ mod tests;
 pub(crate) use self::batch::{Batch, Gradients, Scanned};
 pub(crate) use self::downsample::{Halving, add_coarser, halve};
 pub(crate) use self::errors::errors;
+pub(crate) use self::filter::USUAL;
 pub(crate) use self::pixel::Pixel;
 pub(crate) use self::rows::{Clamp, Plane, RowReader, WeightedSum, Widened};
 pub(crate) use self::scan::Upstream;

@@ -274,6 +274,7 @@ impl Measure for GradientSimilarity {
 
     const PIVOT: bool = false;
     const INNER: [bool; 2] = [false; 2];
+    const TAPS: &'static [usize] = &[]; // each field has its own
     const SHOWN: [f64; 2] = [1.0, 0.0];
 
     /// Fields: the gradient of x along a row and across rows, then those of y.

@@ -20,7 +20,7 @@ use pulp::Simd;
 
 use super::similarity::{Similarity, Term};
 use crate::config::{DataRange, Input, SsimConfig};
-use crate::engine::{AxisTaps, Filters, Lanes, Real};
+use crate::engine::{AxisTaps, Filters, Lanes, Real, USUAL};
 use crate::kernel::{self, Padding, Plan};
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Output, Prepared};
@@ -391,6 +391,7 @@ impl Measure for SsimPlaces {
 
     const PIVOT: bool = true;
     const INNER: [bool; 2] = [false, true];
+    const TAPS: &'static [usize] = USUAL;
     const SHOWN: [f64; 2] = [-1.0, 1.0];
 
     fn filters(&self) -> Filters {

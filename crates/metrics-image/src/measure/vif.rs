@@ -454,6 +454,7 @@ impl Measure for Blur {
 
     const PIVOT: bool = false;
     const INNER: [bool; 2] = [false; 2];
+    const TAPS: &'static [usize] = &WINDOWS;
     const SHOWN: [f64; 2] = [1.0, 0.0];
 
     fn filters(&self) -> Filters {
@@ -568,6 +569,7 @@ impl Measure for Information {
 
     const PIVOT: bool = true;
     const INNER: [bool; 2] = [false; 2];
+    const TAPS: &'static [usize] = &WINDOWS;
     const SHOWN: [f64; 2] = [1.0, 0.0];
 
     fn filters(&self) -> Filters {
