@@ -32,16 +32,20 @@ pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>) -> f64 {
     let [depth, height, width] = reader.dims();
     let places = |side: usize| (0..side).step_by(side.div_ceil(16));
     let (mut sum, mut count) = (0.0, 0.0);
-    for z in places(depth) {
-        for y in places(height) {
+    let mut add = |value: &T| {
+        if value.wide().is_finite() {
+            sum += value.wide();
+            count += 1.0;
+        }
+    };
+    let mut buffer = [T::default(); 256];
+    for at in places(depth).flat_map(|z| places(height).map(move |y| [z, y])) {
+        // A short row is read as a whole: a call takes longer than a few pixels.
+        if width <= buffer.len() {
+            reader.row(at, 0..width, &mut buffer).iter().step_by(width.div_ceil(16)).for_each(&mut add);
+        } else {
             for x in places(width) {
-                let mut real = [T::default()];
-                reader.copy_row([z, y], x..x + 1, &mut real);
-                let value = real[0].wide();
-                if value.is_finite() {
-                    sum += value;
-                    count += 1.0;
-                }
+                add(&reader.row(at, x..x + 1, &mut buffer)[0]);
             }
         }
     }
