@@ -12,7 +12,7 @@ pub enum Pooling {
     Pooled,
     /// One PSNR for each image, then the reduction: piq, scikit-image, and the usual table of a paper. The two differ widely:
     /// images at 40 dB and 10.4 dB are 25.2 dB on average and 13.4 dB pooled. The PSNR of identical images is infinite, unless there
-    /// is a cap or a floor; see [`PsnrConfig::non_finite`].
+    /// is a cap or a floor, and [`PsnrConfig::non_finite`] takes it as any infinity; pooled, what counts is their squared error, 0.
     PerImage,
 }
 
