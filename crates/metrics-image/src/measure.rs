@@ -63,13 +63,14 @@ pub(crate) trait Measure: Sync {
     /// The features of a pair.
     fn features<T: Real, S: Simd>(basis: [Lanes<T, S>; 2]) -> Self::Fields<Lanes<T, S>>;
 
-    /// Adds one tap's share to the row filter's sums, where all fields have the same taps. A measure may know a shorter way.
+    /// The sums of the features of two pairs, which lie under equal taps. A measure may know a shorter way.
     #[inline(always)]
-    fn add_tap<T: Real, S: Simd>(sums: &mut Self::Fields<Lanes<T, S>>, tap: Lanes<T, S>, basis: [Lanes<T, S>; 2]) {
-        let features = Self::features(basis);
+    fn features_of_pair<T: Real, S: Simd>(a: [Lanes<T, S>; 2], b: [Lanes<T, S>; 2]) -> Self::Fields<Lanes<T, S>> {
+        let (mut sums, other) = (Self::features(a), Self::features(b));
         for field in 0..Self::Fields::<Lanes<T, S>>::LEN {
-            sums.set(field, features.get(field).mul_add(tap, sums.get(field)));
+            sums.set(field, sums.get(field) + other.get(field));
         }
+        sums
     }
 
     /// The maps at a place, from its filtered features. Of maps that are not `wanted` any value will do.

@@ -55,6 +55,14 @@ pub(crate) trait Computed: Real + Pixel<Real = Self> + WithDType {
         stages: &Stages,
     ) -> candle_core::Result<Vec<Reader<'a, Self>>>;
 
+    /// [`Stages::image_gradient`] in the dtype of the image, if that is not this type or its pixels went through stages.
+    fn stored_gradient(
+        stages: &Stages,
+        gradient: &[Self],
+        factors: &[f64],
+        image: &Tensor,
+    ) -> candle_core::Result<CpuStorage>;
+
     /// A score of any kind, as it computes in this type.
     fn score(score: &dyn AnyScore) -> &dyn ScoreIn<Self>;
 }
@@ -74,6 +82,19 @@ impl Computed for f32 {
         }
     }
 
+    fn stored_gradient(
+        stages: &Stages,
+        gradient: &[f32],
+        factors: &[f64],
+        image: &Tensor,
+    ) -> candle_core::Result<CpuStorage> {
+        match image.dtype() {
+            DType::F16 => stages.pixels_gradient::<f16>(gradient, factors, image),
+            DType::BF16 => stages.pixels_gradient::<bf16>(gradient, factors, image),
+            _ => stages.pixels_gradient::<f32>(gradient, factors, image),
+        }
+    }
+
     fn score(score: &dyn AnyScore) -> &dyn ScoreIn<f32> {
         score
     }
@@ -89,6 +110,15 @@ impl Computed for f64 {
             CpuStorage::F64(pixels) => stages.readers(pixels, layout),
             _ => bail!("expected images in f64, got {:?}", storage_dtype(storage)),
         }
+    }
+
+    fn stored_gradient(
+        stages: &Stages,
+        gradient: &[f64],
+        factors: &[f64],
+        image: &Tensor,
+    ) -> candle_core::Result<CpuStorage> {
+        stages.pixels_gradient::<f64>(gradient, factors, image)
     }
 
     fn score(score: &dyn AnyScore) -> &dyn ScoreIn<f64> {
@@ -145,15 +175,14 @@ impl Stages {
             });
         };
         let (weights, offset) = (weights.map(P::Real::of), P::Real::of(offset));
-        let mix = |rgb: &[Plane<'a, P>]| -> Reader<'a, P::Real> {
-            let rgb = rgb.iter().copied();
+        let mix = |rgb: &[Plane<'a, P>; 3]| -> Reader<'a, P::Real> {
             // Clamping to everything costs a copy of each row.
             match self.clamp() {
-                None => Box::new(WeightedSum { planes: rgb.zip(weights).collect(), offset }),
-                Some(_) => Box::new(WeightedSum { planes: rgb.map(clamp).zip(weights).collect(), offset }),
+                None => Box::new(WeightedSum { planes: *rgb, weights, offset }),
+                Some(_) => Box::new(WeightedSum { planes: rgb.map(clamp), weights, offset }),
             }
         };
-        Ok(planes.chunks_exact(3).map(mix).collect())
+        Ok(planes.as_chunks().0.iter().map(mix).collect())
     }
 
     /// The data range of each image.
@@ -192,27 +221,24 @@ impl Stages {
         image: &Tensor,
     ) -> candle_core::Result<Tensor> {
         let plain = self.input.crop_border == 0 && self.clamp().is_none() && self.mixture.is_none();
-        let storage = match image.dtype() {
-            dtype if plain && dtype == T::DTYPE => {
-                scale(&mut gradient, factors);
-                T::to_cpu_storage_owned(gradient)
-            }
-            DType::F16 => f16::to_cpu_storage_owned(self.pixels_gradient::<T, f16>(&gradient, factors, image)?),
-            DType::BF16 => bf16::to_cpu_storage_owned(self.pixels_gradient::<T, bf16>(&gradient, factors, image)?),
-            DType::F32 => f32::to_cpu_storage_owned(self.pixels_gradient::<T, f32>(&gradient, factors, image)?),
-            _ => f64::to_cpu_storage_owned(self.pixels_gradient::<T, f64>(&gradient, factors, image)?),
+        let storage = if plain && image.dtype() == T::DTYPE {
+            scale(&mut gradient, factors);
+            T::to_cpu_storage_owned(gradient)
+        } else {
+            T::stored_gradient(self, &gradient, factors, image)?
         };
         Ok(Tensor::from_storage(Storage::Cpu(storage), image.shape().clone(), BackpropOp::none(), false))
     }
 
-    fn pixels_gradient<T: Computed, P: Pixel>(
+    /// [`image_gradient`](Self::image_gradient) in the pixels' type, row by row.
+    fn pixels_gradient<P: Pixel + WithDType>(
         &self,
-        gradient: &[T],
+        gradient: &[P::Real],
         factors: &[f64],
         image: &Tensor,
-    ) -> candle_core::Result<Vec<P>>
+    ) -> candle_core::Result<CpuStorage>
     where
-        P::Real: Real,
+        P::Real: Computed,
     {
         let (storage, layout) = image.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else { bail!("expected an image on the CPU") };
@@ -226,24 +252,26 @@ impl Stages {
             mixture: None,
             held: self.held.clone(),
         };
-        let pixels = T::readers(storage, layout, &raw)?;
+        let pixels = <P::Real as Computed>::readers(storage, layout, &raw)?;
         let mut out = vec![P::default(); layout.shape().elem_count()];
-        let make = |(number, out): (usize, &mut [P])| {
+        let make = |scaled: &mut Vec<P::Real>, (number, out): (usize, &mut [P])| {
             let (plane, at) = (number / (depth * height), [number / height % depth, number % height]);
             let scored = if self.mixture.is_some() { plane / 3 } else { plane };
             let place = |axis: usize| at[axis].checked_sub(border[axis]).filter(|&line| line < inner[axis]);
             let (Some(z), Some(y)) = (place(0), place(1)) else { return };
             let row = &gradient[((scored * inner[0] + z) * inner[1] + y) * inner[2]..][..inner[2]];
-            let weight = factors[scored] * self.mixture.map_or(1.0, |(weights, _)| weights[plane % 3]);
+            let weight = P::Real::of(factors[scored] * self.mixture.map_or(1.0, |(weights, _)| weights[plane % 3]));
             let columns = left..left + inner[2];
-            let mut scaled: Vec<T> = row.iter().map(|value| T::of(value.wide() * weight)).collect();
+            scaled.clear();
+            scaled.extend(row.iter().map(|&value| value * weight));
             if let Some((low, high)) = self.clamp() {
-                clamp_adjoint(&*pixels[plane], at, columns.clone(), [low, high].map(T::of), &mut scaled);
+                clamp_adjoint(&*pixels[plane], at, columns.clone(), [low, high].map(P::Real::of), scaled);
             }
-            narrow(&scaled, &mut out[columns]);
+            P::narrow(scaled, &mut out[columns]);
         };
-        out.par_chunks_mut(width).with_min_len(16).enumerate().for_each(make);
-        Ok(out)
+        let rows = out.par_chunks_mut(width).with_min_len(16).enumerate();
+        rows.for_each_init(|| Vec::with_capacity(inner[2]), make);
+        Ok(P::to_cpu_storage_owned(out))
     }
 }
 
@@ -261,17 +289,6 @@ fn clamp_adjoint<T: Real>(
         if value < low || value > high {
             *gradient = T::default();
         }
-    }
-}
-
-/// Rounds numbers to pixels of any float type.
-fn narrow<T: Real, P: Pixel>(values: &[T], pixels: &mut [P]) {
-    let mut chunk = [P::Real::default(); 64];
-    for (values, pixels) in values.chunks(64).zip(pixels.chunks_mut(64)) {
-        for (real, value) in chunk.iter_mut().zip(values) {
-            *real = P::Real::of(value.wide());
-        }
-        P::narrow(&chunk[..values.len()], pixels);
     }
 }
 

@@ -98,7 +98,7 @@ impl<'a, M: Measure, T: Real> BasisRows<'a, M, T> {
         self.margins.fill(u, outside[0]);
         self.margins.fill(v, outside[1]);
         let ahead = self.readers.map(|reader| reader.bytes([z, y + AHEAD], self.fetch.clone()));
-        ([u, v], Ahead(ahead))
+        ([u, v], Ahead::new(ahead))
     }
 
     /// The basis of a row of zeros outside the image.

@@ -75,7 +75,7 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
             .iter()
             .enumerate()
             .flat_map(|(plane, subject)| regions(&cuts).map(move |region| (plane, subject, region)));
-        let items: Vec<_> = items.zip(outputs).collect();
+        let items = self.order(items.zip(outputs).collect());
         let run =
             |((plane, subject, region), outputs): (Item<M, T>, Outputs<T>), scratch: &mut Scratch<T>| match gradients {
                 None => scan::value(subject, &region, outputs, scratch),
@@ -84,15 +84,28 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
                     scan::gradient(subject, &objective, &region, outputs, scratch)
                 }
             };
-        let sums: Vec<TileSums<M>> = if self.threads(dims) == 1 {
+        let run = |(number, item), scratch: &mut Scratch<T>| (number, run(item, scratch));
+        let mut sums: Vec<(usize, TileSums<M>)> = if self.threads(dims) == 1 {
             let mut scratch = Scratch::default();
             items.into_iter().map(|item| run(item, &mut scratch)).collect()
         } else {
             in_parallel(items, run)
         };
+        sums.sort_by_key(|(number, _)| *number);
         let per_plane = sums.len() / self.pairs.len();
         let sums = sums.chunks(per_plane).map(|tiles| in_order::<M, T>(&window, tiles)).collect();
         Some(made.scanned(&window, sums))
+    }
+
+    /// The items in the order in which they are best begun, with their numbers: planes that lie in the same memory come together.
+    fn order<I>(&self, items: Vec<I>) -> Vec<(usize, I)> {
+        let (planes, per_plane) = (self.pairs[0][0].interleaved(), items.len() / self.pairs.len());
+        let mut numbered: Vec<_> = items.into_iter().enumerate().collect();
+        numbered.sort_by_key(|(number, _)| {
+            let (plane, region) = (number / per_plane, number % per_plane);
+            (plane / planes, region, plane % planes)
+        });
+        numbered
     }
 
     /// How many threads the work is worth.
@@ -120,14 +133,14 @@ fn in_parallel<I: Send, R: Send, T: Real>(items: Vec<I>, run: impl Fn(I, &mut Sc
 }
 
 /// The sums of a plane: of each sum block over the tiles, then of the blocks.
-fn in_order<M: Measure, T: Real>(window: &Window<T>, tiles: &[TileSums<M>]) -> M::Maps<f64> {
+fn in_order<M: Measure, T: Real>(window: &Window<T>, tiles: &[(usize, TileSums<M>)]) -> M::Maps<f64> {
     let mut blocks = vec![M::Maps::filled(0.0); window.sum_blocks().count()];
     let add = |sum: &mut M::Maps<f64>, more: &M::Maps<f64>| {
         for map in 0..M::Maps::<f64>::LEN {
             sum.set(map, sum.get(map) + more.get(map));
         }
     };
-    for (first, sums) in tiles {
+    for (_, (first, sums)) in tiles {
         blocks[*first..].iter_mut().zip(sums).for_each(|(block, sums)| add(block, sums));
     }
     let mut sum = M::Maps::filled(0.0);

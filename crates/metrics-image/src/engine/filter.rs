@@ -45,12 +45,6 @@ const fn listed(numbers: &[usize], number: usize) -> bool {
     at < numbers.len()
 }
 
-/// The tap to add `step`-th: the ends first, the middle last.
-#[inline(always)]
-fn inwards(step: usize, taps: usize) -> usize {
-    if step.is_multiple_of(2) { step / 2 } else { taps - 1 - step / 2 }
-}
-
 /// Along a row: the filtered features, whose vectors lie side by side in `out`. Prefetches `ahead` meanwhile.
 pub(super) fn features_along<M: Measure, T: Real>(
     arch: Arch,
@@ -80,7 +74,14 @@ impl<M: Measure, T: Real> WithSimd for FeaturesAlong<'_, M, T> {
                 M::TAPS,
                 taps.len(),
                 features_window::<M, T, S>(simd, taps, self.basis, &mut self.ahead, self.out),
-                features_any::<M, T, S>(simd, taps, self.basis, self.out)
+                features_shared::<M, T, S>(
+                    simd,
+                    taps.len(),
+                    |k| Lanes::splat(simd, taps[k]),
+                    self.basis,
+                    &mut self.ahead,
+                    self.out
+                )
             ),
             None => features_per_field::<M, T, S>(simd, self.taps, self.basis, self.out),
         }
@@ -92,39 +93,40 @@ impl<M: Measure, T: Real> WithSimd for FeaturesAlong<'_, M, T> {
 fn features_window<M: Measure, T: Real, S: Simd, const K: usize>(
     simd: S,
     taps: &[T],
-    [a, b]: [&[T]; 2],
+    basis: [&[T]; 2],
     ahead: &mut Ahead,
     out: &mut [T],
 ) {
     let weights: [_; K] = weights(simd, taps);
+    features_shared::<M, T, S>(simd, K, |k| weights[k], basis, ahead, out);
+}
+
+/// Where all fields have the same taps, of number `taps`.
+#[inline(always)]
+fn features_shared<M: Measure, T: Real, S: Simd>(
+    simd: S,
+    taps: usize,
+    weight: impl Fn(usize) -> Lanes<T, S>,
+    [a, b]: [&[T]; 2],
+    ahead: &mut Ahead,
+    out: &mut [T],
+) {
     let fields = M::Fields::<T>::LEN;
     for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
         ahead.fetch();
         let at = index * Lanes::<T, S>::COUNT;
-        let (a, b) = (&a[at..at + Lanes::<T, S>::COUNT + K - 1], &b[at..at + Lanes::<T, S>::COUNT + K - 1]);
+        let (a, b) = (&a[at..at + Lanes::<T, S>::COUNT + taps - 1], &b[at..at + Lanes::<T, S>::COUNT + taps - 1]);
+        let basis = |k: usize| [Lanes::load(simd, a, k), Lanes::load(simd, b, k)];
         let mut sums = M::Fields::filled(Lanes::zero(simd));
-        for step in 0..K {
-            let k = inwards(step, K);
-            // Half of them, so that they stay in registers: the window is symmetric.
-            M::add_tap(&mut sums, weights[k.min(K - 1 - k)], [Lanes::load(simd, a, k), Lanes::load(simd, b, k)]);
+        let mut add = |tap: Lanes<T, S>, features: M::Fields<Lanes<T, S>>| {
+            for field in 0..fields {
+                sums.set(field, features.get(field).mul_add(tap, sums.get(field)));
+            }
+        };
+        for k in 0..taps / 2 {
+            add(weight(k), M::features_of_pair(basis(k), basis(taps - 1 - k)));
         }
-        for (field, out) in out.iter_mut().enumerate() {
-            *out = sums.get(field).vector();
-        }
-    }
-}
-
-#[inline(always)]
-fn features_any<M: Measure, T: Real, S: Simd>(simd: S, taps: &[T], [a, b]: [&[T]; 2], out: &mut [T]) {
-    let fields = M::Fields::<T>::LEN;
-    for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
-        let at = index * Lanes::<T, S>::COUNT;
-        let mut sums = M::Fields::filled(Lanes::zero(simd));
-        for step in 0..taps.len() {
-            let k = inwards(step, taps.len());
-            let basis = [Lanes::load(simd, a, at + k), Lanes::load(simd, b, at + k)];
-            M::add_tap(&mut sums, Lanes::splat(simd, taps[k]), basis);
-        }
+        add(weight(taps / 2), M::features(basis(taps / 2)));
         for (field, out) in out.iter_mut().enumerate() {
             *out = sums.get(field).vector();
         }

@@ -2,31 +2,41 @@
 
 use super::scratch::LINE_BYTES;
 
-/// Memory that will be read soon, of two images.
+/// Memory that will be read soon.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Ahead<'a>(pub(super) [&'a [u8]; 2]);
+pub(super) struct Ahead<'a> {
+    /// For each part of a row, that of both images.
+    parts: [[&'a [u8]; 2]; PARTS],
+    /// The first part that is left.
+    part: usize,
+}
 
-impl Ahead<'_> {
+/// The most planes that a row is made of: those of R, G and B.
+pub(crate) const PARTS: usize = 3;
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new([x, y]: [[&'a [u8]; PARTS]; 2]) -> Self {
+        Self { parts: [[x[0], y[0]], [x[1], y[1]], [x[2], y[2]]], part: 0 }
+    }
+
     /// Prefetches the next cache line of each image, if there is one left.
     #[inline(always)]
     pub(super) fn fetch(&mut self) {
-        for bytes in &mut self.0 {
+        let Some(part) = self.parts.get_mut(self.part) else { return };
+        for bytes in &mut *part {
             let (line, rest) = bytes.split_at(bytes.len().min(LINE_BYTES));
             if let Some(first) = line.first() {
                 prefetch(first);
             }
             *bytes = rest;
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|bytes| bytes.is_empty())
+        self.part += usize::from(part.iter().all(|bytes| bytes.is_empty()));
     }
 
     /// Prefetches all that is left.
     #[inline(always)]
     pub(super) fn fetch_rest(&mut self) {
-        while !self.is_empty() {
+        while self.part < PARTS {
             self.fetch();
         }
     }

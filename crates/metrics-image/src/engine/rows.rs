@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
 use super::pixel::Pixel;
+use super::prefetch::PARTS;
+use super::schedule::arch;
 use super::simd::Real;
 
 /// A plane of pixels, read row by row in the type that is computed in.
@@ -20,17 +24,23 @@ pub(crate) trait RowReader<T: Real>: Send + Sync {
         row
     }
 
-    /// The memory of part of a row, to be prefetched; empty where there is none, or it lies scattered.
-    fn bytes(&self, _at: [usize; 2], _columns: Range<usize>) -> &[u8] {
-        &[]
+    /// The memory of part of a row, to be prefetched: of each plane that the row is made of. Empty where there is none, or it lies
+    /// scattered.
+    fn bytes(&self, _at: [usize; 2], _columns: Range<usize>) -> [&[u8]; PARTS] {
+        Default::default()
+    }
+
+    /// How many planes lie pixel by pixel in the same memory: read together, they come from it once.
+    fn interleaved(&self) -> usize {
+        1
     }
 }
 
-/// A number near the middle of a plane's values, the same whenever the values are: the mean of the finite ones among up to 16
+/// A number near the middle of a plane's values, the same whenever the values are: the mean of the finite ones among up to 8
 /// lines of each axis.
 pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>) -> f64 {
     let [depth, height, width] = reader.dims();
-    let places = |side: usize| (0..side).step_by(side.div_ceil(16));
+    let places = |side: usize| (0..side).step_by(side.div_ceil(8));
     let (mut sum, mut count) = (0.0, 0.0);
     let mut add = |value: &T| {
         if value.wide().is_finite() {
@@ -42,7 +52,7 @@ pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>) -> f64 {
     for at in places(depth).flat_map(|z| places(height).map(move |y| [z, y])) {
         // A short row is read as a whole: a call takes longer than a few pixels.
         if width <= buffer.len() {
-            reader.row(at, 0..width, &mut buffer).iter().step_by(width.div_ceil(16)).for_each(&mut add);
+            reader.row(at, 0..width, &mut buffer).iter().step_by(width.div_ceil(8)).for_each(&mut add);
         } else {
             for x in places(width) {
                 add(&reader.row(at, x..x + 1, &mut buffer)[0]);
@@ -51,6 +61,9 @@ pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>) -> f64 {
     }
     if count > 0.0 { sum / count } else { 0.0 }
 }
+
+/// The most channels that pixels of channel-last images have.
+const CHANNELS: usize = 4;
 
 /// A view of one channel of one image: any strides, 0 (broadcast) included.
 #[derive(Clone, Copy)]
@@ -113,29 +126,50 @@ impl<P: Pixel> RowReader<P::Real> for Plane<'_, P> {
         }
     }
 
-    fn bytes(&self, [z, y]: [usize; 2], columns: Range<usize>) -> &[u8] {
-        if self.strides[2] != 1 || y >= self.dims[1] {
-            return &[];
+    fn bytes(&self, [z, y]: [usize; 2], columns: Range<usize>) -> [&[u8]; PARTS] {
+        let step = self.strides[2];
+        if step > CHANNELS || columns.is_empty() || y >= self.dims[1] {
+            return Default::default();
         }
         let start = self.start([z, y]);
-        pulp::bytemuck::cast_slice(&self.data[start + columns.start..start + columns.end])
+        let row = &self.data[start + step * columns.start..=start + step * (columns.end - 1)];
+        [pulp::bytemuck::cast_slice(row), &[], &[]]
+    }
+
+    fn interleaved(&self) -> usize {
+        if (2..=CHANNELS).contains(&self.strides[2]) { self.strides[2] } else { 1 }
     }
 }
 
 /// Every `STEP`-th pixel.
 fn gather<P: Pixel, const STEP: usize>(data: &[P], out: &mut [P::Real]) {
-    let mut chunk = [P::default(); 64];
+    let (mut chunk, arch) = ([P::default(); 64], arch());
     for (reals, data) in out.chunks_mut(64).zip(data.chunks(64 * STEP)) {
         let chunk = &mut chunk[..reals.len()];
+        arch.dispatch(Pick::<P, STEP> { data, out: chunk });
+        P::widen(chunk, reals);
+    }
+}
+
+struct Pick<'a, P, const STEP: usize> {
+    data: &'a [P],
+    out: &'a mut [P],
+}
+
+impl<P: Pixel, const STEP: usize> WithSimd for Pick<'_, P, STEP> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { data, out } = self;
         let (whole, rest) = data.as_chunks::<STEP>();
-        for (pixel, group) in chunk.iter_mut().zip(whole) {
+        for (pixel, group) in out.iter_mut().zip(whole) {
             *pixel = group[0];
         }
         // The last group may end with the memory.
-        if let (Some(last), Some(first)) = (chunk.get_mut(whole.len()), rest.first()) {
+        if let (Some(last), Some(first)) = (out.get_mut(whole.len()), rest.first()) {
             *last = *first;
         }
-        P::widen(chunk, reals);
     }
 }
 
@@ -155,8 +189,12 @@ impl<T: Real> RowReader<f64> for Widened<'_, T> {
         }
     }
 
-    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> &[u8] {
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> [&[u8]; PARTS] {
         self.0.bytes(at, columns)
+    }
+
+    fn interleaved(&self) -> usize {
+        self.0.interleaved()
     }
 }
 
@@ -180,35 +218,61 @@ impl<T: Real, R: RowReader<T>> RowReader<T> for Clamp<R, T> {
         }
     }
 
-    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> &[u8] {
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> [&[u8]; PARTS] {
         self.pixels.bytes(at, columns)
+    }
+
+    fn interleaved(&self) -> usize {
+        self.pixels.interleaved()
     }
 }
 
-/// A weighted sum of planes: luma.
+/// A weighted sum of three planes: luma.
 pub(crate) struct WeightedSum<R, T> {
-    pub(crate) planes: Vec<(R, T)>,
+    pub(crate) planes: [R; 3],
+    pub(crate) weights: [T; 3],
     pub(crate) offset: T,
 }
 
 impl<T: Real, R: RowReader<T>> RowReader<T> for WeightedSum<R, T> {
     fn dims(&self) -> [usize; 3] {
-        self.planes[0].0.dims()
+        self.planes[0].dims()
     }
 
     fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]) {
-        let mut buffer = [T::default(); 256];
-        let mut start = columns.start;
-        for out in out.chunks_mut(buffer.len()) {
+        let mut buffers = [[T::default(); 256]; 3];
+        let (len, arch) = (buffers[0].len(), arch());
+        for (start, out) in columns.step_by(len).zip(out.chunks_mut(len)) {
+            let [a, b, c] = &mut buffers;
+            let [red, green, blue] = &self.planes;
             let part = start..start + out.len();
-            out.fill(self.offset);
-            for (plane, weight) in &self.planes {
-                let row = plane.row(at, part.clone(), &mut buffer);
-                for (sum, &value) in out.iter_mut().zip(row) {
-                    *sum = *sum + value * *weight;
-                }
-            }
-            start = part.end;
+            let rows = [red.row(at, part.clone(), a), green.row(at, part.clone(), b), blue.row(at, part, c)];
+            arch.dispatch(Mix { rows, weights: self.weights, offset: self.offset, out });
+        }
+    }
+
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> [&[u8]; PARTS] {
+        // Interleaved planes lie in the same memory.
+        let planes = self.planes.each_ref().map(|plane| plane.bytes(at, columns.clone())[0]);
+        if self.planes[0].interleaved() > 1 { [planes[0], &[], &[]] } else { planes }
+    }
+}
+
+struct Mix<'a, T> {
+    rows: [&'a [T]; 3],
+    weights: [T; 3],
+    offset: T,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Mix<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { rows: [red, green, blue], weights, offset, out } = self;
+        for (((out, &red), &green), &blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
+            *out = offset + red * weights[0] + green * weights[1] + blue * weights[2];
         }
     }
 }

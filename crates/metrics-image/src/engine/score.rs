@@ -90,24 +90,6 @@ impl<'a, M: Measure, T: Real> Scores<'a, M, T> {
         self.window.arch.dispatch(MakeMaps { count, scores: self });
     }
 
-    #[inline(always)]
-    fn filtered<S: Simd>(&self, simd: S, row: usize, at: usize) -> M::Fields<Lanes<T, S>> {
-        let mut fields = M::Fields::filled(Lanes::zero(simd));
-        for field in 0..Self::FIELDS {
-            fields.set(field, Lanes::load(simd, self.filtered, (Self::FIELDS * row + field) * self.width + at));
-        }
-        fields
-    }
-
-    #[inline(always)]
-    fn keep<S: Simd>(&mut self, row: usize, at: usize, maps: M::Maps<Lanes<T, S>>, wanted: M::Maps<bool>) {
-        for map in 0..Self::MAPS {
-            if wanted.get(map) {
-                maps.get(map).store(self.maps, (map * BLOCK + row) * self.width + at);
-            }
-        }
-    }
-
     /// Adds up row `row` of a block, which is row `y` of slice `z` of the map.
     pub(super) fn count(&mut self, at: [usize; 2], row: usize) {
         let [slices, lines, columns] = &self.counted;
@@ -211,11 +193,56 @@ fn only_map<M: Measure>(map: usize) -> M::Maps<bool> {
 impl<M: Measure, T: Real> MakeMaps<'_, '_, M, T> {
     #[inline(always)]
     fn make<S: Simd>(self, simd: S, wanted: M::Maps<bool>) {
-        let Self { count, scores } = self;
-        for row in 0..count {
-            for at in (0..scores.width).step_by(Lanes::<T, S>::COUNT) {
-                let maps = M::score(&scores.constants, scores.filtered(simd, row, at), wanted);
-                scores.keep(row, at, maps, wanted);
+        let Scores { filtered, maps, constants, width, .. } = self.scores;
+        let (constants, width) = (*constants, *width);
+        for row in 0..self.count {
+            let fields = FieldsOfRow::<M, T, S>::new(filtered, row, width);
+            let mut kept = MapsOfRow { memory: maps, row, width };
+            for index in 0..width / Lanes::<T, S>::COUNT {
+                kept.put::<M, S>(index, M::score(&constants, fields.get(simd, index), wanted), wanted);
+            }
+        }
+    }
+}
+
+/// The vectors of a row of filtered features. Found once a row, so that a vector costs no more than its loads.
+struct FieldsOfRow<'a, M: Measure, T: Real, S: Simd>(M::Fields<&'a [T::Vector<S>]>);
+
+impl<'a, M: Measure, T: Real, S: Simd> FieldsOfRow<'a, M, T, S> {
+    #[inline(always)]
+    fn new(filtered: &'a [T], row: usize, width: usize) -> Self {
+        let mut rows = M::Fields::filled(&[][..]);
+        for field in 0..M::Fields::<T>::LEN {
+            let row = &filtered[(M::Fields::<T>::LEN * row + field) * width..][..width];
+            rows.set(field, &T::vectors::<S>(row)[..width / Lanes::<T, S>::COUNT]);
+        }
+        Self(rows)
+    }
+
+    #[inline(always)]
+    fn get(&self, simd: S, index: usize) -> M::Fields<Lanes<T, S>> {
+        let mut fields = M::Fields::filled(Lanes::zero(simd));
+        for field in 0..M::Fields::<T>::LEN {
+            fields.set(field, Lanes::new(simd, self.0.get(field)[index]));
+        }
+        fields
+    }
+}
+
+/// A row of each map, among `BLOCK` rows of each.
+struct MapsOfRow<'a, T> {
+    memory: &'a mut [T],
+    row: usize,
+    width: usize,
+}
+
+impl<T: Real> MapsOfRow<'_, T> {
+    #[inline(always)]
+    fn put<M: Measure, S: Simd>(&mut self, index: usize, maps: M::Maps<Lanes<T, S>>, wanted: M::Maps<bool>) {
+        for map in 0..M::Maps::<T>::LEN {
+            if wanted.get(map) {
+                let start = (map * BLOCK + self.row) * self.width;
+                maps.get(map).store(self.memory, start + index * Lanes::<T, S>::COUNT);
             }
         }
     }
@@ -367,22 +394,27 @@ impl<M: Measure, T: Real, I: Inputs<M>> WithSimd for &mut Derivatives<'_, M, T, 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let width = self.scores.width;
+        let Scores { filtered, maps, constants, width, .. } = &mut self.scores;
+        let (constants, width, count) = (*constants, *width, *width / Lanes::<T, S>::COUNT);
         let (all, fields) = (M::Maps::filled(true), I::Fields::<T>::LEN);
         for (row, start) in self.starts.into_iter().enumerate() {
             let Some(start) = start else { continue };
+            let features = FieldsOfRow::<M, T, S>::new(filtered, row, width);
+            let mut weights = M::Maps::filled(&[][..]);
+            for map in 0..M::Maps::<T>::LEN {
+                let row = &self.weights[(map * BLOCK + row) * width..][..width];
+                weights.set(map, &T::vectors::<S>(row)[..count]);
+            }
+            let mut kept = MapsOfRow { memory: maps, row, width };
             let out = T::vectors_mut::<S>(&mut self.memory[start..][..fields * width]);
-            for (index, out) in out.chunks_exact_mut(fields).enumerate() {
-                let at = index * Lanes::<T, S>::COUNT;
-                let filtered = self.scores.filtered(simd, row, at);
+            for (index, out) in out.chunks_exact_mut(fields).enumerate().take(count) {
                 let mut upstream = M::Maps::filled(Lanes::zero(simd));
                 for map in 0..M::Maps::<T>::LEN {
-                    upstream.set(map, Lanes::load(simd, self.weights, (map * BLOCK + row) * width + at));
+                    upstream.set(map, Lanes::new(simd, weights.get(map)[index]));
                 }
-                let maps = M::score(&self.scores.constants, filtered, all);
-                let derivatives = M::score_vjp(&self.scores.constants, filtered, upstream);
-                self.scores.keep(row, at, maps, all);
-                let back = self.inputs.back(derivatives);
+                let features = features.get(simd, index);
+                kept.put::<M, S>(index, M::score(&constants, features, all), all);
+                let back = self.inputs.back(M::score_vjp(&constants, features, upstream));
                 for (field, out) in out.iter_mut().enumerate() {
                     *out = back.get(field).vector();
                 }

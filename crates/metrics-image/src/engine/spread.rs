@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::border::runs;
 use super::rows::RowReader;
 use super::schedule::arch;
-use super::simd::Real;
+use super::simd::{Lanes, Real};
 
 /// Pixels of a work item.
 const ITEM: usize = 1 << 16;
@@ -28,6 +28,10 @@ impl Spread {
     /// The most minus the least; -∞ if there is no number.
     pub(crate) fn size(self) -> f64 {
         self.high - self.low
+    }
+
+    fn of<T: Real>(values: impl Iterator<Item = T>) -> Self {
+        values.map(T::wide).fold(Self::default(), |spread, value| spread.join(Self { low: value, high: value }))
     }
 
     /// Of the numbers of both.
@@ -62,27 +66,25 @@ impl<T: Real> WithSimd for OfRow<'_, T> {
     type Output = Spread;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Spread {
-        const LANES: usize = 32;
-        let (mut low, mut high) = ([T::of(f64::INFINITY); LANES], [T::of(f64::NEG_INFINITY); LANES]);
-        let least = T::of(f64::NEG_INFINITY);
-        let most = T::of(f64::INFINITY);
-        let mut add = |lane: usize, value: T| {
-            // Comparisons with NaN are false, and infinities are left out.
-            let finite = value > least && value < most;
-            low[lane] = if finite && value < low[lane] { value } else { low[lane] };
-            high[lane] = if finite && value > high[lane] { value } else { high[lane] };
-        };
-        let (whole, rest) = self.0.as_chunks::<LANES>();
-        for values in whole {
-            for lane in 0..LANES {
-                add(lane, values[lane]);
+    fn with_simd<S: Simd>(self, simd: S) -> Spread {
+        let [least, most] = [f64::NEG_INFINITY, f64::INFINITY].map(T::of);
+        // Several of each, so that one comparison does not wait for another. Comparisons with NaN are false.
+        let (mut low, mut high) = ([Lanes::splat(simd, most); 4], [Lanes::splat(simd, least); 4]);
+        let (vectors, rest) = self.0.split_at(self.0.len() - self.0.len() % Lanes::<T, S>::COUNT);
+        for vectors in T::vectors::<S>(vectors).chunks(4) {
+            for (part, &vector) in vectors.iter().enumerate() {
+                let values = Lanes::new(simd, vector);
+                low[part] = values.if_less(low[part], values, low[part]);
+                high[part] = high[part].if_less(values, values, high[part]);
             }
         }
-        rest.iter().enumerate().for_each(|(lane, &value)| add(lane, value));
-        let fold = |values: [T; LANES], pick: fn(f64, f64) -> f64| {
-            values.into_iter().map(T::wide).fold(values[0].wide(), pick)
-        };
-        Spread { low: fold(low, f64::min), high: fold(high, f64::max) }
+        let vectors = [low, high].map(|parts| parts.map(Lanes::vector));
+        let [low, high] = vectors.each_ref().map(|parts| pulp::bytemuck::cast_slice::<_, T>(parts));
+        let finite = |value: &T| least < *value && *value < most;
+        // An infinity may hide what is finite.
+        if low.contains(&least) || high.contains(&most) {
+            return Spread::of(self.0.iter().copied().filter(finite));
+        }
+        Spread::of(low.iter().chain(high).chain(rest).copied().filter(finite))
     }
 }

@@ -422,14 +422,9 @@ impl Measure for SsimPlaces {
         [u, v, u * u, v * v]
     }
 
-    /// The product with the tap serves the mean (an addition, on other ports than products) and the square.
     #[inline(always)]
-    fn add_tap<T: Real, S: Simd>(sums: &mut [Lanes<T, S>; 4], tap: Lanes<T, S>, [u, v]: [Lanes<T, S>; 2]) {
-        let (tap_u, tap_v) = (tap * u, tap * v);
-        sums[0] += tap_u;
-        sums[1] += tap_v;
-        sums[2] = tap_u.mul_add(u, sums[2]);
-        sums[3] = tap_v.mul_add(v, sums[3]);
+    fn features_of_pair<T: Real, S: Simd>([u, v]: [Lanes<T, S>; 2], [s, t]: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 4] {
+        [u + s, v + t, s.mul_add(s, u * u), t.mul_add(t, v * v)]
     }
 
     /// `1 - l·cs = (1 - l) + (1 - cs)·l`.

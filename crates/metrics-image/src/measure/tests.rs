@@ -283,8 +283,8 @@ fn repeated_patterns_round_little() -> Result<()> {
         let narrow = list(&crate::ssim(&x.to_dtype(DType::F32)?, &y.to_dtype(DType::F32)?, &config)?)?[0];
         worst = worst.max((wide - narrow).abs());
     }
-    // Measured: 2.11e-5. Where u is flat and far from the pivot its variance is rounding alone, of one sign in every window.
-    assert!(worst < 2.3e-5, "{worst:e}");
+    // Measured: 1.38e-5. Where u is flat and far from the pivot its variance is rounding alone, of one sign in every window.
+    assert!(worst < 1.5e-5, "{worst:e}");
     Ok(())
 }
 

@@ -597,13 +597,8 @@ impl Measure for Information {
     }
 
     #[inline(always)]
-    fn add_tap<T: Real, S: Simd>(sums: &mut [Lanes<T, S>; 5], tap: Lanes<T, S>, [x, y]: [Lanes<T, S>; 2]) {
-        let (tap_x, tap_y) = (tap * x, tap * y);
-        sums[0] += tap_x;
-        sums[1] += tap_y;
-        sums[2] = tap_x.mul_add(x, sums[2]);
-        sums[3] = tap_y.mul_add(y, sums[3]);
-        sums[4] = tap_x.mul_add(y, sums[4]);
+    fn features_of_pair<T: Real, S: Simd>([x, y]: [Lanes<T, S>; 2], [s, t]: [Lanes<T, S>; 2]) -> [Lanes<T, S>; 5] {
+        [x + s, y + t, s.mul_add(s, x * x), t.mul_add(t, y * y), s.mul_add(t, x * y)]
     }
 
     #[inline(always)]
