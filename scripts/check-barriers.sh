@@ -6,11 +6,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-kernels="$PWD/crates/metrics-image/src/kernel/gpu"
+kernels="$PWD/crates/metrics-image/src/engine/gpu"
 suite="$(bash scripts/suite-binary.sh)"
 
 # Small images through every kernel: values, gradients, errors, scales, volumes, strided views.
-tests=(kernel::gpu::tests::bands kernel::gpu::tests::views)
+tests=(engine::gpu::tests::bands engine::gpu::tests::views)
 cd crates/metrics-image
 export EMULATION_WATCH=0 RUST_BACKTRACE=0
 "$suite" "${tests[@]}" >/dev/null || { echo "the tests fail with all barriers" >&2; exit 1; }

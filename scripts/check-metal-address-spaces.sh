@@ -55,10 +55,10 @@ echo "$prelude float f(device float* p) { threadgroup_barrier(mem_flags::mem_dev
 
 sources=("$@")
 if ((!${#sources[@]})); then
-    kernel="crates/metrics-image/src/kernel"
+    kernels="crates/metrics-image/src/engine/gpu"
     # As the library puts them together.
-    mapfile -t sources < <(sed -n 's/^ *include_str!("\(.*\)"),$/\1/p' "$kernel/metal/mod.rs" | sed "s|^|$kernel/metal/|")
-    ((${#sources[@]})) || { echo "no source was found in $kernel/metal/mod.rs" >&2; exit 1; }
+    mapfile -t sources < <(sed -n 's/^ *include_str!("\(.*\)"),$/\1/p' "$kernels/metal/mod.rs" | sed "s|^|$kernels/metal/|")
+    ((${#sources[@]})) || { echo "no source was found in $kernels/metal/mod.rs" >&2; exit 1; }
 fi
 for source in "${sources[@]}"; do
     printf '#line 1 "%s"\n' "$source"

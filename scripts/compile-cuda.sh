@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 
 sources=("$@")
 if ((!${#sources[@]})); then
-    mapfile -t sources < <(find crates/metrics-image/src/kernel/cuda -name '*.cu' | sort)
+    mapfile -t sources < <(find crates/metrics-image/src/engine/gpu/cuda -name '*.cu' | sort)
 fi
 if ((!${#sources[@]})); then
-    echo "there is no .cu file in crates/metrics-image/src/kernel/cuda" >&2
+    echo "there is no .cu file in crates/metrics-image/src/engine/gpu/cuda" >&2
     exit 1
 fi
 

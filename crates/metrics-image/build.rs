@@ -7,12 +7,11 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-const KERNELS: &str = "src/kernel/cuda/kernels.cu";
+const KERNELS: &str = "src/engine/gpu/cuda/kernels.cu";
 const ARCH: &str = "METRICS_IMAGE_CUDA_ARCH";
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/kernel/cuda");
-    println!("cargo:rerun-if-changed=src/kernel/gpu");
+    println!("cargo:rerun-if-changed=src/engine/gpu");
     for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", ARCH] {
         println!("cargo:rerun-if-env-changed={variable}");
     }

@@ -53,7 +53,6 @@
 mod check;
 mod config;
 mod engine;
-mod kernel;
 mod measure;
 mod op;
 mod pair;
@@ -65,7 +64,7 @@ pub use config::{
     ChannelPower, Channels, Covariance, DataRange, ErrorConfig, MsSsimConfig, MseFloor, Normalize, OddSides, PerAxis,
     Pooling, PsnrConfig, SsimConfig,
 };
-pub use kernel::Padding;
+pub use engine::Padding;
 pub use measure::gmsd::{Gmsd, GmsdConfig, GmsdLoss, gmsd, gmsd_per_image};
 pub use measure::l1_ssim::L1SsimLoss;
 pub use measure::ms_ssim::{MsSsim, MsSsimLoss, ms_ssim, ms_ssim_per_image};

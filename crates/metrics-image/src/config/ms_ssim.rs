@@ -2,9 +2,10 @@ use metrics_core::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Covariance, DataRange, PerAxis, SsimConfig, check, settings};
-use crate::kernel::{Padding, Scales};
+use crate::engine::Padding;
+use crate::engine::backend::Scales;
 
-pub use crate::kernel::OddSides;
+pub use crate::engine::OddSides;
 
 /// What is done to the mean contrast and SSIM of each scale before the power, which a negative number does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

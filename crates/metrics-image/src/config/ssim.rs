@@ -2,7 +2,8 @@ use metrics_core::{NonFinite, Reduction, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{DataRange, Input, PerAxis, Window, check, settings};
-use crate::kernel::{Padding, Plan};
+use crate::engine::Padding;
+use crate::measure::ssim::Plan;
 
 /// Which estimator of variance and covariance a window uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

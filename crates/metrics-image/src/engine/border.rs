@@ -2,7 +2,19 @@
 
 use std::ops::Range;
 
-use crate::kernel::Padding;
+use serde::{Deserialize, Serialize};
+
+/// What the window sees beyond the border of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// The image mirrored at its border pixels, which are not repeated (`c b | a b c`). The map has the size of the image.
+    Reflect,
+    /// Zeros. The map has the size of the image.
+    Zero,
+    /// Nothing: only windows that lie inside the image count. The map is smaller by the window's side minus one.
+    Valid,
+}
 
 /// One axis of a filter: output line `i` is made of the padded input lines `i..i + taps`.
 #[derive(Clone, Copy, Debug)]

@@ -4,13 +4,46 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::border::{runs, whole};
 use super::buffer::{Fresh, Region, RowWriter};
 use super::rows::RowReader;
 use super::schedule::{Cuts, arch};
 use super::simd::Real;
-use crate::kernel::OddSides;
+
+/// How a side of odd length is halved between two scales of MS-SSIM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OddSides {
+    /// The last line is left out: TorchMetrics.
+    #[default]
+    Drop,
+    /// A line of zeros comes before the first and is counted: pytorch-msssim.
+    Zero,
+    /// The first line comes twice, on every axis as soon as one of them is odd: piq.
+    Replicate,
+}
+
+impl OddSides {
+    /// How many lines come before the first on each axis of an image of size `dims`.
+    pub(crate) fn lead(self, dims: &[usize]) -> Vec<usize> {
+        match self {
+            Self::Drop => vec![0; dims.len()],
+            Self::Zero => dims.iter().map(|side| side % 2).collect(),
+            Self::Replicate => vec![dims.iter().map(|side| side % 2).max().unwrap_or(0); dims.len()],
+        }
+    }
+
+    /// The shortest side that holds `window` pixels after `scales - 1` halvings.
+    pub(crate) fn minimum_side(self, window: usize, scales: usize) -> usize {
+        let shrink = 1usize.checked_shl(scales as u32 - 1).unwrap_or(usize::MAX);
+        match self {
+            Self::Drop => window.saturating_mul(shrink),
+            Self::Zero | Self::Replicate => (window - 1).saturating_mul(shrink).saturating_add(1),
+        }
+    }
+}
 
 /// How the lines of one axis meet in pairs.
 #[derive(Clone, Copy, Debug)]

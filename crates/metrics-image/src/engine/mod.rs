@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 
 mod adjoint;
+pub(crate) mod backend;
 mod basis;
 mod batch;
 mod border;
@@ -15,9 +16,12 @@ mod buffer;
 mod downsample;
 mod errors;
 mod filter;
+#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
+mod gpu;
 mod line_buffer;
 mod pixel;
 mod prefetch;
+pub(crate) mod reference;
 mod rows;
 mod scan;
 mod schedule;
@@ -33,9 +37,13 @@ mod taps;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
+mod suite;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use self::batch::{Batch, Gradients, Scanned};
+pub use self::border::Padding;
+pub use self::downsample::OddSides;
 pub(crate) use self::downsample::{Halving, add_coarser, halve};
 pub(crate) use self::errors::errors;
 pub(crate) use self::filter::USUAL;

@@ -1,6 +1,7 @@
 //! SSIM by its definition, in f64: what the kernels are held to.
 
-use crate::kernel::{Padding, Plan};
+use crate::engine::Padding;
+use crate::measure::ssim::Plan;
 
 /// A volume (or a plane of depth 1) in row-major order.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use super::filter::BLOCK;
 use super::simd::Real;
 use super::sums::ERROR_RUN;
 use super::taps::{Filters, Taps};
-use crate::kernel::Padding;
+use crate::engine::Padding;
 
 /// Columns of a tile: wide enough that its halo costs little, narrow enough that its rows stay in the first two caches.
 const TILE: usize = 320;

@@ -2,7 +2,7 @@
 
 use super::schedule::Window;
 use super::simd::Real;
-use crate::kernel::Padding;
+use crate::engine::Padding;
 
 /// A separable filter: its taps along each axis, outermost first, and what lies beyond the border.
 pub(crate) struct Filters {

@@ -8,8 +8,9 @@ use self::support::{
 use super::naive::{self, Naive, means};
 use super::schedule::Window;
 use super::*;
-use crate::kernel::{OddSides, Padding, Plan};
+use crate::engine::{OddSides, Padding};
 use crate::measure::Measure;
+use crate::measure::ssim::Plan;
 use crate::measure::ssim::SsimPlaces;
 
 #[test]

@@ -6,7 +6,7 @@ use metrics_core::{Agenda, Batch, Error, Result};
 use super::similarity::Term;
 use super::ssim;
 use crate::config::{MsSsimConfig, Normalize};
-use crate::kernel::Plan;
+use crate::measure::ssim::Plan;
 use crate::op::{AnyPrepared, Prepared};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 use crate::shared::Need;

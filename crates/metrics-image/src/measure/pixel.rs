@@ -7,8 +7,9 @@ use metrics_core::{
 use metrics_detach::DetachExt;
 
 use crate::config::{Input, MseFloor, Pooling};
+use crate::engine::backend;
+use crate::engine::backend::Wants;
 use crate::engine::{self, Errors};
-use crate::kernel::{self, Wants};
 use crate::op::{self, AnyPrepared, Fused, Output, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
 use crate::planes::{self, Computed, Planes};
@@ -84,7 +85,7 @@ impl Score for PixelErrors {
     fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
         let (squared, values) = (self.error == PixelError::Squared, 1.0 / pair.image_len() as f64);
         let wants = Wants { squared, absolute: !squared, ..Wants::default() };
-        let outcome = kernel::of(pair).errors(pair, wants)?;
+        let outcome = backend::of(pair).errors(pair, wants)?;
         let sum = if squared { outcome.squared()? } else { outcome.absolute()? };
         if self.unit == Unit::One {
             return Ok(sum.clone());

@@ -9,9 +9,11 @@ use metrics_core::Result;
 use super::ms_ssim::product_of_powers;
 use super::ssim::SsimPlaces;
 use crate::config::{ChannelPower, Normalize};
+use crate::engine::backend;
+use crate::engine::backend::{Outcome, Scales, Slopes, Wants};
 use crate::engine::{Batch, Errors, Gradients, Halving, Plane, RowReader, Scanned, Upstream, add_coarser};
-use crate::kernel::{self, Outcome, Plan, Scales, Slopes, Wants};
 use crate::measure::Measure;
+use crate::measure::ssim::Plan;
 use crate::op::{self, Fused, Mapped, Score};
 use crate::pair::Pair;
 use crate::planes::{Computed, Planes};
@@ -127,7 +129,7 @@ impl Score for Similarity {
             (slopes.ssim, slopes.contrast) =
                 (slopes.ssim / pair.channels() as f64, slopes.contrast / pair.channels() as f64);
         }
-        let outcome = kernel::of(pair).pass(pair, &self.plan, self.wants(), Some(slopes))?;
+        let outcome = backend::of(pair).pass(pair, &self.plan, self.wants(), Some(slopes))?;
         let terms: Vec<Tensor> = self.terms.iter().map(|term| term.of(&outcome)).collect::<Result<_>>()?;
         let Some((weights, offset)) = &self.mixture else {
             return Ok(if terms.len() == 1 { terms[0].clone() } else { Tensor::stack(&terms, 0)? });
@@ -177,8 +179,8 @@ impl Score for Similarity {
     }
 
     fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
-        let score = if self.map_number() == 0 { kernel::Score::Ssim } else { kernel::Score::Contrast };
-        kernel::of(pair).map(pair, &self.plan, score)
+        let score = if self.map_number() == 0 { backend::Score::Ssim } else { backend::Score::Contrast };
+        backend::of(pair).map(pair, &self.plan, score)
     }
 }
 

@@ -21,7 +21,7 @@ use pulp::Simd;
 use super::similarity::{Similarity, Term};
 use crate::config::{DataRange, Input, SsimConfig};
 use crate::engine::{AxisTaps, Filters, Lanes, Real, USUAL};
-use crate::kernel::{self, Padding, Plan};
+use crate::engine::{Padding, reference};
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Output, Prepared};
 use crate::pair::{Pair, Range, Spread, check_input, compute_dtype};
@@ -264,7 +264,7 @@ fn downsample(op: &str, prepared: Prepared<Similarity>) -> Result<Prepared<Simil
         return Ok(prepared);
     }
     let pair = Pair::new(op, &prepared.input, prepared.spread, &prepared.pred, &prepared.target)?;
-    let Pair { pred, target, range, .. } = kernel::mean_pool(&pair, factor)?;
+    let Pair { pred, target, range, .. } = reference::mean_pool(&pair.to_float()?, factor)?;
     let (pred, target, range) = match range {
         Range::Fixed(range) => (pred, target, range),
         // SSIM does not change if images and range are divided by the same.
@@ -319,6 +319,30 @@ pub(crate) fn check_sides(op: &str, sides: &[usize], plan: &Plan, config: &SsimC
         }
     }
     Ok(())
+}
+
+/// A separable window with its border rule, and the constants of the SSIM formula.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// Taps per spatial axis, outermost first (`[H, W]` or `[D, H, W]`); each of odd length, symmetric, summing to 1.
+    pub(crate) taps: Vec<Vec<f64>>,
+    pub(crate) padding: Padding,
+    /// Factor on variance and covariance: 1 for the population's, `n / (n - 1)` for a sample's, `n` pixels a window.
+    pub(crate) covariance: f64,
+    pub(crate) k1: f64,
+    pub(crate) k2: f64,
+}
+
+impl Plan {
+    /// Whether the window is a single pixel, under which there is no variance.
+    pub(crate) fn is_one_pixel(&self) -> bool {
+        self.taps.iter().all(|taps| taps.len() == 1)
+    }
+
+    /// Half the window's side on each axis: how far it reaches beyond a pixel.
+    pub(crate) fn radii(&self) -> Vec<usize> {
+        self.taps.iter().map(|taps| taps.len() / 2).collect()
+    }
 }
 
 /// SSIM by a plan: `1 - ssim` over the map, and `1 - cs` over the windows inside the image.

@@ -17,8 +17,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
+use crate::engine::Padding;
+use crate::engine::reference;
 use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, RowReader, Scanned, Upstream, Widened};
-use crate::kernel::{self, Padding};
 use crate::measure::similarity::with_dense_pairs;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
@@ -249,7 +250,7 @@ impl Score for Fidelity {
         for scale in 0..WINDOWS.len() {
             let taps = window(scale);
             if scale > 0 {
-                let coarser = |image: &Tensor| every_second(&kernel::filter_valid(image, &taps)?);
+                let coarser = |image: &Tensor| every_second(&reference::filter_valid(image, &taps)?);
                 (pair.pred, pair.target) = (coarser(&pair.pred)?, coarser(&pair.target)?);
             }
             let [more_kept, more_all] = self.composed_scale(&pair, &taps)?;
@@ -308,7 +309,7 @@ impl Fidelity {
         // Around a pivot, which no variance depends on.
         let centered = |image: &Tensor| image.broadcast_sub(&image.detach().mean_keepdim((2, 3))?);
         let (d, r) = (centered(&pair.pred)?, centered(&pair.target)?);
-        let filter = |image: &Tensor| kernel::filter_valid(image, taps);
+        let filter = |image: &Tensor| reference::filter_valid(image, taps);
         let (mean_d, mean_r) = (filter(&d)?, filter(&r)?);
         let variance =
             |image: &Tensor, mean: &Tensor| -> Result<Tensor> { Ok((filter(&image.sqr()?)? - mean.sqr()?)?.relu()?) };

@@ -4,9 +4,10 @@ use std::cell::Cell;
 
 use pulp::Arch;
 
+use crate::engine::Padding;
 use crate::engine::naive::Naive;
 use crate::engine::*;
-use crate::kernel::{Padding, Plan};
+use crate::measure::ssim::Plan;
 use crate::measure::ssim::SsimPlaces;
 
 thread_local! {

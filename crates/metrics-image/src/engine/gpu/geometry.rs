@@ -5,7 +5,8 @@ use candle_core::{DType, Error, Layout, Result, bail};
 use super::launch::Grid;
 use super::params::{MAX_TAPS, MAX_VOLUME_TAPS, Params, QUANTITIES, Taps};
 use crate::OddSides;
-use crate::kernel::{Padding, Plan};
+use crate::engine::Padding;
+use crate::measure::ssim::Plan;
 
 /// Threads of a block that works on a flat image; the columns of its tile. As in `kernels.h`.
 const LINE: i32 = 128;

@@ -3,7 +3,8 @@
 use candle_core::{D, Tensor};
 use metrics_core::Result;
 
-use super::{OddSides, Outcome, Scales, Slopes, Wants};
+use crate::engine::OddSides;
+use crate::engine::backend::{Outcome, Scales, Slopes, Wants};
 
 /// What the rows of a pass hold, one number for each plane: mean SSIM of the images; mean contrast of every scale but the last;
 /// mean SSIM of the last, unless that is the first; sums of squared and of absolute errors, if they are wanted. What nobody

@@ -8,9 +8,10 @@ use super::geometry::Geometry;
 use super::launch::{Arg, View};
 use super::op::{Gradients, Images, Operation, for_each};
 use super::params::{Params, QUANTITIES, Weights};
+use super::rows::Rows;
 use super::walk::{Goal, Walk};
-use crate::kernel::rows::Rows;
-use crate::kernel::{Plan, Slopes, Wants};
+use crate::engine::backend::{Slopes, Wants};
+use crate::measure::ssim::Plan;
 use crate::pair::{Pair, Range};
 
 /// Relative differences of slopes that come from a few roundings on their way, in f64 and in f32.

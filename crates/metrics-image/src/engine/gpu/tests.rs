@@ -10,8 +10,10 @@ use super::launch::Engine;
 use super::params::Params;
 use super::{Gpu, Kernel};
 use crate::config::Input;
-use crate::kernel::reference::Reference;
-use crate::kernel::{OddSides, Plan, Scales, Score, Slopes, Wants};
+use crate::engine::OddSides;
+use crate::engine::backend::{Scales, Score, Slopes, Wants};
+use crate::engine::reference::Reference;
+use crate::measure::ssim::Plan;
 use crate::pair::{Pair, Spread};
 use crate::{Padding, SsimConfig};
 

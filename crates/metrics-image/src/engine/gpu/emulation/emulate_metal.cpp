@@ -11,10 +11,10 @@
 namespace {
 
 #include "../metal/dialect.metal"
-#include "../gpu/base.h"
-#include "../gpu/plane.h"
-#include "../gpu/pass.h"
-#include "../gpu/kernels.h"
+#include "../base.h"
+#include "../plane.h"
+#include "../pass.h"
+#include "../kernels.h"
 #include "../metal/kernels.metal"
 
 #define ROW(NAME, EACH) {#NAME, emulation::Call<NAME>::with, EACH},

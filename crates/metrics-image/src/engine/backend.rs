@@ -1,27 +1,15 @@
 //! The kernels of other devices than the CPU, for SSIM, MS-SSIM and the errors of pixels: what they compute is said here, and which
 //! family computes it is chosen here.
 
-#[cfg(feature = "cuda")]
-mod cuda;
-#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
-mod gpu;
-#[cfg(feature = "metal")]
-mod metal;
-mod plan;
-mod reference;
-#[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
-mod rows;
-#[cfg(test)]
-mod suite;
-
 use candle_core::Tensor;
 use metrics_core::{Error, Result};
 
-use self::reference::Reference;
+use super::OddSides;
+#[cfg(any(feature = "cuda", feature = "metal"))]
+use super::gpu::Gpu;
+use super::reference::Reference;
+use crate::measure::ssim::Plan;
 use crate::pair::Pair;
-
-pub(crate) use plan::Plan;
-pub use plan::{OddSides, Padding};
 
 /// Which of the two means of a map.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,19 +125,9 @@ pub(crate) trait Kernel: Sync {
 pub(crate) fn of(pair: &Pair) -> &'static dyn Kernel {
     match pair.pred.device() {
         #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(_) => &gpu::Gpu::DEVICE,
+        candle_core::Device::Cuda(_) => &Gpu::DEVICE,
         #[cfg(feature = "metal")]
-        candle_core::Device::Metal(_) => &gpu::Gpu::DEVICE,
+        candle_core::Device::Metal(_) => &Gpu::DEVICE,
         _ => &Reference,
     }
-}
-
-/// A batch of flat images filtered along both axes, where the window lies inside.
-pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
-    reference::filter_valid(image, taps)
-}
-
-/// Both images averaged over blocks of `factor` pixels a side; what does not fill a block is left out.
-pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
-    reference::mean_pool(&pair.to_float()?, factor)
 }

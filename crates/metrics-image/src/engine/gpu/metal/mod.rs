@@ -9,15 +9,15 @@ use candle_core::{DType, MetalDevice, MetalError, MetalStorage, Result, bail};
 use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Library};
 use objc2_metal::{MTLCompileOptions, MTLMathMode, MTLSize};
 
-use super::gpu::{Arg, Buffer, Grid, View};
+use super::{Arg, Buffer, Grid, View};
 
 /// Compiled when a device first needs it: what is Metal's own around the text that is shared with CUDA.
 const SOURCE: &str = concat!(
     include_str!("dialect.metal"),
-    include_str!("../gpu/base.h"),
-    include_str!("../gpu/plane.h"),
-    include_str!("../gpu/pass.h"),
-    include_str!("../gpu/kernels.h"),
+    include_str!("../base.h"),
+    include_str!("../plane.h"),
+    include_str!("../pass.h"),
+    include_str!("../kernels.h"),
     include_str!("kernels.metal"),
 );
 

@@ -4,13 +4,18 @@
 //! an image is kept but the gradient. Planes are cut into tiles by their size alone and the sums of tiles are added in order, so that an
 //! image scores the same alone and in a batch. Nothing is read back to the host.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod errors;
 mod geometry;
 mod launch;
 mod map;
+#[cfg(feature = "metal")]
+mod metal;
 mod op;
 mod params;
 mod pass;
+mod rows;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod walk;
@@ -24,13 +29,15 @@ use self::geometry::Bands;
 use self::geometry::fits;
 use self::launch::Engine;
 #[cfg(any(feature = "cuda", feature = "metal"))]
-pub(super) use self::launch::{Arg, Buffer, Grid, View};
+use self::launch::{Arg, Buffer, Grid, View};
 use self::map::Map;
 use self::op::apply;
 use self::pass::Pass;
-use super::reference::Reference;
-use super::rows::image_sums;
-use super::{Kernel, Outcome, Plan, Score, Slopes, Wants};
+use self::rows::image_sums;
+
+use crate::engine::backend::{Kernel, Outcome, Score, Slopes, Wants};
+use crate::engine::reference::Reference;
+use crate::measure::ssim::Plan;
 use crate::pair::Pair;
 
 /// The kernels of the device that the images are on; windows that are too long for them are left to the reference.

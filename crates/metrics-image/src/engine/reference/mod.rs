@@ -10,13 +10,15 @@ use candle_core::Tensor;
 use metrics_core::Result;
 
 use self::axis::AxisMap;
-use super::{Kernel, Outcome, Padding, Plan, Score, Slopes, Wants};
+use crate::engine::Padding;
+use crate::engine::backend::{Kernel, Outcome, Score, Slopes, Wants};
+use crate::measure::ssim::Plan;
 use crate::pair::Pair;
 
-pub(super) use ssim::mean_pool;
+pub(crate) use ssim::mean_pool;
 
 /// A batch of flat images filtered along both axes, where the window lies inside.
-pub(super) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
+pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
     let axis = |axis| Ok(AxisMap::filter(image.dim(axis)?, taps, Padding::Valid));
     let maps: Vec<AxisMap> = [2, 3].into_iter().map(axis).collect::<Result<_>>()?;
     axis::apply_all(&maps, image)

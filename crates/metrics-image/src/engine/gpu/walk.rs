@@ -6,7 +6,7 @@ use super::geometry::{WORKERS, Windowed};
 use super::launch::{Arg, Gpu, Grid, View};
 use super::op::Images;
 use super::params::{Params, QUANTITIES};
-use crate::kernel::Plan;
+use crate::measure::ssim::Plan;
 use crate::pair::Range;
 
 /// Images under a window, with what the kernels need to know of them.

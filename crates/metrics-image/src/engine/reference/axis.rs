@@ -7,7 +7,7 @@
 use candle_core::{Device, Tensor};
 use metrics_core::Result;
 
-use crate::kernel::{OddSides, Padding};
+use crate::engine::{OddSides, Padding};
 
 /// A linear map from an axis of `input` pixels to one of `output` pixels.
 #[derive(Debug, PartialEq)]

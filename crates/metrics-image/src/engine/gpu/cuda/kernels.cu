@@ -42,10 +42,10 @@ FUNCTION u16 to_half(float x) {
 }
 #endif
 
-#include "../gpu/base.h"
-#include "../gpu/plane.h"
-#include "../gpu/pass.h"
-#include "../gpu/kernels.h"
+#include "../base.h"
+#include "../plane.h"
+#include "../pass.h"
+#include "../kernels.h"
 
 #define REAL(P) RealOf<P>::Type
 // One block on a processor is enough: without saying so, registers are spilt for the sake of more.

@@ -6,7 +6,8 @@ use super::launch::View;
 use super::op::{Gradients, Images, Operation, for_each};
 use super::params::Params;
 use super::walk::{Goal, Walk};
-use crate::kernel::{Plan, Score};
+use crate::engine::backend::Score;
+use crate::measure::ssim::Plan;
 use crate::pair::Range;
 
 /// `[N, C, …]` twice to a map of the images' dtype.

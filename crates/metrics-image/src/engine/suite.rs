@@ -9,10 +9,12 @@ use proptest::prelude::*;
 #[cfg(any(target_os = "linux", feature = "cuda", feature = "metal"))]
 use super::gpu::Gpu;
 use super::reference::Reference;
-use super::{Kernel, OddSides, Outcome, Padding, Plan, Scales, Score, Slopes, Wants};
 use crate::config::Input;
+use crate::engine::backend::{Kernel, Outcome, Scales, Score, Slopes, Wants};
+use crate::engine::{OddSides, Padding};
 use crate::measure::pixel::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
+use crate::measure::ssim::Plan;
 use crate::op::{self, Output, Prepared};
 use crate::pair::{Pair, Range, Spread};
 use crate::{ChannelPower, DataRange, MsSsimConfig, Normalize, SsimConfig};

@@ -23,14 +23,14 @@ pub(super) enum Engine {
 
 /// A buffer from some element on.
 #[derive(Clone, Copy)]
-pub(in crate::kernel) struct View<'a> {
-    pub(in crate::kernel) buffer: Buffer<'a>,
-    pub(in crate::kernel) start: usize,
+pub(in crate::engine) struct View<'a> {
+    pub(in crate::engine) buffer: Buffer<'a>,
+    pub(in crate::engine) start: usize,
 }
 
 /// Memory of a device that this build has kernels for.
 #[derive(Clone, Copy)]
-pub(in crate::kernel) enum Buffer<'a> {
+pub(in crate::engine) enum Buffer<'a> {
     #[cfg(all(test, target_os = "linux"))]
     Cpu(&'a CpuStorage),
     #[cfg(feature = "cuda")]
@@ -56,7 +56,7 @@ impl<'a> Buffer<'a> {
 
 impl<'a> View<'a> {
     /// All of a storage.
-    pub(in crate::kernel) fn of(storage: &'a Storage) -> Result<Self> {
+    pub(in crate::engine) fn of(storage: &'a Storage) -> Result<Self> {
         Ok(Self { buffer: Buffer::of(storage)?, start: 0 })
     }
 
@@ -67,7 +67,7 @@ impl<'a> View<'a> {
 }
 
 /// An argument of a kernel.
-pub(in crate::kernel) enum Arg<'a> {
+pub(in crate::engine) enum Arg<'a> {
     Read(View<'a>),
     Write(&'a mut Storage),
     /// A buffer that this launch does not touch.
@@ -88,9 +88,9 @@ impl<'a> Arg<'a> {
 
 /// How many blocks of how many threads.
 #[derive(Clone, Copy)]
-pub(in crate::kernel) struct Grid {
-    pub(in crate::kernel) blocks: usize,
-    pub(in crate::kernel) workers: usize,
+pub(in crate::engine) struct Grid {
+    pub(in crate::engine) blocks: usize,
+    pub(in crate::engine) workers: usize,
 }
 
 /// A device with the kernels for pixels of one type.
@@ -158,9 +158,9 @@ impl Gpu {
     pub(super) fn alloc(&self, dtype: DType, len: usize) -> Result<Storage> {
         match &self.device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(device) => Ok(Storage::Cuda(crate::kernel::cuda::alloc(device, dtype, len)?)),
+            Device::Cuda(device) => Ok(Storage::Cuda(super::cuda::alloc(device, dtype, len)?)),
             #[cfg(feature = "metal")]
-            Device::Metal(device) => Ok(Storage::Metal(crate::kernel::metal::alloc(device, dtype, len)?)),
+            Device::Metal(device) => Ok(Storage::Metal(super::metal::alloc(device, dtype, len)?)),
             #[cfg(all(test, target_os = "linux"))]
             Device::Cpu => Ok(Storage::Cpu(emulated::alloc(dtype, len)?)),
             device => bail!("there is no memory for GPU kernels on {device:?}, {dtype:?}, {len}"),
@@ -181,9 +181,9 @@ impl Gpu {
     fn run(&self, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
         match (self.engine, &self.device) {
             #[cfg(feature = "cuda")]
-            (Engine::Device, Device::Cuda(device)) => crate::kernel::cuda::launch(device, self.dtype, name, grid, args),
+            (Engine::Device, Device::Cuda(device)) => super::cuda::launch(device, self.dtype, name, grid, args),
             #[cfg(feature = "metal")]
-            (Engine::Device, Device::Metal(device)) => crate::kernel::metal::launch(device, name, grid, args),
+            (Engine::Device, Device::Metal(device)) => super::metal::launch(device, name, grid, args),
             #[cfg(all(test, target_os = "linux"))]
             (Engine::Emulated(dialect, _), Device::Cpu) => emulated::launch(dialect, name, grid, args),
             (engine, device) => bail!("{name}: there are no kernels for {device:?} ({engine:?})"),

@@ -2,7 +2,9 @@ use candle_core::{D, DType, Device, Tensor};
 use metrics_core::Result;
 
 use super::axis::{AxisMap, apply_all};
-use crate::kernel::{OddSides, Padding, Plan, Scales, Score};
+use crate::engine::backend::{Scales, Score};
+use crate::engine::{OddSides, Padding};
+use crate::measure::ssim::Plan;
 use crate::pair::{Pair, Range, sum_dtype};
 
 /// SSIM or contrast at every pixel, from four filtered fields: x, y, x² + y² and x y.
@@ -67,7 +69,7 @@ pub(super) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scal
 }
 
 /// Both images averaged over blocks of `factor` pixels a side.
-pub(in crate::kernel) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
+pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
     let pool = |image: &Tensor| pool(image, factor);
     Ok(Pair { pred: pool(&pair.pred)?, target: pool(&pair.target)?, ..pair.clone() })
 }

@@ -5,7 +5,7 @@ use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
 use candle_core::{CudaDevice, CudaStorage, DType, Result, bail};
 use half::{bf16, f16};
 
-use super::gpu::{Arg, Buffer, Grid, View};
+use super::{Arg, Buffer, Grid, View};
 
 /// The name of a module and its text, which the build script makes from `kernels.cu`. Candle keeps modules by their names, so the text of
 /// a version needs a name of its own.
