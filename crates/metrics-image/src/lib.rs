@@ -60,19 +60,18 @@ mod planes;
 mod score;
 mod shared;
 
-pub use config::{
-    ChannelPower, Channels, Covariance, DataRange, ErrorConfig, MsSsimConfig, MseFloor, Normalize, OddSides, PerAxis,
-    Pooling, PsnrConfig, SsimConfig,
-};
-pub use engine::Padding;
+pub use config::{Channels, DataRange, PerAxis};
+pub use engine::{OddSides, Padding};
 pub use measure::gmsd::{Gmsd, GmsdConfig, GmsdLoss, gmsd, gmsd_per_image};
 pub use measure::l1_ssim::L1SsimLoss;
-pub use measure::ms_ssim::{MsSsim, MsSsimLoss, ms_ssim, ms_ssim_per_image};
+pub use measure::ms_ssim::{ChannelPower, MsSsim, MsSsimConfig, MsSsimLoss, Normalize, ms_ssim, ms_ssim_per_image};
 pub use measure::pixel::{
-    Absolute, Mae, Mse, Psnr, PsnrLoss, Squared, mae, mae_per_image, mse, mse_per_image, psnr, psnr_per_image,
+    Absolute, ErrorConfig, Mae, Mse, MseFloor, Pooling, Psnr, PsnrConfig, PsnrLoss, Squared, mae, mae_per_image, mse,
+    mse_per_image, psnr, psnr_per_image,
 };
 pub use measure::ssim::{
-    Ssim, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel, ssim_per_image, ssim_with_map,
+    Covariance, Ssim, SsimConfig, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel,
+    ssim_per_image, ssim_with_map,
 };
 pub use measure::vif::{Vif, VifConfig, VifLoss, vif, vif_per_image};
 pub use metrics_core::{NonFinite, Reduction};

@@ -173,8 +173,6 @@ pub(crate) enum Output {
     Mean,
     /// Their sum.
     Sum,
-    /// None of them, but the score at every place, `[N, C, …]`, in the dtype that is computed in.
-    Map,
 }
 
 impl From<Reduction> for Output {
@@ -195,7 +193,7 @@ impl Output {
 
     fn of(self, numbers: &[f64], images: usize) -> Vec<f64> {
         match self {
-            Self::PerImage | Self::PerChannel | Self::Map => numbers.to_vec(),
+            Self::PerImage | Self::PerChannel => numbers.to_vec(),
             Self::Mean => vec![numbers.iter().sum::<f64>() / images as f64],
             Self::Sum => vec![numbers.iter().sum()],
         }
@@ -227,21 +225,26 @@ pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<T
     let (pred, target) = pair::checked(op, &pred, &target)?;
     if pred.device().is_cpu() {
         let stages = Stages::new(op, &input, spread, &pred)?;
-        return Ok(pred.apply_op2(&target, Op::new(score, stages, output, [pred.track_op(), target.track_op()]))?);
+        let op = Op::new(score, stages, Request::Numbers(output), [pred.track_op(), target.track_op()]);
+        return Ok(pred.apply_op2(&target, op)?);
     }
     let pair = Pair::new(op, &input, spread, &pred, &target)?;
     let images = pair.pred.dim(0)?;
     let numbers = match output {
-        Output::Map => return score.composed_map(&pair),
         Output::PerChannel => score.composed(&pair.by_channel()?, output.slope(images))?,
         _ => score.composed(&pair, output.slope(images))?,
     };
     Ok(match output {
-        Output::PerImage | Output::Map => numbers,
+        Output::PerImage => numbers,
         Output::PerChannel => numbers.reshape((images, ()))?,
         Output::Mean => numbers.mean_all()?,
         Output::Sum => numbers.sum_all()?,
     })
+}
+
+/// The score at every place, `[N, C, …]`, in the dtype that is computed in.
+pub(crate) fn map(op: &str, prepared: AnyPrepared) -> Result<Tensor> {
+    Ok(map_and_means(op, prepared)?.0)
 }
 
 /// The map of a score, and the mean of each image, `[N]`, which is made on the way.
@@ -254,7 +257,7 @@ pub(crate) fn map_and_means(op: &str, prepared: AnyPrepared) -> Result<(Tensor, 
         return Ok((map, means));
     }
     let stages = Stages::new(op, &input, spread, &pred)?;
-    let fused = Op::new(score, stages, Output::Map, [pred.track_op(), target.track_op()]);
+    let fused = Op::new(score, stages, Request::Map, [pred.track_op(), target.track_op()]);
     let means = Arc::clone(&fused.means);
     let map = pred.apply_op2(&target, fused)?;
     let means = map.apply_op1(Means(means))?;
@@ -281,7 +284,7 @@ pub(crate) fn value_and_grad(
         return Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?));
     }
     let stages = Stages::new(op, &input, spread, &pred)?;
-    let fused = Op::new(score, stages, output, [true, false]);
+    let fused = Op::new(score, stages, Request::Numbers(output), [true, false]);
     let (storage, shape) = on_cpu(&pred, &target, |x, y| fused.forward(x, y, fused.score.saves_gradient()))?;
     let numbers = Var::from_tensor(&tensor(storage, shape))?;
     let value = finish(&numbers)?.to_dtype(dtype)?;
@@ -295,11 +298,19 @@ fn tensor(storage: CpuStorage, shape: impl Into<Shape>) -> Tensor {
     Tensor::from_storage(Storage::Cpu(storage), shape, BackpropOp::none(), false)
 }
 
+/// What a fused score is to make.
+#[derive(Clone, Copy, PartialEq)]
+enum Request {
+    Numbers(Output),
+    /// The score at every place, and the mean of each image beside.
+    Map,
+}
+
 /// A fused score as a Candle operation.
 struct Op {
     score: Box<dyn AnyScore>,
     stages: Stages,
-    output: Output,
+    request: Request,
     /// The inputs that want a gradient.
     wanted: [bool; 2],
     /// `[Option<Vec<T>>; 2]`, the gradients for an upstream of 1, until backward takes them.
@@ -309,21 +320,31 @@ struct Op {
 }
 
 impl Op {
-    fn new(score: Box<dyn AnyScore>, stages: Stages, output: Output, wanted: [bool; 2]) -> Self {
-        Self { score, stages, output, wanted, saved: Mutex::default(), means: Arc::default() }
+    fn new(score: Box<dyn AnyScore>, stages: Stages, request: Request, wanted: [bool; 2]) -> Self {
+        Self { score, stages, request, wanted, saved: Mutex::default(), means: Arc::default() }
     }
 
     fn planes<'a, T: Computed>(&self, x: Stored<'a>, y: Stored<'a>) -> candle_core::Result<Planes<'a, T>> {
         let planes = Planes::new(x, y, &self.stages)?;
-        Ok(if self.output == Output::PerChannel { planes.by_channel() } else { planes })
+        Ok(if self.request == Request::Numbers(Output::PerChannel) { planes.by_channel() } else { planes })
     }
 
     fn forward(&self, x: Stored, y: Stored, save: bool) -> candle_core::Result<(CpuStorage, Shape)> {
-        match (x.0, self.output) {
-            (CpuStorage::F64(_), Output::Map) => self.mapped(&self.planes::<f64>(x, y)?),
-            (CpuStorage::F64(_), _) => self.scored(&self.planes::<f64>(x, y)?, x.1.dims()[0], save),
-            (_, Output::Map) => self.mapped(&self.planes::<f32>(x, y)?),
-            _ => self.scored(&self.planes::<f32>(x, y)?, x.1.dims()[0], save),
+        match x.0 {
+            CpuStorage::F64(_) => self.made(&self.planes::<f64>(x, y)?, x.1.dims()[0], save),
+            _ => self.made(&self.planes::<f32>(x, y)?, x.1.dims()[0], save),
+        }
+    }
+
+    fn made<T: Computed>(
+        &self,
+        planes: &Planes<T>,
+        images: usize,
+        save: bool,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        match self.request {
+            Request::Numbers(output) => self.scored(planes, output, images, save),
+            Request::Map => self.mapped(planes),
         }
     }
 
@@ -342,23 +363,24 @@ impl Op {
     fn scored<T: Computed>(
         &self,
         planes: &Planes<T>,
+        output: Output,
         images: usize,
         save: bool,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let scored = planes.images();
-        let weights = vec![self.output.slope(images); self.score.count() * scored];
+        let weights = vec![output.slope(images); self.score.count() * scored];
         let upstream = Upstream { weights, wanted: self.wanted };
         let Fused { numbers, gradients } = T::score(&*self.score).fused(planes, save.then_some(&upstream))?;
         if save {
             *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gradients));
         }
-        let shape: Shape = match (self.output, self.score.count()) {
-            (Output::PerImage | Output::Map, 1) => images.into(),
-            (Output::PerImage | Output::Map, count) => (count, images).into(),
+        let shape: Shape = match (output, self.score.count()) {
+            (Output::PerImage, 1) => images.into(),
+            (Output::PerImage, count) => (count, images).into(),
             (Output::PerChannel, _) => (images, scored / images).into(),
             (Output::Mean | Output::Sum, _) => ().into(),
         };
-        Ok((CpuStorage::F64(self.output.of(&numbers, scored)), shape))
+        Ok((CpuStorage::F64(output.of(&numbers, scored)), shape))
     }
 
     fn backward(
@@ -384,17 +406,17 @@ impl Op {
         let upstream = upstream.flatten_all()?;
         let ([dx, dy], factors) = on_cpu(x, y, |x, y| {
             let planes = self.planes::<T>(x, y)?;
-            if self.output == Output::Map {
+            let Request::Numbers(output) = self.request else {
                 let gradients = T::score(&*self.score).map_gradients(&planes, &upstream.to_vec1::<T>()?, wanted)?;
                 return Ok((gradients, vec![1.0; planes.ranges().len()]));
-            }
+            };
             let upstream: Vec<f64> = upstream.to_dtype(DType::F64)?.to_vec1()?;
             let of_image = |number: usize| *upstream.get(number).unwrap_or(&upstream[0]);
             if let Some(saved) = self.take_saved().filter(|_| wanted == self.wanted) {
                 let factors: Vec<_> = (0..planes.images()).map(of_image).collect();
                 return Ok((saved, planes.of_planes(&factors)));
             }
-            let slope = self.output.slope(x.1.dims()[0]);
+            let slope = output.slope(x.1.dims()[0]);
             let weights = (0..self.score.count() * planes.images()).map(|number| slope * of_image(number)).collect();
             let made = T::score(&*self.score).fused(&planes, Some(&Upstream { weights, wanted }))?.gradients;
             Ok((made, vec![1.0; planes.ranges().len()]))

@@ -1,19 +1,11 @@
-//! Configurations: immutable, built by chaining, checked as a whole by `build`.
+//! What configurations have in common. They are immutable, built by chaining, checked as a whole by `build`.
 
-mod error;
 mod input;
-mod ms_ssim;
-mod psnr;
 mod range;
-mod ssim;
 mod window;
 
-pub use error::ErrorConfig;
 pub use input::Channels;
-pub use ms_ssim::{ChannelPower, MsSsimConfig, Normalize, OddSides};
-pub use psnr::{MseFloor, Pooling, PsnrConfig};
 pub use range::DataRange;
-pub use ssim::{Covariance, SsimConfig};
 pub use window::PerAxis;
 
 pub(crate) use input::Input;

@@ -48,7 +48,7 @@ pub(crate) use self::downsample::{Halving, add_coarser, halve};
 pub(crate) use self::errors::errors;
 pub(crate) use self::filter::USUAL;
 pub(crate) use self::pixel::Pixel;
-pub(crate) use self::rows::{Clamp, Plane, RowReader, WeightedSum, Widened};
+pub(crate) use self::rows::{Clamp, Plane, RowReader, WeightedSum, Widened, with_dense_pairs};
 pub(crate) use self::scan::Upstream;
 pub(crate) use self::simd::{Array, Lanes, Real};
 pub(crate) use self::spread::{Spread as PixelSpread, spread};

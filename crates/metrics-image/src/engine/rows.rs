@@ -141,6 +141,19 @@ impl<P: Pixel> RowReader<P::Real> for Plane<'_, P> {
     }
 }
 
+/// Runs `f` on pairs of planes that lie densely, one after another.
+pub(crate) fn with_dense_pairs<T: Real + Pixel<Real = T>, R>(
+    [x, y]: &[Vec<T>; 2],
+    dims: [usize; 3],
+    f: impl FnOnce(&[[&dyn RowReader<T>; 2]]) -> R,
+) -> R {
+    let len: usize = dims.iter().product();
+    let pairs = x.chunks_exact(len).zip(y.chunks_exact(len));
+    let planes: Vec<_> = pairs.filter_map(|(x, y)| Some([Plane::dense(x, dims)?, Plane::dense(y, dims)?])).collect();
+    let pairs: Vec<_> = planes.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
+    f(&pairs)
+}
+
 /// Every `STEP`-th pixel.
 fn gather<P: Pixel, const STEP: usize>(data: &[P], out: &mut [P::Real]) {
     let (mut chunk, arch) = ([P::default(); 64], arch());

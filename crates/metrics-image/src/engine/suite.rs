@@ -61,7 +61,7 @@ impl Kernel for Fused {
 
     fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor> {
         let term = if score == Score::Ssim { Term::Ssim } else { Term::Contrast };
-        Self::apply(pair, plan, term, Output::Map)
+        op::map("suite", Self::prepared(pair, plan, term)?.any())
     }
 
     fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, _: Option<Slopes>) -> metrics_core::Result<Outcome> {

@@ -16,10 +16,10 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, settings};
-use crate::engine::Padding;
-use crate::engine::Real;
-use crate::engine::{AxisTaps, Batch, Filters, Gradients, Halving, Lanes, add_coarser, halve};
-use crate::measure::similarity::with_dense_pairs;
+use crate::engine::{
+    AxisTaps, Batch, Filters, Gradients, Halving, Lanes, Padding, Real, add_coarser, halve, with_dense_pairs,
+};
+
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input};

@@ -6,18 +6,16 @@
 use candle_core::{D, Tensor};
 use metrics_core::Result;
 
-use super::ms_ssim::product_of_powers;
-use super::ssim::SsimPlaces;
-use crate::config::{ChannelPower, Normalize};
-use crate::engine::backend;
-use crate::engine::backend::{Outcome, Scales, Slopes, Wants};
-use crate::engine::{Batch, Errors, Gradients, Halving, Plane, RowReader, Scanned, Upstream, add_coarser};
+use super::ms_ssim::{ChannelPower, MsSsimConfig, Normalize, product_of_powers};
+use super::ssim::{Plan, SsimPlaces};
+use crate::engine::backend::{self, Outcome, Scales, Slopes, Wants};
+use crate::engine::{
+    Batch, Errors, Gradients, Halving, OddSides, Plane, RowReader, Scanned, Upstream, add_coarser, with_dense_pairs,
+};
 use crate::measure::Measure;
-use crate::measure::ssim::Plan;
 use crate::op::{self, Fused, Mapped, Score};
 use crate::pair::Pair;
 use crate::planes::{Computed, Planes};
-use crate::{MsSsimConfig, OddSides};
 
 /// One number of an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -486,19 +484,6 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         }
         weights
     }
-}
-
-/// Runs `f` on pairs of planes that lie densely, one after another.
-pub(crate) fn with_dense_pairs<T: Computed, R>(
-    [x, y]: &[Vec<T>; 2],
-    dims: [usize; 3],
-    f: impl FnOnce(&[[&dyn RowReader<T>; 2]]) -> R,
-) -> R {
-    let len: usize = dims.iter().product();
-    let pairs = x.chunks_exact(len).zip(y.chunks_exact(len));
-    let planes: Vec<_> = pairs.filter_map(|(x, y)| Some([Plane::dense(x, dims)?, Plane::dense(y, dims)?])).collect();
-    let pairs: Vec<_> = planes.iter().map(|[x, y]| [x as &dyn RowReader<T>, y as _]).collect();
-    f(&pairs)
 }
 
 /// MS-SSIM of an image from its terms, `[channel][scale]`, and the derivative with respect to each.

@@ -17,10 +17,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
-use crate::engine::Padding;
-use crate::engine::reference;
-use crate::engine::{AxisTaps, Batch, Filters, Gradients, Lanes, Plane, Real, RowReader, Scanned, Upstream, Widened};
-use crate::measure::similarity::with_dense_pairs;
+use crate::engine::{
+    AxisTaps, Batch, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader, Scanned, Upstream, Widened, reference,
+    with_dense_pairs,
+};
+
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input, sum_dtype};
