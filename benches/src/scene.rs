@@ -56,6 +56,13 @@ impl Scene {
         take(&loss)
     }
 
+    /// The same without Candle's graph.
+    pub fn ssim_value_and_grad(&self) -> Result<()> {
+        let (loss, gradient) = self.loss.value_and_grad(&self.pred, &self.target)?;
+        black_box(gradient);
+        take(&loss)
+    }
+
     /// `L1SsimLoss`, the gradient of the prediction included.
     pub fn l1_ssim_loss(&self) -> Result<()> {
         let loss = self.both.forward(&self.tracked, &self.target)?;
@@ -79,6 +86,13 @@ impl Scene {
     pub fn psnr_loss(&self) -> Result<()> {
         let loss = PsnrLoss::new(PsnrConfig::new(1.0))?.forward(&self.tracked, &self.target)?;
         black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// The same without Candle's graph.
+    pub fn psnr_value_and_grad(&self) -> Result<()> {
+        let (loss, gradient) = PsnrLoss::new(PsnrConfig::new(1.0))?.value_and_grad(&self.pred, &self.target)?;
+        black_box(gradient);
         take(&loss)
     }
 

@@ -74,6 +74,8 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
         collection,
         psnr,
         psnr_loss,
+        value_and_grad,
+        psnr_value_and_grad,
         value_alone,
         gradient_alone,
     ] = in_turn(
@@ -89,6 +91,8 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
             &|| scene.collection(),
             &|| scene.psnr(),
             &|| scene.psnr_loss(),
+            &|| scene.ssim_value_and_grad(),
+            &|| scene.psnr_value_and_grad(),
             &|| alone.install(|| scene.ssim()),
             &|| alone.install(|| scene.ssim_loss()),
         ],
@@ -118,6 +122,18 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
             versus(scales_loss, scales),
         ),
         Row::new(format!("PsnrLoss with gradient, {size}, ms"), AtMost(5.0), psnr_loss * 1e3, String::new()),
+        Row::new(
+            format!("SsimLoss::value_and_grad / SSIM, {size}"),
+            AtMost(2.3),
+            value_and_grad / value,
+            versus(value_and_grad, value),
+        ),
+        Row::new(
+            format!("PsnrLoss::value_and_grad, {size}, ms"),
+            AtMost(5.0),
+            psnr_value_and_grad * 1e3,
+            String::new(),
+        ),
         Row::new(
             format!("Collection of PSNR, SSIM, MS-SSIM, MAE / MS-SSIM, {size}"),
             AtMost(1.1),

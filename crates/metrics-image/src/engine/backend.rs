@@ -1,5 +1,5 @@
 //! The kernels of other devices than the CPU, for SSIM, MS-SSIM and the errors of pixels: what they compute is said here, and which
-//! family computes it is chosen here.
+//! backend computes it is chosen here.
 
 use candle_core::Tensor;
 use metrics_core::{Error, Result};
@@ -105,9 +105,9 @@ fn wanted<'a>(part: &'a Option<Tensor>, name: &str) -> Result<&'a Tensor> {
     part.as_ref().ok_or_else(|| Error::argument("kernel", format!("the pass did not compute {name}")))
 }
 
-/// What every family of kernels computes.
+/// What every backend computes.
 pub(crate) trait Kernel: Sync {
-    /// What the family is called, for messages of tests.
+    /// Its name, for messages of tests.
     #[cfg(test)]
     fn name(&self) -> &'static str;
 

@@ -1,4 +1,4 @@
-//! What every family of kernels must pass: the answers of the reference in f64, whatever the dtype, the size and the strides.
+//! What every backend must pass: the answers of the reference in f64, whatever the dtype, the size and the strides.
 //!
 //! The reference itself is held to other libraries and to finite differences in the workspace tests, and the fused kernels have a
 //! second, still more naive oracle of their own.
@@ -97,7 +97,7 @@ impl Kernel for Fused {
     }
 }
 
-/// A family of kernels on a device.
+/// A backend and a device.
 struct Subject {
     kernel: &'static dyn Kernel,
     device: Device,
