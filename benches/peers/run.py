@@ -183,7 +183,7 @@ def measure_ratios(quick):
             subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True)
             return json.loads(file.read_text())
 
-        kept = [row for row in run(MIMALLOC_TARGET) if "with gradient" in row["what"]]
+        kept = [row for row in run(MIMALLOC_TARGET) if re.search("with gradient|value_and_grad", row["what"])]
         return run(TARGET) + [row | {"what": row["what"] + ", mimalloc"} for row in kept]
 
 
@@ -290,7 +290,8 @@ Medians over turns in one run. *Squared differences* is a plain loop that sums `
 that sums both, each on the same threads. A *Candle composition* is the usual SSIM formula written with Candle's operations, the
 fastest of three ways to filter. Costs of a value are nanoseconds for each value of a 1×3×side×side image. All allocate with
 glibc, which may give a gradient's memory back to the system after every step, depending on what the process did before, and then
-needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [engine.md](engine.md).
+needs nearly twice the time. The last rows are of another run, with mimalloc on both sides: see [engine.md](engine.md). Of a loss with the
+gradient of f16 images, Candle's addition of the gradient to zeros takes a third: it converts f16 one number at a time.
 
 {ratio_table(ratios)}
 """

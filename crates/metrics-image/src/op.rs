@@ -19,7 +19,7 @@ use crate::planes::{Computed, Planes, Stages, Stored, on_cpu};
 
 /// Numbers that are computed of each pair of images: a score, or several of one pass.
 pub(crate) trait Score: Send + Sync + 'static {
-    const NAME: &'static str;
+    fn name(&self) -> &'static str;
 
     /// How many numbers.
     fn count(&self) -> usize {
@@ -31,90 +31,43 @@ pub(crate) trait Score: Send + Sync + 'static {
         self.count() == 1
     }
 
-    /// The numbers of all images, `[count, N]`, and the gradient of their sum weighted by `upstream` (of the same shape), with
-    /// respect to the pixels of the images that want one.
-    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<T>>;
-
-    /// The same numbers, `[count, N]` (`[N]` of one), of ordinary operations. `slope` is the derivative of what becomes of each of them.
+    /// The numbers of all images, `[count, N]` (`[N]` of one), of ordinary operations. `slope` is the derivative of what becomes of
+    /// each of them.
     fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
 
+    /// The score at every place, of ordinary operations, if there is one.
+    fn composed_map(&self, _pair: &Pair) -> Result<Tensor> {
+        Err(Error::argument(self.name(), "expected a score with a map"))
+    }
+}
+
+/// The same numbers from the engine, computed in `T`.
+pub(crate) trait FusedScore<T: Computed>: Score {
+    /// The numbers of all images, `[count, N]`, and the gradient of their sum weighted by `upstream` (of the same shape), with
+    /// respect to the pixels of the images that want one.
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<T>>;
+
     /// The score at every place, if it has one there.
-    fn fused_map<T: Computed>(&self, _planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
-        bail!("{} has no map", Self::NAME)
+    fn fused_map(&self, _planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
+        bail!("{} has no map", self.name())
     }
 
     /// The gradients of the sum of the map weighted by `upstream`, dense planes one after another.
-    fn map_gradients<T: Computed>(
+    fn map_gradients(
         &self,
         _planes: &Planes<T>,
         _upstream: &[T],
         _wanted: [bool; 2],
     ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
-        bail!("{} has no map", Self::NAME)
-    }
-
-    /// The same map of ordinary operations.
-    fn composed_map(&self, _pair: &Pair) -> Result<Tensor> {
-        Err(Error::argument(Self::NAME, "expected a score with a map"))
+        bail!("{} has no map", self.name())
     }
 }
 
 /// A score of any kind. The functions that take one are not generic, so that the engine is compiled in this crate alone, and not again
 /// in every crate that has a metric.
-pub(crate) trait AnyScore: ScoreIn<f32> + ScoreIn<f64> {
-    fn name(&self) -> &'static str;
-    fn count(&self) -> usize;
-    fn saves_gradient(&self) -> bool;
-    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
-    fn composed_map(&self, pair: &Pair) -> Result<Tensor>;
-}
+pub(crate) trait AnyScore: FusedScore<f32> + FusedScore<f64> {}
 
-/// What a score of any kind computes in `T`.
-pub(crate) trait ScoreIn<T: Computed>: Send + Sync {
-    fn fused(&self, planes: &Planes<T>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<T>>;
-    fn fused_map(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>>;
-    fn map_gradients(
-        &self,
-        planes: &Planes<T>,
-        upstream: &[T],
-        wanted: [bool; 2],
-    ) -> candle_core::Result<[Option<Vec<T>>; 2]>;
-}
-
-impl<S: Score> AnyScore for S {
-    fn name(&self) -> &'static str {
-        S::NAME
-    }
-    fn count(&self) -> usize {
-        Score::count(self)
-    }
-    fn saves_gradient(&self) -> bool {
-        Score::saves_gradient(self)
-    }
-    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
-        Score::composed(self, pair, slope)
-    }
-    fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
-        Score::composed_map(self, pair)
-    }
-}
-
-impl<S: Score, T: Computed> ScoreIn<T> for S {
-    fn fused(&self, planes: &Planes<T>, upstream: Option<&Upstream>) -> candle_core::Result<Fused<T>> {
-        Score::fused(self, planes, upstream)
-    }
-    fn fused_map(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
-        Score::fused_map(self, planes)
-    }
-    fn map_gradients(
-        &self,
-        planes: &Planes<T>,
-        upstream: &[T],
-        wanted: [bool; 2],
-    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
-        Score::map_gradients(self, planes, upstream, wanted)
-    }
-}
+impl<S: FusedScore<f32> + FusedScore<f64>> AnyScore for S {}
 
 /// What a gradient is of, and with respect to what.
 pub(crate) struct Upstream {
@@ -212,7 +165,7 @@ pub(crate) struct Prepared<S> {
 /// A score of any kind, and the images that it is of.
 pub(crate) type AnyPrepared = Prepared<Box<dyn AnyScore>>;
 
-impl<S: Score> Prepared<S> {
+impl<S: AnyScore> Prepared<S> {
     pub(crate) fn any(self) -> AnyPrepared {
         let Self { score, pred, target, input, spread } = self;
         Prepared { score: Box::new(score), pred, target, input, spread }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::config::{DataRange, Input};
 use crate::engine::{Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
-use crate::op::{AnyScore, ScoreIn};
+use crate::op::{AnyScore, FusedScore};
 use crate::pair::{self, Spread};
 
 /// The data range of each image of a pair on the CPU, `[N]` in f64.
@@ -64,7 +64,7 @@ pub(crate) trait Computed: Real + Pixel<Real = Self> + WithDType {
     ) -> candle_core::Result<CpuStorage>;
 
     /// A score of any kind, as it computes in this type.
-    fn score(score: &dyn AnyScore) -> &dyn ScoreIn<Self>;
+    fn score(score: &dyn AnyScore) -> &dyn FusedScore<Self>;
 }
 
 impl Computed for f32 {
@@ -95,7 +95,7 @@ impl Computed for f32 {
         }
     }
 
-    fn score(score: &dyn AnyScore) -> &dyn ScoreIn<f32> {
+    fn score(score: &dyn AnyScore) -> &dyn FusedScore<f32> {
         score
     }
 }
@@ -121,7 +121,7 @@ impl Computed for f64 {
         stages.pixels_gradient::<f64>(gradient, factors, image)
     }
 
-    fn score(score: &dyn AnyScore) -> &dyn ScoreIn<f64> {
+    fn score(score: &dyn AnyScore) -> &dyn FusedScore<f64> {
         score
     }
 }

@@ -9,7 +9,7 @@ use metrics_core::{
 use metrics_detach::DetachExt;
 
 use crate::config::Settings;
-use crate::op::{self, AnyPrepared, AnyScore, Fused, Output, Prepared, Score};
+use crate::op::{self, AnyPrepared, AnyScore, Fused, FusedScore, Output, Prepared, Score};
 use crate::pair::{Pair, compute_dtype};
 use crate::planes::{Computed, Planes};
 
@@ -264,13 +264,21 @@ struct Affine {
 }
 
 impl Score for Affine {
-    const NAME: &'static str = "loss";
+    fn name(&self) -> &'static str {
+        "loss"
+    }
 
     fn saves_gradient(&self) -> bool {
         self.score.saves_gradient()
     }
 
-    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
+        Ok(self.score.composed(pair, slope * self.scale)?.affine(self.scale, self.offset)?)
+    }
+}
+
+impl<T: Computed> FusedScore<T> for Affine {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
         let scaled = upstream.map(|op::Upstream { weights, wanted }| op::Upstream {
             weights: weights.iter().map(|weight| weight * self.scale).collect(),
             wanted: *wanted,
@@ -278,9 +286,5 @@ impl Score for Affine {
         let Fused { mut numbers, gradients } = T::score(&*self.score).fused(planes, scaled.as_ref())?;
         numbers.iter_mut().for_each(|number| *number = self.scale * *number + self.offset);
         Ok(Fused { numbers, gradients })
-    }
-
-    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
-        Ok(self.score.composed(pair, slope * self.scale)?.affine(self.scale, self.offset)?)
     }
 }

@@ -21,7 +21,7 @@ use crate::engine::{
 };
 
 use crate::measure::{Measure, Side};
-use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
+use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
@@ -179,28 +179,8 @@ impl Deviation {
 }
 
 impl Score for Deviation {
-    const NAME: &'static str = "gmsd";
-
-    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
-        let (measure, ranges, channels) = (GradientSimilarity { c: self.c }, planes.ranges(), planes.channels());
-        let halving = Halving::matlab(planes.dims(), true);
-        let (halves, dims) = (halve(&planes.pairs(), halving), halving.dims());
-        let scan = |gradients: Option<&Gradients<_, T>>| {
-            let scanned = with_dense_pairs(&halves, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
-            scanned.ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
-        };
-        let n = dims.iter().product::<usize>() as f64;
-        let (scores, derivatives): (Vec<_>, Vec<_>) = scan(None)?.sums.iter().map(|&sums| self.of(sums, n)).unzip();
-        let numbers = op::means(&scores, channels);
-        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
-        let full: usize = planes.dims().iter().product();
-        let widened = |coarser: Vec<T>| {
-            let mut gradient = vec![T::default(); full * scores.len()];
-            add_coarser(halving, &mut gradient, &vec![0.0; scores.len()], &coarser);
-            gradient
-        };
-        let gradients = scan(Some(&upstream.of_sums(&derivatives, channels)))?.gradients;
-        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.map(widened)) })
+    fn name(&self) -> &'static str {
+        "gmsd"
     }
 
     fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
@@ -220,6 +200,30 @@ impl Score for Deviation {
         let degrees = if self.sample { (n - 1.0).max(1.0) } else { n };
         let variance = (centered.sqr()?.sum(D::Minus1)? / degrees)?;
         Ok(safe_sqrt(&variance)?.mean(D::Minus1)?.to_dtype(crate::pair::sum_dtype(pair.pred.device()))?)
+    }
+}
+
+impl<T: Computed> FusedScore<T> for Deviation {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+        let (measure, ranges, channels) = (GradientSimilarity { c: self.c }, planes.ranges(), planes.channels());
+        let halving = Halving::matlab(planes.dims(), true);
+        let (halves, dims) = (halve(&planes.pairs(), halving), halving.dims());
+        let scan = |gradients: Option<&Gradients<_, T>>| {
+            let scanned = with_dense_pairs(&halves, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
+            scanned.ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
+        };
+        let n = dims.iter().product::<usize>() as f64;
+        let (scores, derivatives): (Vec<_>, Vec<_>) = scan(None)?.sums.iter().map(|&sums| self.of(sums, n)).unzip();
+        let numbers = op::means(&scores, channels);
+        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
+        let full: usize = planes.dims().iter().product();
+        let widened = |coarser: Vec<T>| {
+            let mut gradient = vec![T::default(); full * scores.len()];
+            add_coarser(halving, &mut gradient, &vec![0.0; scores.len()], &coarser);
+            gradient
+        };
+        let gradients = scan(Some(&upstream.of_sums(&derivatives, channels)))?.gradients;
+        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.map(widened)) })
     }
 }
 

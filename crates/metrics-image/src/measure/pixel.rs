@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{DataRange, Input, check, settings};
 use crate::engine::backend::{self, Wants};
 use crate::engine::{self, Errors};
-use crate::op::{self, AnyPrepared, Fused, Output, Prepared, Score};
+use crate::op::{self, AnyPrepared, Fused, FusedScore, Output, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
 use crate::planes::{self, Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreMetric, check_reduction, reduce};
@@ -231,14 +231,34 @@ pub(crate) struct PixelErrors {
 }
 
 impl Score for PixelErrors {
-    const NAME: &'static str = "pixel errors";
+    fn name(&self) -> &'static str {
+        "pixel errors"
+    }
 
     /// A gradient takes one pass over the images, whenever it is made.
     fn saves_gradient(&self) -> bool {
         false
     }
 
-    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
+        let (squared, values) = (self.error == PixelError::Squared, 1.0 / pair.image_len() as f64);
+        let wants = Wants { squared, absolute: !squared, ..Wants::default() };
+        let outcome = backend::of(pair).errors(pair, wants)?;
+        let sum = if squared { outcome.squared()? } else { outcome.absolute()? };
+        if self.unit == Unit::One {
+            return Ok(sum.clone());
+        }
+        let sum = sum.affine(values, 0.0)?;
+        Ok(match (self.unit, &pair.range) {
+            (Unit::One | Unit::Values, _) => sum,
+            (Unit::ValuesOfRange, Range::Fixed(range)) => sum.affine(range.powi(-2), 0.0)?,
+            (Unit::ValuesOfRange, Range::PerImage(range)) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,
+        })
+    }
+}
+
+impl<T: Computed> FusedScore<T> for PixelErrors {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
         let (pairs, channels) = (planes.pairs(), planes.channels());
         let values = (channels * planes.dims().iter().product::<usize>()) as f64;
         let units: Vec<f64> = match self.unit {
@@ -260,22 +280,6 @@ impl Score for PixelErrors {
         };
         let numbers = errors.chunks(channels).zip(units.chunks(channels)).map(of_image).collect();
         Ok(Fused { numbers, gradients })
-    }
-
-    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
-        let (squared, values) = (self.error == PixelError::Squared, 1.0 / pair.image_len() as f64);
-        let wants = Wants { squared, absolute: !squared, ..Wants::default() };
-        let outcome = backend::of(pair).errors(pair, wants)?;
-        let sum = if squared { outcome.squared()? } else { outcome.absolute()? };
-        if self.unit == Unit::One {
-            return Ok(sum.clone());
-        }
-        let sum = sum.affine(values, 0.0)?;
-        Ok(match (self.unit, &pair.range) {
-            (Unit::One | Unit::Values, _) => sum,
-            (Unit::ValuesOfRange, Range::Fixed(range)) => sum.affine(range.powi(-2), 0.0)?,
-            (Unit::ValuesOfRange, Range::PerImage(range)) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,
-        })
     }
 }
 

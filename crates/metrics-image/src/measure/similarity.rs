@@ -13,7 +13,7 @@ use crate::engine::{
     Batch, Errors, Gradients, Halving, OddSides, Plane, RowReader, Scanned, Upstream, add_coarser, with_dense_pairs,
 };
 use crate::measure::Measure;
-use crate::op::{self, Fused, Mapped, Score};
+use crate::op::{self, Fused, FusedScore, Mapped, Score};
 use crate::pair::Pair;
 use crate::planes::{Computed, Planes};
 
@@ -96,20 +96,12 @@ impl Similarity {
 }
 
 impl Score for Similarity {
-    const NAME: &'static str = "similarity";
+    fn name(&self) -> &'static str {
+        "similarity"
+    }
 
     fn count(&self) -> usize {
         if self.mixture.is_some() { 1 } else { self.terms.len() }
-    }
-
-    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
-        let pass = Pass::new(self, planes, upstream);
-        let (mut scales, terms) = pass.scan()?;
-        let gradients = match upstream {
-            Some(upstream) => pass.gradients(&mut scales, upstream)?,
-            None => [None, None],
-        };
-        Ok(Fused { numbers: self.numbers(terms), gradients })
     }
 
     fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
@@ -139,7 +131,24 @@ impl Score for Similarity {
         Ok(sum)
     }
 
-    fn fused_map<T: Computed>(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
+    fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
+        let score = if self.map_number() == 0 { backend::Score::Ssim } else { backend::Score::Contrast };
+        backend::of(pair).map(pair, &self.plan, score)
+    }
+}
+
+impl<T: Computed> FusedScore<T> for Similarity {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+        let pass = Pass::new(self, planes, upstream);
+        let (mut scales, terms) = pass.scan()?;
+        let gradients = match upstream {
+            Some(upstream) => pass.gradients(&mut scales, upstream)?,
+            None => [None, None],
+        };
+        Ok(Fused { numbers: self.numbers(terms), gradients })
+    }
+
+    fn fused_map(&self, planes: &Planes<T>) -> candle_core::Result<Mapped<T>> {
         let (measure, number) = (SsimPlaces(self.plan.clone()), self.map_number());
         let maps = [0, 1].map(|map| map == number);
         let (pairs, ranges) = (planes.pairs(), planes.ranges());
@@ -155,7 +164,7 @@ impl Score for Similarity {
         Ok(Mapped { map: maps[number].take().unwrap_or_default(), dims, means })
     }
 
-    fn map_gradients<T: Computed>(
+    fn map_gradients(
         &self,
         planes: &Planes<T>,
         upstream: &[T],
@@ -174,11 +183,6 @@ impl Score for Similarity {
         };
         let scanned = Batch::new(&measure, &pairs, &ranges).scan(Some(&gradients));
         Ok(scanned.ok_or_else(|| self.too_small(planes.dims()))?.gradients)
-    }
-
-    fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
-        let score = if self.map_number() == 0 { backend::Score::Ssim } else { backend::Score::Contrast };
-        backend::of(pair).map(pair, &self.plan, score)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::engine::{
 };
 
 use crate::measure::{Measure, Side};
-use crate::op::{self, AnyPrepared, Fused, Prepared, Score};
+use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, check_input, sum_dtype};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
@@ -224,18 +224,8 @@ fn too_small(scale: usize) -> candle_core::Error {
 }
 
 impl Score for Fidelity {
-    const NAME: &'static str = "vif";
-
-    fn fused<T: Computed>(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
-        let wide: Vec<_> = planes.pairs().into_iter().map(|pair| pair.map(Widened)).collect();
-        let first: Vec<_> = wide.iter().map(|[x, y]| [x as &dyn RowReader<f64>, y as _]).collect();
-        let (ranges, channels) = (planes.ranges(), planes.channels());
-        let (sums, scales) = self.sums(&first, &ranges)?;
-        let (scores, derivatives): (Vec<_>, Vec<_>) = sums.into_iter().map(|sums| self.of(sums)).unzip();
-        let numbers = op::means(&scores, channels);
-        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
-        let gradients = self.gradients(&first, &scales, &ranges, &upstream.of_sums(&derivatives, channels))?;
-        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.as_deref().map(narrowed)) })
+    fn name(&self) -> &'static str {
+        "vif"
     }
 
     fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
@@ -264,6 +254,20 @@ impl Score for Fidelity {
         let per_decade = std::f64::consts::LN_10.recip();
         let score = (kept.affine(per_decade, self.added)? / all.affine(per_decade, self.added)?)?;
         Ok(score.mean(D::Minus1)?)
+    }
+}
+
+impl<T: Computed> FusedScore<T> for Fidelity {
+    fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
+        let wide: Vec<_> = planes.pairs().into_iter().map(|pair| pair.map(Widened)).collect();
+        let first: Vec<_> = wide.iter().map(|[x, y]| [x as &dyn RowReader<f64>, y as _]).collect();
+        let (ranges, channels) = (planes.ranges(), planes.channels());
+        let (sums, scales) = self.sums(&first, &ranges)?;
+        let (scores, derivatives): (Vec<_>, Vec<_>) = sums.into_iter().map(|sums| self.of(sums)).unzip();
+        let numbers = op::means(&scores, channels);
+        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
+        let gradients = self.gradients(&first, &scales, &ranges, &upstream.of_sums(&derivatives, channels))?;
+        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.as_deref().map(narrowed)) })
     }
 }
 
