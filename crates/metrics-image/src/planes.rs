@@ -12,7 +12,7 @@ use metrics_core::Result;
 use rayon::prelude::*;
 
 use crate::config::{DataRange, Input};
-use crate::engine::{Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
+use crate::engine::{self, Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
 use crate::op::{AnyScore, FusedScore};
 use crate::pair::{self, Spread};
 
@@ -253,24 +253,26 @@ impl Stages {
             held: self.held.clone(),
         };
         let pixels = <P::Real as Computed>::readers(storage, layout, &raw)?;
-        let mut out = vec![P::default(); layout.shape().elem_count()];
-        let make = |scaled: &mut Vec<P::Real>, (number, out): (usize, &mut [P])| {
+        let make = |number: usize, out: &mut [P]| {
             let (plane, at) = (number / (depth * height), [number / height % depth, number % height]);
             let scored = if self.mixture.is_some() { plane / 3 } else { plane };
             let place = |axis: usize| at[axis].checked_sub(border[axis]).filter(|&line| line < inner[axis]);
+            out.fill(P::default());
             let (Some(z), Some(y)) = (place(0), place(1)) else { return };
             let row = &gradient[((scored * inner[0] + z) * inner[1] + y) * inner[2]..][..inner[2]];
             let weight = P::Real::of(factors[scored] * self.mixture.map_or(1.0, |(weights, _)| weights[plane % 3]));
-            let columns = left..left + inner[2];
-            scaled.clear();
-            scaled.extend(row.iter().map(|&value| value * weight));
-            if let Some((low, high)) = self.clamp() {
-                clamp_adjoint(&*pixels[plane], at, columns.clone(), [low, high].map(P::Real::of), scaled);
+            let mut scaled = [P::Real::default(); 256];
+            for (start, row) in (left..).step_by(scaled.len()).zip(row.chunks(scaled.len())) {
+                let scaled = &mut scaled[..row.len()];
+                scaled.iter_mut().zip(row).for_each(|(scaled, &value)| *scaled = value * weight);
+                let columns = start..start + row.len();
+                if let Some((low, high)) = self.clamp() {
+                    clamp_adjoint(&*pixels[plane], at, columns.clone(), [low, high].map(P::Real::of), scaled);
+                }
+                P::narrow(scaled, &mut out[columns]);
             }
-            P::narrow(scaled, &mut out[columns]);
         };
-        let rows = out.par_chunks_mut(width).with_min_len(16).enumerate();
-        rows.for_each_init(|| Vec::with_capacity(inner[2]), make);
+        let out = engine::rows(layout.shape().elem_count() / width, width, make);
         Ok(P::to_cpu_storage_owned(out))
     }
 }
@@ -327,7 +329,7 @@ fn planes<'a, P: Pixel>(
     (0..layout.dims()[0] * layout.dims()[1]).map(plane).collect()
 }
 
-/// Depth (1 of flat images), height and width of the planes of a batch.
+/// Depth (1 of planes), height and width of the planes of a batch.
 fn plane_dims(shape: &[usize]) -> candle_core::Result<[usize; 3]> {
     match *shape {
         [_, _, height, width] => Ok([1, height, width]),

@@ -17,7 +17,7 @@ use super::scratch::Scratch;
 use super::simd::{Array, Lanes, Real};
 use crate::measure::Measure;
 
-/// Takes `BLOCK` rows of derivatives that have been filtered across, with room at both ends for what is outside the map.
+/// Takes `BLOCK` column-filtered rows of derivatives, with room at both ends for what is outside the map.
 pub(super) struct PixelGradient<'a, M: Measure, T: Real, I> {
     window: &'a Window<T>,
     constants: M::Constants<T>,
@@ -36,14 +36,14 @@ pub(super) struct PixelGradient<'a, M: Measure, T: Real, I> {
 impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
     const FIELDS: usize = I::Fields::<T>::LEN;
 
-    fn stride(width: usize, along: Border) -> usize {
+    fn stride(width: usize, horizontal: Border) -> usize {
         // The gradient may be wider than the map by all but one of the taps, and so much is read beyond it; then surplus lanes.
-        Scratch::<T>::spread(width + 2 * along.taps() + Scratch::<T>::padded(1))
+        Scratch::<T>::spread(width + 2 * horizontal.taps() + Scratch::<T>::padded(1))
     }
 
     /// Memory for rows of `width` (already padded).
-    pub(super) fn len(width: usize, along: Border) -> usize {
-        (Self::FIELDS * BLOCK + 2) * Self::stride(width, along)
+    pub(super) fn len(width: usize, horizontal: Border) -> usize {
+        (Self::FIELDS * BLOCK + 2) * Self::stride(width, horizontal)
     }
 
     /// For the gradient at `columns` from the derivatives at `map_columns`.
@@ -63,13 +63,13 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
         Self { window, constants, inputs, columns: columns.clone(), margins, rows, stride, gradient, errors }
     }
 
-    /// Where the derivatives go that have been filtered across.
+    /// Where the column-filtered derivatives go.
     pub(super) fn block(&mut self) -> Block<'_, T> {
         let field = Some(BLOCK * self.stride);
         Block { memory: &mut self.rows[self.margins.start..], row: self.stride, field }
     }
 
-    /// Filters row `row` of the block along; the pixels of both images there are `x` and `y`.
+    /// Row-filters row `row` of the block; the pixels of both images there are `x` and `y`.
     pub(super) fn finish(&mut self, row: usize, [x, y]: [&[T]; 2]) {
         for field in 0..Self::FIELDS {
             self.margins.fill(&mut self.rows[(field * BLOCK + row) * self.stride..][..self.stride], T::default());
@@ -78,7 +78,7 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
         let [dx, dy] = &mut self.gradient;
         let (constants, inputs) = (self.constants, self.inputs);
         let mut sink = Pixels { constants, inputs, x, y, dx, dy, measure: PhantomData::<M> };
-        filter::along(self.window.arch, &self.window.adjoint_taps[2], rows, self.columns.len(), &mut sink);
+        filter::row_filter(self.window.arch, &self.window.adjoint_taps[2], rows, self.columns.len(), &mut sink);
     }
 
     /// Writes what [`finish`](Self::finish) made, row `y` of slice `z` of the plane.

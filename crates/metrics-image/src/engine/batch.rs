@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::buffer::{Fresh, Region, RowWriter};
-use super::downsample::{HalvesOfTile, Halving};
+use super::downsample::{CoarserTile, Downsampling};
 use super::rows::RowReader;
 use super::scan::{self, Objective, Outputs, Subject, TileSums, Upstream};
 use super::schedule::{Cuts, Window};
@@ -25,8 +25,8 @@ pub(crate) struct Batch<'a, M: Measure, T: Real> {
     pub(crate) wanted: M::Maps<bool>,
     /// The maps to keep.
     pub(crate) maps: M::Maps<bool>,
-    /// Whether to halve both images on the way, and how.
-    pub(crate) halving: Option<Halving>,
+    /// Whether to downsample both images on the way, and how.
+    pub(crate) downsampling: Option<Downsampling>,
     /// Whether to sum the errors of pixels on the way.
     pub(crate) errors: bool,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Scanned<M: Measure, T> {
     pub(crate) sums: Vec<M::Maps<f64>>,
     pub(crate) errors: Vec<Errors>,
     pub(crate) maps: Vec<Option<Vec<T>>>,
-    pub(crate) halves: Option<[Vec<T>; 2]>,
+    pub(crate) coarser: Option<[Vec<T>; 2]>,
     pub(crate) gradients: [Option<Vec<T>>; 2],
 }
 
@@ -54,7 +54,7 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
     /// A scan for sums alone.
     pub(crate) fn new(measure: &'a M, pairs: &'a [[&'a dyn RowReader<T>; 2]], ranges: &'a [f64]) -> Self {
         let (wanted, maps) = (M::Maps::filled(true), M::Maps::filled(false));
-        Self { measure, pairs, ranges, wanted, maps, halving: None, errors: false }
+        Self { measure, pairs, ranges, wanted, maps, downsampling: None, errors: false }
     }
 
     /// `None` if the planes are too small for the filter.
@@ -152,7 +152,7 @@ fn in_order<M: Measure, T: Real>(window: &Window<T>, tiles: &[(usize, TileSums<M
 struct ItemCuts {
     map: Cuts,
     image: Cuts,
-    halves: Cuts,
+    coarser: Cuts,
     errors: Cuts,
 }
 
@@ -161,15 +161,15 @@ impl ItemCuts {
         let image = [0, 1, 2].map(|axis| window.owned(axis, &cuts[axis]));
         let in_runs = |run: &std::ops::Range<usize>| run.start / ERROR_RUN..run.end.div_ceil(ERROR_RUN);
         let errors = [image[0].clone(), image[1].clone(), image[2].iter().map(in_runs).collect()];
-        let halves = batch.halving.map_or_else(Cuts::default, |halving| halving.cuts(cuts));
-        Self { map: cuts.clone(), image, halves, errors }
+        let coarser = batch.downsampling.map_or_else(Cuts::default, |downsampling| downsampling.cuts(cuts));
+        Self { map: cuts.clone(), image, coarser, errors }
     }
 }
 
 /// Memory for all that a scan makes.
 struct Buffers<T> {
     maps: Vec<Option<Fresh<T>>>,
-    halves: Option<[Fresh<T>; 2]>,
+    coarser: Option<[Fresh<T>; 2]>,
     errors: Option<Fresh<Errors>>,
     gradients: [Option<Fresh<T>>; 2],
 }
@@ -181,7 +181,7 @@ impl<T: Real> Buffers<T> {
         let (map_dims, dims) = (window.map_dims(), window.dims());
         Self {
             maps: (0..M::Maps::<T>::LEN).map(|map| batch.maps.get(map).then(|| fresh(map_dims))).collect(),
-            halves: batch.halving.map(|halving| [fresh(halving.dims()), fresh(halving.dims())]),
+            coarser: batch.downsampling.map(|downsampling| [fresh(downsampling.dims()), fresh(downsampling.dims())]),
             errors: batch.errors.then(|| Fresh::new(planes * error_dims(dims).iter().product::<usize>())),
             gradients: gradients
                 .map_or([false; 2], |gradients| gradients.wanted)
@@ -196,24 +196,22 @@ impl<T: Real> Buffers<T> {
         window: &Window<T>,
         cuts: &'a ItemCuts,
     ) -> impl Iterator<Item = Outputs<'a, T>> {
-        let (dims, map_dims, halving) = (window.dims(), window.map_dims(), batch.halving);
+        let (dims, map_dims, downsampling) = (window.dims(), window.map_dims(), batch.downsampling);
         let writers = |fresh: &'a mut Fresh<T>, dims, cuts| Box::new(fresh.writers(dims, cuts)) as Writers<'a, T>;
         let mut maps: Vec<Option<Writers<T>>> =
             self.maps.iter_mut().map(|map| Some(writers(map.as_mut()?, map_dims, &cuts.map))).collect();
         let mut gradients =
             self.gradients.each_mut().map(|gradient| Some(writers(gradient.as_mut()?, dims, &cuts.image)));
-        let mut halves = self
-            .halves
-            .as_mut()
-            .zip(halving)
-            .map(|(halves, halving)| halves.each_mut().map(|half| writers(half, halving.dims(), &cuts.halves)));
+        let mut coarser = self.coarser.as_mut().zip(downsampling).map(|(coarser, downsampling)| {
+            coarser.each_mut().map(|half| writers(half, downsampling.dims(), &cuts.coarser))
+        });
         let mut errors = self.errors.as_mut().map(|errors| errors.writers(error_dims(dims), &cuts.errors));
         std::iter::repeat_with(move || Outputs {
             maps: maps.iter_mut().map(|map| map.as_mut()?.next()).collect(),
-            halves: halves
+            coarser: coarser
                 .as_mut()
-                .zip(halving)
-                .and_then(|([x, y], halving)| Some(HalvesOfTile::new(halving, [x.next()?, y.next()?]))),
+                .zip(downsampling)
+                .and_then(|([x, y], downsampling)| Some(CoarserTile::new(downsampling, [x.next()?, y.next()?]))),
             errors: errors.as_mut().and_then(Iterator::next),
             gradients: gradients.each_mut().map(|gradient| gradient.as_mut()?.next()),
         })
@@ -226,7 +224,7 @@ impl<T: Real> Buffers<T> {
             sums,
             errors: errors.chunks(depth * height * runs).map(|plane| Errors::of_plane(plane, runs)).collect(),
             maps: self.maps.into_iter().map(|map| map.map(Fresh::filled)).collect(),
-            halves: self.halves.map(|halves| halves.map(Fresh::filled)),
+            coarser: self.coarser.map(|coarser| coarser.map(Fresh::filled)),
             gradients: self.gradients.map(|gradient| gradient.map(Fresh::filled)),
         }
     }

@@ -4,6 +4,9 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
+
+use super::border::{runs, whole};
 use super::prefetch::prefetch_all;
 
 /// A box of a plane: slices, rows, columns.
@@ -61,6 +64,26 @@ impl<T: Copy> Fresh<T> {
         unsafe { self.memory.set_len(self.len) };
         self.memory
     }
+}
+
+/// `count` rows of `width`, one after another; `make` fills the row of a number, whatever is in it.
+pub(crate) fn rows<T: Copy + Default + Send>(
+    count: usize,
+    width: usize,
+    make: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
+    const ROWS: usize = 64;
+    let mut fresh = Fresh::new(count * width);
+    let cuts = [whole(1), runs(count, ROWS, 1).collect(), whole(width)];
+    let writers: Vec<_> = fresh.writers([1, count, width], &cuts).collect();
+    writers.into_par_iter().for_each(|mut writer| {
+        let mut row = vec![T::default(); width];
+        for number in writer.region()[1].clone() {
+            make(number, &mut row);
+            writer.write([0, number], 0, &row);
+        }
+    });
+    fresh.filled()
 }
 
 /// A box of a dense plane, to be written row by row, each from left to right.

@@ -45,7 +45,7 @@ impl OddSides {
     }
 }
 
-/// How the lines of one axis meet in pairs.
+/// How the lines of one axis are averaged in pairs.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     input: usize,
@@ -55,18 +55,18 @@ struct Axis {
     repeat: bool,
     /// Lines of zeros after the last.
     trail: usize,
-    /// Whether lines do not meet at all: the depth of a flat image.
-    flat: bool,
+    /// Whether the axis stays as it is: the depth of planes.
+    planar: bool,
 }
 
 impl Axis {
     fn output(self) -> usize {
-        if self.flat { self.input } else { (self.input + self.lead + self.trail) / 2 }
+        if self.planar { self.input } else { (self.input + self.lead + self.trail) / 2 }
     }
 
-    /// The lines that meet in output line `line`; `None` for zeros.
-    fn met(self, line: usize) -> [Option<usize>; 2] {
-        if self.flat {
+    /// The lines whose mean is output line `line`; `None` for zeros.
+    fn sources(self, line: usize) -> [Option<usize>; 2] {
+        if self.planar {
             return [Some(line), None];
         }
         let first = if 2 * line < self.lead { self.repeat.then_some(0) } else { Some(2 * line - self.lead) };
@@ -75,12 +75,12 @@ impl Axis {
 
     /// How many output lines are made of the input lines before `end`.
     fn made_of(self, end: usize) -> usize {
-        if self.flat { end } else { (end + self.lead) / 2 }
+        if self.planar { end } else { (end + self.lead) / 2 }
     }
 
     /// The output line that input line `line` goes into and how many times, unless it is left out.
-    fn goes(self, line: usize) -> Option<(usize, usize)> {
-        if self.flat {
+    fn destination(self, line: usize) -> Option<(usize, usize)> {
+        if self.planar {
             return Some((line, 1));
         }
         let output = (line + self.lead) / 2;
@@ -91,29 +91,29 @@ impl Axis {
 
 /// Means of 2×2 (2×2×2) pixels.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Halving {
+pub(crate) struct Downsampling {
     axes: [Axis; 3],
 }
 
-impl Halving {
-    /// As MS-SSIM halves planes of size `dims`; depth stays if they are `flat`.
-    pub(crate) fn new(dims: [usize; 3], flat: bool, odd_sides: OddSides) -> Self {
-        let first = usize::from(flat);
+impl Downsampling {
+    /// As MS-SSIM downsamples planes of size `dims`; depth stays if they are `planar`.
+    pub(crate) fn new(dims: [usize; 3], planar: bool, odd_sides: OddSides) -> Self {
+        let first = usize::from(planar);
         let leads = odd_sides.lead(&dims[first..]);
         let repeat = odd_sides == OddSides::Replicate;
-        Self::of_axes(dims, flat, |axis| (leads[axis - first], repeat, 0))
+        Self::of_axes(dims, planar, |axis| (leads[axis - first], repeat, 0))
     }
 
     /// With a line of zeros after the last of an odd side, as MATLAB's `conv2(…, 'same')` and a step of 2 do.
-    pub(crate) fn matlab(dims: [usize; 3], flat: bool) -> Self {
-        Self::of_axes(dims, flat, |axis| (0, false, dims[axis] % 2))
+    pub(crate) fn matlab(dims: [usize; 3], planar: bool) -> Self {
+        Self::of_axes(dims, planar, |axis| (0, false, dims[axis] % 2))
     }
 
-    fn of_axes(dims: [usize; 3], flat: bool, of: impl Fn(usize) -> (usize, bool, usize)) -> Self {
+    fn of_axes(dims: [usize; 3], planar: bool, of: impl Fn(usize) -> (usize, bool, usize)) -> Self {
         let axis = |axis: usize| {
-            let flat = flat && axis == 0;
-            let (lead, repeat, trail) = if flat { (0, false, 0) } else { of(axis) };
-            Axis { input: dims[axis], lead, repeat, trail, flat }
+            let planar = planar && axis == 0;
+            let (lead, repeat, trail) = if planar { (0, false, 0) } else { of(axis) };
+            Axis { input: dims[axis], lead, repeat, trail, planar }
         };
         Self { axes: [axis(0), axis(1), axis(2)] }
     }
@@ -124,7 +124,7 @@ impl Halving {
     }
 
     fn weight(&self) -> f64 {
-        if self.axes[0].flat { 0.25 } else { 0.125 }
+        if self.axes[0].planar { 0.25 } else { 0.125 }
     }
 
     /// What of the result falls to each work item: each run of lines starts at an even one, and the last takes what is left.
@@ -132,7 +132,7 @@ impl Halving {
         [0, 1, 2].map(|at| {
             let axis = self.axes[at];
             let last = cuts[at].len() - 1;
-            let share = |(number, run): (usize, &Range<usize>)| match axis.flat {
+            let share = |(number, run): (usize, &Range<usize>)| match axis.planar {
                 true => run.clone(),
                 false => run.start / 2..if number == last { axis.output() } else { run.end / 2 },
             };
@@ -150,11 +150,12 @@ impl Halving {
         buffers: &mut [Vec<T>; 4],
         out: &mut [T],
     ) {
-        let [depth, down, along] = self.axes;
-        let read = (2 * columns.start).saturating_sub(along.lead)..(2 * columns.end - along.lead).min(along.input);
+        let [depth, vertical, horizontal] = self.axes;
+        let read = (2 * columns.start).saturating_sub(horizontal.lead)
+            ..(2 * columns.end - horizontal.lead).min(horizontal.input);
         let (mut rows, mut free) = ([&[][..]; 4], buffers.iter_mut().zip(0..));
-        for z in depth.met(z).into_iter().flatten() {
-            for y in down.met(y).into_iter().flatten() {
+        for z in depth.sources(z).into_iter().flatten() {
+            for y in vertical.sources(y).into_iter().flatten() {
                 if let Some((buffer, row)) = free.next() {
                     rows[row] = reader.row([z, y], read.clone(), buffer);
                 }
@@ -163,9 +164,9 @@ impl Halving {
         let weight = T::of(self.weight());
         let sum = |ends: [Option<&T>; 4]| ends.into_iter().flatten().fold(T::default(), |sum, &value| sum + value);
         let mut out = out;
-        if 2 * columns.start < along.lead {
+        if 2 * columns.start < horizontal.lead {
             let first = sum(rows.map(<[T]>::first));
-            out[0] = (if along.repeat { first + first } else { first }) * weight;
+            out[0] = (if horizontal.repeat { first + first } else { first }) * weight;
             (rows, out) = (rows.map(|row| row.get(1..).unwrap_or_default()), &mut out[1..]);
         }
         if let ([.., last], true) = (&mut *out, rows[0].len() % 2 == 1) {
@@ -194,9 +195,9 @@ fn average<T: Real>([a, b, c, d]: [&[T]; 4], weight: T, out: &mut [T]) {
     }
 }
 
-/// The part of both halved planes that falls to a tile, made while the rows that it is made of are at hand.
-pub(super) struct HalvesOfTile<'a, T: Real> {
-    halving: Halving,
+/// The part of both coarser planes that falls to a tile, made while the rows that it is made of are at hand.
+pub(super) struct CoarserTile<'a, T: Real> {
+    downsampling: Downsampling,
     writers: [RowWriter<'a, T>; 2],
     /// What is left to make.
     left: Region,
@@ -205,44 +206,44 @@ pub(super) struct HalvesOfTile<'a, T: Real> {
     out: Vec<T>,
 }
 
-impl<'a, T: Real> HalvesOfTile<'a, T> {
-    pub(super) fn new(halving: Halving, writers: [RowWriter<'a, T>; 2]) -> Self {
+impl<'a, T: Real> CoarserTile<'a, T> {
+    pub(super) fn new(downsampling: Downsampling, writers: [RowWriter<'a, T>; 2]) -> Self {
         let left = writers[0].region().clone();
         let columns = left[2].len();
         // Twice as many columns as are made, and one more where they do not start with a pair.
         let buffers = [(); 4].map(|()| vec![T::default(); 2 * columns + 1]);
-        Self { halving, writers, left, buffers, out: vec![T::default(); columns] }
+        Self { downsampling, writers, left, buffers, out: vec![T::default(); columns] }
     }
 
-    /// Halves what is made of lines before `made` of `axis`.
+    /// Coarser what is made of lines before `made` of `axis`.
     pub(super) fn up_to(&mut self, axis: usize, arch: Arch, readers: [&dyn RowReader<T>; 2], made: usize) {
         let left = self.left[axis].clone();
-        let end = self.halving.axes[axis].made_of(made).clamp(left.start, left.end);
+        let end = self.downsampling.axes[axis].made_of(made).clamp(left.start, left.end);
         let mut region = self.left.clone();
         region[axis].end = end;
         self.left[axis].start = end;
-        arch.dispatch(Halve { halves: self, readers, region });
+        arch.dispatch(DownsampleRows { coarser: self, readers, region });
     }
 
-    /// Halves the rest.
+    /// Coarser the rest.
     pub(super) fn finish(mut self, arch: Arch, readers: [&dyn RowReader<T>; 2]) {
         let region = self.left.clone();
-        arch.dispatch(Halve { halves: &mut self, readers, region });
+        arch.dispatch(DownsampleRows { coarser: &mut self, readers, region });
     }
 }
 
-struct Halve<'h, 'a, T: Real> {
-    halves: &'h mut HalvesOfTile<'a, T>,
+struct DownsampleRows<'h, 'a, T: Real> {
+    coarser: &'h mut CoarserTile<'a, T>,
     readers: [&'h dyn RowReader<T>; 2],
     region: Region,
 }
 
-impl<T: Real> WithSimd for Halve<'_, '_, T> {
+impl<T: Real> WithSimd for DownsampleRows<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let HalvesOfTile { halving, writers, buffers, out, .. } = self.halves;
+        let CoarserTile { downsampling, writers, buffers, out, .. } = self.coarser;
         let [slices, rows, columns] = self.region;
         if columns.is_empty() {
             return;
@@ -251,7 +252,7 @@ impl<T: Real> WithSimd for Halve<'_, '_, T> {
             for z in slices.clone() {
                 for y in rows.clone() {
                     writer.prefetch([z, y + 3], columns.clone());
-                    halving.row(reader, [z, y], &columns, buffers, out);
+                    downsampling.row(reader, [z, y], &columns, buffers, out);
                     writer.write([z, y], columns.start, out);
                 }
             }
@@ -259,28 +260,28 @@ impl<T: Real> WithSimd for Halve<'_, '_, T> {
     }
 }
 
-/// Rows of the result of a work item of [`halve`].
+/// Rows of the result of a work item of [`downsample`].
 const ROWS: usize = 64;
 
-/// Both images of each pair halved: dense planes one after another.
-pub(crate) fn halve<T: Real>(pairs: &[[&dyn RowReader<T>; 2]], halving: Halving) -> [Vec<T>; 2] {
-    let dims @ [depth, height, width] = halving.dims();
+/// Both images of each pair downsampled: dense planes one after another.
+pub(crate) fn downsample<T: Real>(pairs: &[[&dyn RowReader<T>; 2]], downsampling: Downsampling) -> [Vec<T>; 2] {
+    let dims @ [depth, height, width] = downsampling.dims();
     let cuts = [runs(depth, 1, 1).collect(), runs(height, ROWS, 1).collect(), whole(width)];
-    let mut halves = [(); 2].map(|()| Fresh::new(pairs.len() * dims.iter().product::<usize>()));
-    let [x, y] = &mut halves;
+    let mut coarser = [(); 2].map(|()| Fresh::new(pairs.len() * dims.iter().product::<usize>()));
+    let [x, y] = &mut coarser;
     let items: usize = cuts.iter().map(Vec::len).product();
     let readers = pairs.iter().flat_map(|pair| std::iter::repeat_n(*pair, items));
     let writers = x.writers(dims, &cuts).zip(y.writers(dims, &cuts));
     let tasks: Vec<_> = readers.zip(writers).collect();
     let arch = arch();
-    tasks.into_par_iter().for_each(|(readers, (x, y))| HalvesOfTile::new(halving, [x, y]).finish(arch, readers));
-    halves.map(Fresh::filled)
+    tasks.into_par_iter().for_each(|(readers, (x, y))| CoarserTile::new(downsampling, [x, y]).finish(arch, readers));
+    coarser.map(Fresh::filled)
 }
 
-/// `factor · gradient + Hᵀ coarser` in place, plane by plane, with `H` the halving.
-pub(crate) fn add_coarser<T: Real>(halving: Halving, gradient: &mut [T], factors: &[f64], coarser: &[T]) {
-    let [depth, height, width] = halving.axes.map(|axis| axis.input);
-    let (plane, coarse) = (depth * height * width, halving.dims().iter().product::<usize>());
+/// `factor · gradient + Hᵀ coarser` in place, plane by plane, with `H` the downsampling.
+pub(crate) fn add_coarser<T: Real>(downsampling: Downsampling, gradient: &mut [T], factors: &[f64], coarser: &[T]) {
+    let [depth, height, width] = downsampling.axes.map(|axis| axis.input);
+    let (plane, coarse) = (depth * height * width, downsampling.dims().iter().product::<usize>());
     let arch = arch();
     let rows = gradient.par_chunks_mut(width * ROWS.min(height)).enumerate();
     rows.for_each(|(chunk, rows)| {
@@ -290,7 +291,7 @@ pub(crate) fn add_coarser<T: Real>(halving: Halving, gradient: &mut [T], factors
             let (at, row) = (row / (depth * height), row % (depth * height));
             let coarser = &coarser[at * coarse..][..coarse];
             let adjoint =
-                AddRow { halving, at: [row / height, row % height], factor: T::of(factors[at]), coarser, out };
+                AddRow { downsampling, at: [row / height, row % height], factor: T::of(factors[at]), coarser, out };
             arch.dispatch(adjoint);
         }
     });
@@ -298,7 +299,7 @@ pub(crate) fn add_coarser<T: Real>(halving: Halving, gradient: &mut [T], factors
 }
 
 struct AddRow<'a, T> {
-    halving: Halving,
+    downsampling: Downsampling,
     at: [usize; 2],
     factor: T,
     coarser: &'a [T],
@@ -310,16 +311,16 @@ impl<T: Real> WithSimd for AddRow<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { halving, at: [z, y], factor, coarser, mut out } = self;
-        let [depth, down, along] = halving.axes;
-        let (Some((z, times_z)), Some((y, times_y))) = (depth.goes(z), down.goes(y)) else {
+        let Self { downsampling, at: [z, y], factor, coarser, mut out } = self;
+        let [depth, vertical, horizontal] = downsampling.axes;
+        let (Some((z, times_z)), Some((y, times_y))) = (depth.destination(z), vertical.destination(y)) else {
             return out.iter_mut().for_each(|value| *value = *value * factor);
         };
-        let weight = T::of(halving.weight() * (times_z * times_y) as f64);
-        let mut line = &coarser[(z * down.output() + y) * along.output()..][..along.output()];
-        if along.lead == 1 {
+        let weight = T::of(downsampling.weight() * (times_z * times_y) as f64);
+        let mut line = &coarser[(z * vertical.output() + y) * horizontal.output()..][..horizontal.output()];
+        if horizontal.lead == 1 {
             // The first column's partner is before it.
-            let times = if along.repeat { T::of(2.0) } else { T::of(1.0) };
+            let times = if horizontal.repeat { T::of(2.0) } else { T::of(1.0) };
             out[0] = out[0] * factor + line[0] * weight * times;
             (line, out) = (&line[1..], &mut out[1..]);
         }

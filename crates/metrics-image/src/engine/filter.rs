@@ -1,4 +1,4 @@
-//! The two directions of a separable filter: along a row, and across rows.
+//! The row filter and the column filter of a separable filter.
 //!
 //! Taps are added from the ends of the window inwards. Where a pattern repeats, rounding has a sign, and adding small products first
 //! keeps it small.
@@ -45,18 +45,18 @@ const fn listed(numbers: &[usize], number: usize) -> bool {
     at < numbers.len()
 }
 
-/// Along a row: the filtered features, whose vectors lie side by side in `out`. Prefetches `ahead` meanwhile.
-pub(super) fn features_along<M: Measure, T: Real>(
+/// The row filter of features that are made on the way; the vectors of the fields lie side by side in `out`. Prefetches `ahead` meanwhile.
+pub(super) fn feature_filter<M: Measure, T: Real>(
     arch: Arch,
     taps: &Taps<T>,
     basis: [&[T]; 2],
     ahead: Ahead,
     out: &mut [T],
 ) {
-    arch.dispatch(FeaturesAlong { taps, basis, ahead, out, measure: PhantomData::<M> });
+    arch.dispatch(FeatureFilter { taps, basis, ahead, out, measure: PhantomData::<M> });
 }
 
-struct FeaturesAlong<'a, M, T> {
+struct FeatureFilter<'a, M, T> {
     taps: &'a Taps<T>,
     basis: [&'a [T]; 2],
     ahead: Ahead<'a>,
@@ -64,7 +64,7 @@ struct FeaturesAlong<'a, M, T> {
     measure: PhantomData<M>,
 }
 
-impl<M: Measure, T: Real> WithSimd for FeaturesAlong<'_, M, T> {
+impl<M: Measure, T: Real> WithSimd for FeatureFilter<'_, M, T> {
     type Output = ();
 
     #[inline(always)]
@@ -181,7 +181,7 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-/// Where [`across`] puts its `BLOCK` rows.
+/// Where [`column_filter`] puts its `BLOCK` rows.
 pub(super) struct Block<'a, T> {
     pub(super) memory: &'a mut [T],
     /// Distance from the start of one row to that of the next.
@@ -190,20 +190,20 @@ pub(super) struct Block<'a, T> {
     pub(super) field: Option<usize>,
 }
 
-/// Across rows: `BLOCK` output rows of every field.
+/// The column filter: `BLOCK` output rows of every field.
 ///
 /// What comes of them is another loop's business: one that does both has more to hold than there are registers.
-pub(super) fn across<T: Real>(arch: Arch, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
-    arch.dispatch(Across { taps, input, output });
+pub(super) fn column_filter<T: Real>(arch: Arch, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
+    arch.dispatch(ColumnFilter { taps, input, output });
 }
 
-struct Across<'a, T> {
+struct ColumnFilter<'a, T> {
     taps: &'a Taps<T>,
     input: Rows<'a, T>,
     output: Block<'a, T>,
 }
 
-impl<T: Real> WithSimd for Across<'_, T> {
+impl<T: Real> WithSimd for ColumnFilter<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -212,10 +212,10 @@ impl<T: Real> WithSimd for Across<'_, T> {
             Some(taps) => by_taps!(
                 USUAL,
                 taps.len(),
-                across_window::<T, S>(simd, taps, self.input, self.output),
-                across_any::<T, S>(simd, self.taps, self.input, self.output)
+                column_window::<T, S>(simd, taps, self.input, self.output),
+                column_any::<T, S>(simd, self.taps, self.input, self.output)
             ),
-            None => across_any::<T, S>(simd, self.taps, self.input, self.output),
+            None => column_any::<T, S>(simd, self.taps, self.input, self.output),
         }
     }
 }
@@ -247,11 +247,11 @@ impl Places {
     }
 }
 
-/// The most rows that [`across_window`] reads.
+/// The most rows that [`column_window`] reads.
 const MOST_ROWS: usize = 19 + BLOCK - 1;
 
 #[inline(always)]
-fn across_window<T: Real, S: Simd, const K: usize>(simd: S, taps: &[T], input: Rows<T>, output: Block<T>) {
+fn column_window<T: Real, S: Simd, const K: usize>(simd: S, taps: &[T], input: Rows<T>, output: Block<T>) {
     let weights: [_; K] = weights(simd, taps);
     let mut rows: [&[T::Vector<S>]; MOST_ROWS] = [&[]; MOST_ROWS];
     for row in 0..K + BLOCK - 1 {
@@ -281,7 +281,7 @@ fn across_window<T: Real, S: Simd, const K: usize>(simd: S, taps: &[T], input: R
 }
 
 #[inline(always)]
-fn across_any<T: Real, S: Simd>(simd: S, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
+fn column_any<T: Real, S: Simd>(simd: S, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
     let count = input.row::<S>(0).len();
     for line in 0..BLOCK {
         let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
@@ -297,7 +297,7 @@ fn across_any<T: Real, S: Simd>(simd: S, taps: &Taps<T>, input: Rows<T>, output:
     }
 }
 
-/// Where the vectors filtered [`along`] a row go.
+/// Where the vectors of [`row_filter`] go.
 pub(super) trait Sink<T: Real> {
     type Fields<V: Copy + Send + Sync>: Array<V>;
     /// [`Measure::TAPS`].
@@ -314,19 +314,25 @@ pub(super) struct FieldRows<'a, T> {
     pub(super) field: usize,
 }
 
-/// Along a row, for fields that are already made: `width` columns.
-pub(super) fn along<T: Real, K: Sink<T>>(arch: Arch, taps: &Taps<T>, rows: FieldRows<T>, width: usize, sink: &mut K) {
-    arch.dispatch(Along { taps, rows, width, sink });
+/// The row filter of fields that are there: `width` columns.
+pub(super) fn row_filter<T: Real, K: Sink<T>>(
+    arch: Arch,
+    taps: &Taps<T>,
+    rows: FieldRows<T>,
+    width: usize,
+    sink: &mut K,
+) {
+    arch.dispatch(RowFilter { taps, rows, width, sink });
 }
 
-struct Along<'a, T, K> {
+struct RowFilter<'a, T, K> {
     taps: &'a Taps<T>,
     rows: FieldRows<'a, T>,
     width: usize,
     sink: &'a mut K,
 }
 
-impl<T: Real, K: Sink<T>> WithSimd for Along<'_, T, K> {
+impl<T: Real, K: Sink<T>> WithSimd for RowFilter<'_, T, K> {
     type Output = ();
 
     #[inline(always)]
@@ -335,16 +341,16 @@ impl<T: Real, K: Sink<T>> WithSimd for Along<'_, T, K> {
             Some(taps) => by_taps!(
                 K::TAPS,
                 taps.len(),
-                along_window::<T, S, K>(simd, taps, self.rows, self.width, self.sink),
-                along_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink)
+                row_window::<T, S, K>(simd, taps, self.rows, self.width, self.sink),
+                row_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink)
             ),
-            None => along_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink),
+            None => row_any::<T, S, K>(simd, self.taps, self.rows, self.width, self.sink),
         }
     }
 }
 
 #[inline(always)]
-fn along_window<T: Real, S: Simd, Out: Sink<T>, const K: usize>(
+fn row_window<T: Real, S: Simd, Out: Sink<T>, const K: usize>(
     simd: S,
     taps: &[T],
     rows: FieldRows<T>,
@@ -368,7 +374,7 @@ fn along_window<T: Real, S: Simd, Out: Sink<T>, const K: usize>(
 }
 
 #[inline(always)]
-fn along_any<T: Real, S: Simd, K: Sink<T>>(simd: S, taps: &Taps<T>, rows: FieldRows<T>, width: usize, sink: &mut K) {
+fn row_any<T: Real, S: Simd, K: Sink<T>>(simd: S, taps: &Taps<T>, rows: FieldRows<T>, width: usize, sink: &mut K) {
     for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
         let mut out = K::Fields::filled(Lanes::zero(simd));
         for field in 0..K::Fields::<T>::LEN {

@@ -1,11 +1,11 @@
-//! A ring of the last rows (of a volume: slices) of a tile, waiting to be filtered across.
+//! The last rows (of a volume: slices) of a tile, waiting for the column filter.
 
 use std::ops::Range;
 
 use super::border::Border;
 use super::filter::BLOCK;
 
-/// Which place of the ring holds which line of its axis.
+/// Which place of the line buffer holds which line of its axis.
 pub(super) struct LineBuffer {
     border: Border,
     /// Places that hold lines; one more holds what is outside the image.

@@ -1,4 +1,4 @@
-//! How any measure runs fast on a CPU: each pixel is read once, filtered along and across in registers and first-level cache, and
+//! How any measure runs fast on a CPU: each pixel is read once, row- and column-filtered in registers and first-level cache, and
 //! nothing of the size of an image is kept.
 //!
 //! Planes are cut into sum blocks and tiles by their size alone, and sums of both are added in order, so that results have the same
@@ -43,8 +43,9 @@ mod tests;
 
 pub(crate) use self::batch::{Batch, Gradients, Scanned};
 pub use self::border::Padding;
+pub(crate) use self::buffer::rows;
 pub use self::downsample::OddSides;
-pub(crate) use self::downsample::{Halving, add_coarser, halve};
+pub(crate) use self::downsample::{Downsampling, add_coarser, downsample};
 pub(crate) use self::errors::errors;
 pub(crate) use self::filter::USUAL;
 pub(crate) use self::pixel::Pixel;

@@ -1,16 +1,16 @@
-//! The scan: one tile of one strip, value or value and gradient, of a flat plane or of a volume.
+//! The scan: one tile of one strip, value or value and gradient, of a plane or of a volume.
 //!
-//! 1. Rows are read and filtered along (of a volume, then down): [`Sheets`].
-//! 2. Blocks of sheets are filtered across the scanned axis and scored: [`Scores`].
+//! 1. Rows are read and row-filtered (of a volume, then column-filtered within each slice): [`Sheets`].
+//! 2. Blocks of sheets are column-filtered, across the scanned axis, and scored: [`Scores`].
 //! 3. For a gradient, the derivatives with respect to the filtered features wait in a line buffer of their own, and are filtered
-//!    back by the adjoint filter: across the scanned axis, (down,) and along: [`PixelGradient`].
+//!    back by the adjoint filter, columns first and rows last: [`PixelGradient`].
 
 use std::ops::Range;
 
 use super::adjoint::PixelGradient;
 use super::basis::BasisRows;
 use super::buffer::{Region, RowWriter};
-use super::downsample::HalvesOfTile;
+use super::downsample::CoarserTile;
 use super::filter::{self, BLOCK, Block};
 use super::line_buffer::LineBuffer;
 use super::rows::{RowReader, pivot};
@@ -66,7 +66,7 @@ impl<M: Measure, T> Clone for Upstream<'_, M, T> {
 pub(super) struct Outputs<'a, T: Real> {
     /// One for each map, or none.
     pub(super) maps: Vec<Option<RowWriter<'a, T>>>,
-    pub(super) halves: Option<HalvesOfTile<'a, T>>,
+    pub(super) coarser: Option<CoarserTile<'a, T>>,
     pub(super) errors: Option<RowWriter<'a, Errors>>,
     /// The gradients with respect to x and y.
     pub(super) gradients: [Option<RowWriter<'a, T>>; 2],
@@ -88,15 +88,15 @@ pub(super) fn value<M: Measure, T: Real>(
     outputs: Outputs<T>,
     scratch: &mut Scratch<T>,
 ) -> TileSums<M> {
-    let Outputs { mut maps, mut halves, errors, .. } = outputs;
+    let Outputs { mut maps, mut coarser, errors, .. } = outputs;
     let (window, axis, [slices, lines, columns]) = (subject.window, subject.window.axis(), region.clone());
-    let [_, down, along] = window.borders;
+    let [_, vertical, horizontal] = window.borders;
     let tile = Tile { lines: lines.clone(), width: Scratch::<T>::padded(columns.len()) };
     let [sheets, slice] = Sheets::<M, T>::lens(window, &tile);
     let [basis, sheets, slice, scores] =
-        scratch.cut([BasisRows::<M, T>::len(tile.width, along), sheets, slice, Scores::<M, T>::len(tile.width)]);
-    let basis = BasisRows::new(subject, &columns, owned(&columns, along), tile.width, basis);
-    let mut sheets = Sheets::new(basis, window, &tile, [sheets, slice], owned(&lines, down), errors);
+        scratch.cut([BasisRows::<M, T>::len(tile.width, horizontal), sheets, slice, Scores::<M, T>::len(tile.width)]);
+    let basis = BasisRows::new(subject, &columns, owned(&columns, horizontal), tile.width, basis);
+    let mut sheets = Sheets::new(basis, window, &tile, [sheets, slice], owned(&lines, vertical), errors);
     let mut scores = Scores::new(subject, columns, tile.width, region.clone(), scores);
     let strip = &region[axis];
     sheets.start(strip.start);
@@ -104,7 +104,7 @@ pub(super) fn value<M: Measure, T: Real>(
         sheets.need(start);
         let block = start..(start + BLOCK).min(strip.end);
         for line in if axis == 0 { lines.clone() } else { 0..1 } {
-            filter::across(window.arch, &window.taps[axis], sheets.block(start, line), scores.block());
+            filter::column_filter(window.arch, &window.taps[axis], sheets.block(start, line), scores.block());
             scores.score(block.len());
             for at in block.clone() {
                 let place = if axis == 0 { [at, line] } else { [slices.start, at] };
@@ -112,12 +112,12 @@ pub(super) fn value<M: Measure, T: Real>(
                 scores.write(at - start, place, &mut maps);
             }
         }
-        if let Some(halves) = &mut halves {
-            halves.up_to(axis, window.arch, subject.readers, sheets.made());
+        if let Some(coarser) = &mut coarser {
+            coarser.up_to(axis, window.arch, subject.readers, sheets.made());
         }
     }
-    if let Some(halves) = halves {
-        halves.finish(window.arch, subject.readers);
+    if let Some(coarser) = coarser {
+        coarser.finish(window.arch, subject.readers);
     }
     scores.sums()
 }
@@ -146,27 +146,27 @@ struct Gradient<'a, 'p, M: Measure, T: Real, I> {
 
 impl<M: Measure, T: Real, I: Inputs<M>> Gradient<'_, '_, M, T, I> {
     fn scan(&self, outputs: Outputs<T>, scratch: &mut Scratch<T>) -> TileSums<M> {
-        let Outputs { mut halves, errors, mut gradients, .. } = outputs;
+        let Outputs { mut coarser, errors, mut gradients, .. } = outputs;
         let (subject, window, axis) = (self.subject, self.subject.window, self.subject.window.axis());
         let [slices, lines, columns] = self.region.clone();
-        let [_, down, along] = window.borders;
+        let [_, vertical, horizontal] = window.borders;
         // The part of the map that the gradient of this region depends on.
-        let map_columns = along.adjoint().reads(columns.clone());
-        let map_lines = if axis == 0 { down.adjoint().reads(lines.clone()) } else { 0..down.output };
+        let map_columns = horizontal.adjoint().reads(columns.clone());
+        let map_lines = if axis == 0 { vertical.adjoint().reads(lines.clone()) } else { 0..vertical.output };
         let tile = Tile { lines: map_lines.clone(), width: Scratch::<T>::padded(map_columns.len()) };
         let fields = I::Fields::<T>::LEN;
         // One row more, of zeros, for what is beyond the map.
         let shape = Shape::new::<T>(fields, (axis == 0).then(|| map_lines.len() + 1), tile.width);
         let [sheets, slice] = Sheets::<M, T>::lens(window, &tile);
-        let [basis, sheets, slice, scores, weights, derivatives, slab, pixels] = scratch.cut([
-            BasisRows::<M, T>::len(tile.width, along),
+        let [basis, sheets, slice, scores, weights, derivatives, sheets_of_block, pixels] = scratch.cut([
+            BasisRows::<M, T>::len(tile.width, horizontal),
             sheets,
             slice,
             Scores::<M, T>::len(tile.width),
             Derivatives::<M, T, I>::weights_len(tile.width),
             shape.sheet * LineBuffer::of_blocks(window.borders[axis].adjoint()).count(),
             if axis == 0 { shape.sheet * BLOCK } else { 0 },
-            PixelGradient::<M, T, I>::len(tile.width, along),
+            PixelGradient::<M, T, I>::len(tile.width, horizontal),
         ]);
         let basis = BasisRows::new(subject, &map_columns, columns.clone(), tile.width, basis);
         let mut pixels = PixelGradient::new(
@@ -185,23 +185,23 @@ impl<M: Measure, T: Real, I: Inputs<M>> Gradient<'_, '_, M, T, I> {
         let mut maps = MapSheets { derivatives, sheets, buffer, shape, lines: map_lines, next: 0 };
         let strip = &self.region[axis];
         maps.start(strip.start);
-        let mut volume = VolumeAdjoint::new(slab, shape, &maps.lines, window);
+        let mut volume = VolumeAdjoint::new(sheets_of_block, shape, &maps.lines, window);
         for start in strip.clone().step_by(BLOCK) {
             maps.need(start);
             let block = start..(start + BLOCK).min(strip.end);
             if axis == 1 {
-                filter::across(window.arch, &window.adjoint_taps[1], maps.block(start, 0), pixels.block());
+                filter::column_filter(window.arch, &window.adjoint_taps[1], maps.block(start, 0), pixels.block());
                 for y in block {
                     let images = maps.sheets.pixels([slices.start, y], &columns);
                     pixels.finish(y - start, images);
                     pixels.write([slices.start, y], images, &mut gradients);
                 }
             } else {
-                volume.across(&mut maps, start);
+                volume.depth_filter(&mut maps, start);
                 for z in block {
                     for first in lines.clone().step_by(BLOCK) {
                         let input = volume.rows(z - start, first, fields);
-                        filter::across(window.arch, &window.adjoint_taps[1], input, pixels.block());
+                        filter::column_filter(window.arch, &window.adjoint_taps[1], input, pixels.block());
                         for y in first..(first + BLOCK).min(lines.end) {
                             let images = maps.sheets.pixels([z, y], &columns);
                             pixels.finish(y - first, images);
@@ -210,12 +210,12 @@ impl<M: Measure, T: Real, I: Inputs<M>> Gradient<'_, '_, M, T, I> {
                     }
                 }
             }
-            if let Some(halves) = &mut halves {
-                halves.up_to(axis, window.arch, subject.readers, maps.sheets.made());
+            if let Some(coarser) = &mut coarser {
+                coarser.up_to(axis, window.arch, subject.readers, maps.sheets.made());
             }
         }
-        if let Some(halves) = halves {
-            halves.finish(window.arch, subject.readers);
+        if let Some(coarser) = coarser {
+            coarser.finish(window.arch, subject.readers);
         }
         maps.derivatives.scores.sums()
     }
@@ -226,7 +226,7 @@ fn clamp(run: &Range<usize>, len: usize) -> Range<usize> {
     run.start.min(len)..run.end.min(len)
 }
 
-/// Sheets of derivatives with respect to the filtered features, waiting to be filtered back across the scanned axis.
+/// Sheets of derivatives with respect to the filtered features, waiting for the adjoint column filter.
 struct MapSheets<'a, M: Measure, T: Real, I> {
     derivatives: Derivatives<'a, M, T, I>,
     sheets: Sheets<'a, M, T>,
@@ -271,7 +271,7 @@ impl<M: Measure, T: Real, I: Inputs<M>> MapSheets<'_, M, T, I> {
             self.derivatives.starts[at - self.next] = Some(self.buffer.place(at) * self.shape.sheet + row);
         }
         let filtered = self.sheets.block(self.next, line);
-        filter::across(window.arch, &window.taps[axis], filtered, self.derivatives.scores.block());
+        filter::column_filter(window.arch, &window.taps[axis], filtered, self.derivatives.scores.block());
         self.derivatives.make();
         for at in block {
             self.derivatives.scores.count(place(at), at - self.next);
@@ -286,9 +286,9 @@ impl<M: Measure, T: Real, I: Inputs<M>> MapSheets<'_, M, T, I> {
     }
 }
 
-/// Of a volume: `BLOCK` sheets that have been filtered back across depth.
+/// Of a volume: `BLOCK` sheets after the adjoint filter over depth.
 struct VolumeAdjoint<'a, T> {
-    slab: &'a mut [T],
+    sheets_of_block: &'a mut [T],
     shape: Shape,
     lines: Range<usize>,
     window: &'a Window<T>,
@@ -296,27 +296,27 @@ struct VolumeAdjoint<'a, T> {
 }
 
 impl<'a, T: Real> VolumeAdjoint<'a, T> {
-    fn new(slab: &'a mut [T], shape: Shape, lines: &Range<usize>, window: &'a Window<T>) -> Self {
+    fn new(sheets_of_block: &'a mut [T], shape: Shape, lines: &Range<usize>, window: &'a Window<T>) -> Self {
         // Beyond the rows of the map there is one of zeros.
-        for sheet in slab.chunks_exact_mut(shape.sheet) {
+        for sheet in sheets_of_block.chunks_exact_mut(shape.sheet) {
             sheet[lines.len() * shape.row..][..shape.row].fill(T::default());
         }
         let places = vec![0; window.borders[1].taps() + BLOCK - 1];
-        Self { slab, shape, lines: lines.clone(), window, places }
+        Self { sheets_of_block, shape, lines: lines.clone(), window, places }
     }
 
-    fn across<M: Measure, I: Inputs<M>>(&mut self, maps: &mut MapSheets<'_, M, T, I>, z: usize) {
+    fn depth_filter<M: Measure, I: Inputs<M>>(&mut self, maps: &mut MapSheets<'_, M, T, I>, z: usize) {
         for row in 0..self.lines.len() {
-            let memory = &mut self.slab[row * self.shape.row..];
+            let memory = &mut self.sheets_of_block[row * self.shape.row..];
             let output = Block { memory, row: self.shape.sheet, field: None };
-            filter::across(self.window.arch, &self.window.adjoint_taps[0], maps.block(z, row), output);
+            filter::column_filter(self.window.arch, &self.window.adjoint_taps[0], maps.block(z, row), output);
         }
     }
 
     /// The rows of a sheet that a block of rows of the gradient from `first` on is made of.
     fn rows(&mut self, sheet: usize, first: usize, fields: usize) -> filter::Rows<'_, T> {
         places_of_block(self.window.borders[1].adjoint(), first, &self.lines, &mut self.places);
-        let (memory, len) = (&self.slab[sheet * self.shape.sheet..][..self.shape.sheet], self.shape.row);
+        let (memory, len) = (&self.sheets_of_block[sheet * self.shape.sheet..][..self.shape.sheet], self.shape.row);
         filter::Rows { memory, fields, len, stride: len, rows: &self.places }
     }
 }

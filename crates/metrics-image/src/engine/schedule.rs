@@ -110,14 +110,14 @@ impl<T: Real> Window<T> {
 
     /// Applies the factors of a mirrored border to part of row `y` of slice `z`; see [`Border::fold`].
     pub(super) fn fold(&self, at: [usize; 2], columns: &Range<usize>, row: &mut [T], apply: impl Fn(f64, f64) -> f64) {
-        let along = self.borders[2];
+        let horizontal = self.borders[2];
         let scale = |value: &mut T, factor: f64| *value = T::of(apply(value.wide(), factor));
         let factor = self.row_factor(at);
         if factor != 1.0 {
             row.iter_mut().for_each(|value| scale(value, factor));
         }
-        for end in along.ends().filter(|end| columns.contains(end)) {
-            scale(&mut row[end - columns.start], along.fold(end));
+        for end in horizontal.ends().filter(|end| columns.contains(end)) {
+            scale(&mut row[end - columns.start], horizontal.fold(end));
         }
     }
 
@@ -126,7 +126,7 @@ impl<T: Real> Window<T> {
         self.borders[0].input > 1 || self.taps[0].len() > 1
     }
 
-    /// The axis that is cut into strips: depth, or in flat planes height.
+    /// The axis that is cut into strips: depth, or of planes height.
     pub(super) fn axis(&self) -> usize {
         if self.is_volume() { 0 } else { 1 }
     }
@@ -155,11 +155,15 @@ impl<T: Real> Window<T> {
 
     /// The map in one strip, cut into tiles.
     fn tiles(&self) -> Cuts {
-        let [depth, down, along] = self.borders.map(|border| border.output);
+        let [depth, vertical, horizontal] = self.borders.map(|border| border.output);
         if self.is_volume() {
-            [whole(depth), runs(down, VOLUME_TILE[0], 4).collect(), runs(along, VOLUME_TILE[1], ERROR_RUN).collect()]
+            [
+                whole(depth),
+                runs(vertical, VOLUME_TILE[0], 4).collect(),
+                runs(horizontal, VOLUME_TILE[1], ERROR_RUN).collect(),
+            ]
         } else {
-            [whole(depth), whole(down), runs(along, TILE, ERROR_RUN).collect()]
+            [whole(depth), whole(vertical), runs(horizontal, TILE, ERROR_RUN).collect()]
         }
     }
 

@@ -1,7 +1,7 @@
 //! Filtered features of a tile, on the way to the last filter.
 //!
-//! A *sheet* is what lies at one line of the axis that is scanned: a row of a flat plane, filtered along; of a volume, the tile's rows
-//! of a slice, filtered along and down. A line buffer holds the sheets that the filter along the scanned axis reaches.
+//! A *sheet* is what lies at one line of the axis that is scanned: a row of a plane, row-filtered; of a volume, the tile's rows of a
+//! slice, row- and column-filtered. A line buffer holds the sheets that the filter along the scanned axis reaches.
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ impl Shape {
     }
 }
 
-/// The rows of the tile: read, and filtered along.
+/// The rows of the tile: read, and row-filtered.
 struct Rows<'a, M: Measure, T: Real> {
     basis: BasisRows<'a, M, T>,
     window: &'a Window<T>,
@@ -47,7 +47,7 @@ impl<M: Measure, T: Real> Rows<'_, M, T> {
     fn make(&mut self, at: [usize; 2], out: &mut [T]) {
         let mut errors = self.errors.as_mut().filter(|(writer, _)| self.owned.contains(&at[1]) && writer.wants(at));
         let (basis, ahead) = self.basis.read(at, errors.as_mut().map(|(_, runs)| &mut runs[..]));
-        filter::features_along::<M, T>(self.window.arch, &self.window.taps[2], basis, ahead, out);
+        filter::feature_filter::<M, T>(self.window.arch, &self.window.taps[2], basis, ahead, out);
         if let Some((writer, runs)) = errors {
             writer.write(at, self.basis.owned().start / ERROR_RUN, runs);
         }
@@ -55,11 +55,11 @@ impl<M: Measure, T: Real> Rows<'_, M, T> {
 
     fn make_outside(&mut self, out: &mut [T]) {
         let basis = self.basis.outside();
-        filter::features_along::<M, T>(self.window.arch, &self.window.taps[2], basis, Ahead::default(), out);
+        filter::feature_filter::<M, T>(self.window.arch, &self.window.taps[2], basis, Ahead::default(), out);
     }
 }
 
-/// Rows of a slice, waiting to be filtered down.
+/// Rows of a slice, waiting for the column filter.
 struct Slice<'a, T> {
     buffer: LineBuffer,
     memory: &'a mut [T],
@@ -82,7 +82,7 @@ pub(super) struct Sheets<'a, M: Measure, T: Real> {
 
 /// What sheets are made of and for.
 pub(super) struct Tile {
-    /// Rows of the map; of a flat plane, all of the strip's.
+    /// Rows of the map; of a plane, all of the strip's.
     pub(super) lines: Range<usize>,
     /// Columns of the map, rounded up to whole vectors.
     pub(super) width: usize,
@@ -156,7 +156,7 @@ impl<'a, M: Measure, T: Real> Sheets<'a, M, T> {
         }
     }
 
-    /// Row `line` of the map (of a flat plane there is but one in a sheet), in the sheets that the block from `output` on is made of.
+    /// Row `line` of the map (of a plane there is but one in a sheet), in the sheets that the block from `output` on is made of.
     pub(super) fn block(&mut self, output: usize, line: usize) -> filter::Rows<'_, T> {
         let Shape { row, sheet } = self.shape;
         let memory = &self.memory[if self.slice.is_some() { (line - self.lines.start) * row } else { 0 }..];
@@ -194,7 +194,7 @@ impl<T: Real> Slice<'_, T> {
             let fields = M::Fields::<T>::LEN;
             let input = filter::Rows { memory, fields, len: row, stride: *stride, rows: buffer.block(start) };
             let output = Block { memory: &mut sheet[(start - lines.start) * row..][..BLOCK * row], row, field: None };
-            filter::across(rows.window.arch, &rows.window.taps[1], input, output);
+            filter::column_filter(rows.window.arch, &rows.window.taps[1], input, output);
         }
     }
 }

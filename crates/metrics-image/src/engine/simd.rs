@@ -34,8 +34,43 @@ pub(crate) trait Real:
         then: Self::Vector<S>,
         or: Self::Vector<S>,
     ) -> Self::Vector<S>;
-    /// The natural logarithm of 1 more.
+    /// The natural logarithm of 1 more, of a number that is not negative.
     fn ln_1p(self) -> Self;
+}
+
+/// The natural logarithm of `1 + x`, `x ≥ 0`, within 6e-16 of it relatively, without branches or calls: a loop over it becomes vectors.
+///
+/// As fdlibm: `1 + x = 2^k (1 + f)` with `√½ ≤ 1 + f < √2`, and `ln(1 + f) = f - f²/2 + s (f²/2 + R(s²))`, `s = f / (2 + f)`.
+#[inline(always)]
+fn ln_1p(x: f64) -> f64 {
+    const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
+    const ONE: u64 = 0x3ff0_0000_0000_0000;
+    // `2^52 + n` has the bits of `n` at its end.
+    const TWO_52: u64 = 0x4330_0000_0000_0000;
+    const LN_2: [f64; 2] = [6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10];
+    const R: [f64; 7] = [
+        6.666_666_666_666_735e-1,
+        3.999_999_999_940_942e-1,
+        2.857_142_874_366_239e-1,
+        2.222_219_843_214_978_4e-1,
+        1.818_357_216_161_805e-1,
+        1.531_383_769_920_937_3e-1,
+        1.479_819_860_511_658_6e-1,
+    ];
+    let y = 1.0 + x;
+    // What was lost in the addition.
+    let of_x = y - 1.0;
+    let lost = (1.0 - (y - of_x)) + (x - of_x);
+    let bits = y.to_bits().wrapping_add(ONE - SQRT_HALF);
+    let k = f64::from_bits(TWO_52 | (bits >> 52)) - (f64::from_bits(TWO_52) + 1023.0);
+    let f = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) + SQRT_HALF) - 1.0;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let r = R.iter().rev().fold(0.0, |sum, r| (sum + r) * z);
+    let half = 0.5 * f * f;
+    let ln = k * LN_2[0] - ((half - (s * (half + r) + (k * LN_2[1] + lost / y))) - f);
+    // Infinity and NaN.
+    if y < f64::INFINITY { ln } else { y }
 }
 
 macro_rules! real {
@@ -106,7 +141,7 @@ macro_rules! real {
             }
             #[inline(always)]
             fn ln_1p(self) -> Self {
-                <$real>::ln_1p(self)
+                ln_1p(self.wide()) as $real
             }
         }
     };
@@ -258,7 +293,7 @@ impl<T: Real, S: Simd> Lanes<T, S> {
         self.if_less(zero, zero, self)
     }
 
-    /// The natural logarithm of 1 more.
+    /// The natural logarithm of 1 more, of numbers that are not negative.
     #[inline(always)]
     pub(crate) fn ln_1p(self) -> Self {
         let mut vector = [self.vector];
@@ -322,5 +357,20 @@ impl<T: Real, S: Simd> Neg for Lanes<T, S> {
     #[inline(always)]
     fn neg(self) -> Self {
         self.with(T::neg(self.simd, self.vector))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn logarithms_are_those_of_the_standard_library() {
+        let numbers = (-200..200)
+            .flat_map(|power| [1.0, 1.37, 2.9, 7.1].map(|digits| digits * 2.0f64.powf(f64::from(power) / 4.0)));
+        for x in numbers.chain([0.0, 1e-300, 0.414_213_562_373_095_1, 1.0, f64::MAX]) {
+            let (ours, theirs) = (super::ln_1p(x), x.ln_1p());
+            assert!((ours - theirs).abs() <= 6e-16 * theirs, "{x:e}: {ours:e} instead of {theirs:e}");
+        }
+        assert_eq!(super::ln_1p(f64::INFINITY), f64::INFINITY);
+        assert!(super::ln_1p(f64::NAN).is_nan());
     }
 }

@@ -52,7 +52,7 @@ impl Total {
 
 /// Columns whose errors are summed in the computing type before they become f64: few enough to lose nothing that matters.
 ///
-/// Tiles start at multiples of it, so that a row has the same sum whichever walk makes it.
+/// Tiles start at multiples of it, so that a row has the same sum whichever scan makes it.
 pub(super) const ERROR_RUN: usize = 64;
 
 /// Sums over pixels.

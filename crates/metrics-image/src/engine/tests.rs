@@ -27,7 +27,7 @@ fn every_instruction_set() {
             }
         }
         maps_and_their_gradients();
-        halving_and_its_way_back();
+        downsampling_and_its_adjoint();
         pixel_errors_and_their_gradient();
         one_score_alone_has_the_same_bits();
         a_nan_spoils_its_own_plane_only();
@@ -75,7 +75,7 @@ fn sizes() {
                 }
             }
         }
-        // Several bands and tiles.
+        // Several strips and tiles.
         check([1, 200, 420], &plan(padding, 11, 2));
     }
 }
@@ -219,7 +219,7 @@ fn maps_and_their_gradients() {
     }
 }
 
-/// Halving by its definition: pad in front, then average blocks of two on each axis but a flat one.
+/// Downsampling by its definition: pad in front, then average blocks of two on each axis but a flat one.
 fn naive_half(image: &Naive, odd_sides: OddSides) -> Naive {
     let first = usize::from(image.dims[0] == 1);
     let leads = odd_sides.lead(&image.dims[first..]);
@@ -242,7 +242,7 @@ fn naive_half(image: &Naive, odd_sides: OddSides) -> Naive {
 }
 
 #[test]
-fn halving_and_its_way_back() {
+fn downsampling_and_its_adjoint() {
     for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
         for (dims, padding) in [
             ([1, 24, 30], Padding::Reflect),
@@ -256,29 +256,29 @@ fn halving_and_its_way_back() {
         ] {
             let plan = plan(padding, 11, if dims[0] > 1 { 3 } else { 2 });
             let [x, y] = images(dims, 11);
-            let halving = Halving::new(dims, dims[0] == 1, odd_sides);
+            let downsampling = Downsampling::new(dims, dims[0] == 1, odd_sides);
             let pairs = [pair(&x.data, &y.data, dims)];
-            let halve_too = Scan { halving: Some(halving), ..scan(&plan, &[1.0]) };
-            let (got, made) = halve_too.run(&pairs, None).unwrap();
+            let and_coarser = Scan { downsampling: Some(downsampling), ..scan(&plan, &[1.0]) };
+            let (got, made) = and_coarser.run(&pairs, None).unwrap();
             assert_eq!(got, stats(&pairs, &[1.0], &plan).unwrap());
-            let [half_x, half_y] = made.halves.unwrap();
-            for (got, image) in [(&half_x, &x), (&half_y, &y)] {
+            let [coarser_x, coarser_y] = made.coarser.unwrap();
+            for (got, image) in [(&coarser_x, &x), (&coarser_y, &y)] {
                 let expected = naive_half(image, odd_sides);
-                assert_eq!(expected.dims, halving.dims());
+                assert_eq!(expected.dims, downsampling.dims());
                 assert!(distance(got, &expected.data) < 1e-15, "{dims:?} {odd_sides:?}");
             }
             // The same, with a gradient and alone.
-            let both = halve_too.gradient(&pairs, &weights(1.0, 0.0, 1), [true, false]).1.halves.unwrap();
-            assert!(both == [half_x.clone(), half_y.clone()]);
-            assert!(halve(&[readers(&pairs[0])], halving) == both);
+            let both = and_coarser.gradient(&pairs, &weights(1.0, 0.0, 1), [true, false]).1.coarser.unwrap();
+            assert!(both == [coarser_x.clone(), coarser_y.clone()]);
+            assert!(downsample(&[readers(&pairs[0])], downsampling) == both);
             // The way back is the adjoint: <half(x), g> = <x, back(g)>.
             let mut next = noise(9);
-            let coarser: Vec<f64> = half_x.iter().map(|_| next() - 0.5).collect();
+            let coarser: Vec<f64> = coarser_x.iter().map(|_| next() - 0.5).collect();
             let mut gradient = vec![1.0; x.data.len()];
-            add_coarser(halving, &mut gradient, &[0.0], &coarser);
+            add_coarser(downsampling, &mut gradient, &[0.0], &coarser);
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            let (there, back) = (dot(&half_x, &coarser), dot(&x.data, &gradient));
-            assert!((there - back).abs() < 1e-12 * half_x.len() as f64, "{dims:?} {odd_sides:?} {there} {back}");
+            let (there, back) = (dot(&coarser_x, &coarser), dot(&x.data, &gradient));
+            assert!((there - back).abs() < 1e-12 * coarser_x.len() as f64, "{dims:?} {odd_sides:?} {there} {back}");
         }
     }
 }
@@ -322,7 +322,7 @@ fn results<P: Pixel>(pairs: &[Pair<P>]) -> (Vec<PlaneStats>, Vec<Errors>, [Vec<P
 
 #[test]
 fn same_bits_whatever_the_threads_the_batch_and_the_strides() {
-    // The last two have several stretches, and numbers of bands that do not divide evenly.
+    // The last two have several strips, and numbers of sum blocks that do not divide evenly.
     for dims in [[1, 300, 215], [13, 40, 70], [1, 1130, 17], [150, 12, 11]] {
         let len: usize = dims.iter().product();
         let images: Vec<_> = (0..3).flat_map(|seed| images(dims, seed)).map(|image| narrow(&image)).collect();

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, settings};
 use crate::engine::{
-    AxisTaps, Batch, Filters, Gradients, Halving, Lanes, Padding, Real, add_coarser, halve, with_dense_pairs,
+    AxisTaps, Batch, Downsampling, Filters, Gradients, Lanes, Padding, Real, add_coarser, downsample, with_dense_pairs,
 };
 
 use crate::measure::{Measure, Side};
@@ -149,8 +149,10 @@ impl Kind for GmsdConfig {
         config.validate()?;
         check_input(op, &config.input, Spread::Larger, pred, target)?;
         if pred.rank() != 4 {
-            let message =
-                format!("`pred` is {:?}, expected [N, C, H, W]: gradients are those of flat images", pred.dims());
+            let message = format!(
+                "`pred` is {:?}, expected [N, C, H, W]: gradients are those of planes, not of volumes",
+                pred.dims()
+            );
             return Err(Error::argument(op, message));
         }
         let score = Deviation { c: config.c, sample: config.sample };
@@ -206,10 +208,11 @@ impl Score for Deviation {
 impl<T: Computed> FusedScore<T> for Deviation {
     fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
         let (measure, ranges, channels) = (GradientSimilarity { c: self.c }, planes.ranges(), planes.channels());
-        let halving = Halving::matlab(planes.dims(), true);
-        let (halves, dims) = (halve(&planes.pairs(), halving), halving.dims());
+        let downsampling = Downsampling::matlab(planes.dims(), true);
+        let (coarser, dims) = (downsample(&planes.pairs(), downsampling), downsampling.dims());
         let scan = |gradients: Option<&Gradients<_, T>>| {
-            let scanned = with_dense_pairs(&halves, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
+            let scanned =
+                with_dense_pairs(&coarser, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
             scanned.ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
         };
         let n = dims.iter().product::<usize>() as f64;
@@ -219,7 +222,7 @@ impl<T: Computed> FusedScore<T> for Deviation {
         let full: usize = planes.dims().iter().product();
         let widened = |coarser: Vec<T>| {
             let mut gradient = vec![T::default(); full * scores.len()];
-            add_coarser(halving, &mut gradient, &vec![0.0; scores.len()], &coarser);
+            add_coarser(downsampling, &mut gradient, &vec![0.0; scores.len()], &coarser);
             gradient
         };
         let gradients = scan(Some(&upstream.of_sums(&derivatives, channels)))?.gradients;

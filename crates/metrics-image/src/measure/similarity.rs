@@ -10,7 +10,8 @@ use super::ms_ssim::{ChannelPower, MsSsimConfig, Normalize, product_of_powers};
 use super::ssim::{Plan, SsimPlaces};
 use crate::engine::backend::{self, Outcome, Scales, Slopes, Wants};
 use crate::engine::{
-    Batch, Errors, Gradients, Halving, OddSides, Plane, RowReader, Scanned, Upstream, add_coarser, with_dense_pairs,
+    Batch, Downsampling, Errors, Gradients, OddSides, Plane, RowReader, Scanned, Upstream, add_coarser,
+    with_dense_pairs,
 };
 use crate::measure::Measure;
 use crate::op::{self, Fused, FusedScore, Mapped, Score};
@@ -226,7 +227,7 @@ enum When {
 }
 
 /// Both images at a coarser scale.
-type Halves<T> = [Vec<T>; 2];
+type Coarser<T> = [Vec<T>; 2];
 
 /// The scales, and the terms of each image.
 type AllScales<T> = (Vec<Scale<T>>, Vec<Vec<f64>>);
@@ -274,9 +275,9 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         let mut scales: Vec<Scale<T>> = Vec::with_capacity(self.scales);
         let mut images = None;
         for scale in 0..self.scales {
-            let (made, halves) = self.scan_scale(scale, images.take(), scales.last().map(|scale| scale.dims))?;
+            let (made, coarser) = self.scan_scale(scale, images.take(), scales.last().map(|scale| scale.dims))?;
             scales.push(made);
-            images = halves;
+            images = coarser;
         }
         let terms = self.similarity.terms.iter().map(|term| self.term(term, &scales)).collect();
         Ok((scales, terms))
@@ -288,8 +289,8 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         scale: usize,
         images: Option<[Vec<T>; 2]>,
         finer: Option<[usize; 3]>,
-    ) -> candle_core::Result<(Scale<T>, Option<Halves<T>>)> {
-        let dims = finer.map_or(self.planes.dims(), |finer| self.halving(finer).dims());
+    ) -> candle_core::Result<(Scale<T>, Option<Coarser<T>>)> {
+        let dims = finer.map_or(self.planes.dims(), |finer| self.downsampling(finer).dims());
         let planes = self.ranges.len();
         let gradients = match (self.when, self.upstream) {
             (When::Known, Some(upstream)) => Some(self.known(dims, upstream)),
@@ -302,16 +303,16 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         let scanned = self.with_pairs(images.as_ref(), dims, |pairs| {
             let batch = Batch {
                 wanted: self.wanted(scale),
-                halving: (scale + 1 < self.scales).then(|| self.halving(dims)),
+                downsampling: (scale + 1 < self.scales).then(|| self.downsampling(dims)),
                 errors: scale == 0 && (self.has(|term| matches!(term, Term::Squared | Term::Absolute))),
                 ..Batch::new(&self.measure, pairs, &self.ranges)
             };
             batch.scan(gradients.as_ref())
         });
-        let Scanned { sums, errors, halves, gradients, .. } = scanned?;
+        let Scanned { sums, errors, coarser, gradients, .. } = scanned?;
         let counts = self.measure.counts(dims);
         let means = sums.iter().map(|sums| [0, 1].map(|map| 1.0 - sums[map] / counts[map])).collect();
-        Ok((Scale { dims, images, means, errors, gradients }, halves))
+        Ok((Scale { dims, images, means, errors, gradients }, coarser))
     }
 
     fn has(&self, wanted: fn(&Term) -> bool) -> bool {
@@ -329,8 +330,8 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         wanted
     }
 
-    fn halving(&self, dims: [usize; 3]) -> Halving {
-        Halving::new(dims, self.planes.axes() == 2, self.odd_sides)
+    fn downsampling(&self, dims: [usize; 3]) -> Downsampling {
+        Downsampling::new(dims, self.planes.axes() == 2, self.odd_sides)
     }
 
     /// Runs `scan` on the images at a scale: those given, or at the first the images themselves.
@@ -434,11 +435,11 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
                 scale.gradients = self.gradient_of_scale(number, scale, &weights[number], upstream)?;
                 vec![1.0; weights[number].len()]
             };
-            let halving = self.halving(scale.dims);
+            let downsampling = self.downsampling(scale.dims);
             for (gradient, coarser) in scale.gradients.iter_mut().zip(coarser) {
                 let Some(gradient) = gradient else { continue };
                 match coarser {
-                    Some(coarser) => add_coarser(halving, gradient, &factors, &coarser),
+                    Some(coarser) => add_coarser(downsampling, gradient, &factors, &coarser),
                     None => crate::planes::scale(gradient, &factors),
                 }
             }

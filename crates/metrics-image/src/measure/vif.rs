@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
 use crate::engine::{
-    AxisTaps, Batch, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader, Scanned, Upstream, Widened, reference,
-    with_dense_pairs,
+    self, AxisTaps, Batch, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader, Scanned, Upstream, Widened,
+    reference, with_dense_pairs,
 };
 
 use crate::measure::{Measure, Side};
@@ -392,26 +392,23 @@ fn half([_, height, width]: [usize; 3]) -> [usize; 3] {
 
 fn decimated(map: &[f64], dims @ [_, height, width]: [usize; 3]) -> Vec<f64> {
     let [_, rows, columns] = half(dims);
-    let mut out = vec![0.0; map.len() / (height * width) * rows * columns];
-    out.par_chunks_mut(columns).with_min_len(64).enumerate().for_each(|(row, out)| {
+    engine::rows(map.len() / (height * width) * rows, columns, |row, out| {
         let row = &map[(row / rows * height + 2 * (row % rows)) * width..][..width];
         out.iter_mut().zip(row.iter().step_by(2)).for_each(|(out, &value)| *out = value);
-    });
-    out
+    })
 }
 
 /// Zeros between the rows and columns of a gradient: the adjoint of [`decimated`].
 fn spread_out(gradient: &[f64], dims @ [_, height, width]: [usize; 3]) -> Vec<f64> {
     let [_, rows, columns] = half(dims);
-    let mut out = vec![0.0; gradient.len() / (rows * columns) * height * width];
-    out.par_chunks_mut(width).with_min_len(64).enumerate().for_each(|(row, out)| {
+    engine::rows(gradient.len() / (rows * columns) * height, width, |row, out| {
         let (plane, y) = (row / height, row % height);
+        out.fill(0.0);
         if y % 2 == 0 {
             let values = &gradient[(plane * rows + y / 2) * columns..][..columns];
             out.iter_mut().step_by(2).zip(values).for_each(|(out, &value)| *out = value);
         }
-    });
-    out
+    })
 }
 
 /// From the gradient with respect to the images at a scale to that with respect to those it was made of.

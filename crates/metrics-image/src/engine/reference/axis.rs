@@ -47,7 +47,7 @@ impl AxisMap {
     }
 
     /// Means of pairs of pixels, after `lead` lines before the first.
-    pub(super) fn halve(side: usize, lead: usize, odd_sides: OddSides) -> Self {
+    pub(super) fn downsample(side: usize, lead: usize, odd_sides: OddSides) -> Self {
         Self::new(side, (side + lead) / 2, |o| {
             [2 * o, 2 * o + 1].into_iter().filter_map(move |i| match i.checked_sub(lead) {
                 Some(i) => Some((i, 0.5)),
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn halving_odd_sides() {
-        let first = |lead, odd| row(&AxisMap::halve(5, lead, odd), 0);
+        let first = |lead, odd| row(&AxisMap::downsample(5, lead, odd), 0);
         assert_eq!(first(0, OddSides::Drop), [0.5, 0.5, 0.0, 0.0, 0.0]);
         assert_eq!(first(1, OddSides::Zero), [0.5, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(first(1, OddSides::Replicate), [1.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(AxisMap::halve(5, 0, OddSides::Drop).output, 2);
-        assert_eq!(AxisMap::halve(5, 1, OddSides::Zero).output, 3);
+        assert_eq!(AxisMap::downsample(5, 0, OddSides::Drop).output, 2);
+        assert_eq!(AxisMap::downsample(5, 1, OddSides::Zero).output, 3);
     }
 }

@@ -17,7 +17,7 @@ use crate::pair::Pair;
 
 pub(crate) use ssim::mean_pool;
 
-/// A batch of flat images filtered along both axes, where the window lies inside.
+/// A batch of images filtered along both axes, where the window lies inside.
 pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
     let axis = |axis| Ok(AxisMap::filter(image.dim(axis)?, taps, Padding::Valid));
     let maps: Vec<AxisMap> = [2, 3].into_iter().map(axis).collect::<Result<_>>()?;

@@ -62,7 +62,7 @@ pub(super) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scal
     let mut terms = Vec::with_capacity(count);
     for _ in 1..count {
         terms.push(means(&pair, plan, Score::Contrast)?);
-        pair = halve(&pair, odd_sides)?;
+        pair = downsample(&pair, odd_sides)?;
     }
     terms.push(means(&pair, plan, Score::Ssim)?);
     Ok(Tensor::stack(&terms, 0)?)
@@ -96,10 +96,11 @@ fn pool(image: &Tensor, factor: usize) -> Result<Tensor> {
     Ok(pooled)
 }
 
-fn halve(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
+fn downsample(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
     let sides = pair.sides();
     let leads = odd_sides.lead(sides);
-    let maps: Vec<_> = sides.iter().zip(leads).map(|(&side, lead)| AxisMap::halve(side, lead, odd_sides)).collect();
+    let maps: Vec<_> =
+        sides.iter().zip(leads).map(|(&side, lead)| AxisMap::downsample(side, lead, odd_sides)).collect();
     map_pair(pair, &maps)
 }
 

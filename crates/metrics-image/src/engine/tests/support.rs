@@ -63,11 +63,11 @@ pub(super) struct Scan<'a> {
     pub(super) ranges: &'a [f64],
     pub(super) scored: [bool; 2],
     pub(super) maps: [bool; 2],
-    pub(super) halving: Option<Halving>,
+    pub(super) downsampling: Option<Downsampling>,
 }
 
 pub(super) fn scan<'a>(plan: &'a Plan, ranges: &'a [f64]) -> Scan<'a> {
-    Scan { plan, ranges, scored: [true; 2], maps: [false; 2], halving: None }
+    Scan { plan, ranges, scored: [true; 2], maps: [false; 2], downsampling: None }
 }
 
 impl Scan<'_> {
@@ -81,11 +81,11 @@ impl Scan<'_> {
         let batch = Batch {
             wanted: self.scored,
             maps: self.maps,
-            halving: self.halving,
+            downsampling: self.downsampling,
             errors: true,
             ..Batch::new(&measure, &readers, self.ranges)
         };
-        let Scanned { sums, errors, maps, halves, gradients } = batch.scan(gradients.as_ref())?;
+        let Scanned { sums, errors, maps, coarser, gradients } = batch.scan(gradients.as_ref())?;
         let count = measure.counts(pairs[0].x.dims());
         let mean = |map: usize, sum: f64| if self.scored[map] { 1.0 - sum / count[map] } else { f64::NAN };
         let stats = sums.iter().zip(errors).map(|(sums, errors)| PlaneStats {
@@ -93,7 +93,7 @@ impl Scan<'_> {
             contrast: mean(1, sums[1]),
             errors: Some(errors),
         });
-        Some((stats.collect(), Made { maps, halves, gradients }))
+        Some((stats.collect(), Made { maps, coarser, gradients }))
     }
 
     pub(super) fn gradient<P: Pixel>(
@@ -119,7 +119,7 @@ impl Scan<'_> {
 
 pub(super) struct Made<T> {
     pub(super) maps: Vec<Option<Vec<T>>>,
-    pub(super) halves: Option<[Vec<T>; 2]>,
+    pub(super) coarser: Option<[Vec<T>; 2]>,
     pub(super) gradients: [Option<Vec<T>>; 2],
 }
 
