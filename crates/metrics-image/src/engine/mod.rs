@@ -3,6 +3,8 @@
 //!
 //! Planes are cut into sum blocks and tiles by their size alone, and sums of both are added in order, so that results have the same
 //! bits on one thread or many, for an image alone or in a batch, and whatever the strides.
+//!
+//! What other devices run is in `gpu` and `reference`, behind `backend`.
 
 // One index into several arrays says more here than zipped iterators would.
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
