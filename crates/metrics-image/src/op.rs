@@ -1,6 +1,6 @@
-//! The one Candle operation: scores of a pair of image batches, with the gradient made on the way.
+//! The Candle operation of the CPU: scores of a pair of image batches, with the gradient made on the way.
 //!
-//! On a CPU a score is fused: [`Score::fused`] gives the scores of all images and, for the inputs that track, the gradient of what
+//! On a CPU a score is fused: [`FusedScore::fused`] gives the scores of all images and, for the inputs that track, the gradient of what
 //! becomes of them, from reading the images once. The gradient waits in the operation until `bwd` takes it; what has come from above
 //! scales it in place. On other devices a score is composed of the device's kernels and Candle's operations.
 
@@ -197,24 +197,30 @@ pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<T
 
 /// The score at every place, `[N, C, …]`, in the dtype that is computed in.
 pub(crate) fn map(op: &str, prepared: AnyPrepared) -> Result<Tensor> {
-    Ok(map_and_means(op, prepared)?.0)
+    Ok(mapped(op, prepared)?.0)
 }
 
 /// The map of a score, and the mean of each image, `[N]`, which is made on the way.
 pub(crate) fn map_and_means(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Tensor)> {
+    let (map, means) = mapped(op, prepared)?;
+    let means = match means {
+        Some(means) => map.apply_op1(means)?,
+        None => map.to_dtype(pair::sum_dtype(map.device()))?.flatten_from(1)?.mean(1)?,
+    };
+    Ok((map, means))
+}
+
+/// The map, and on a CPU the means that were made with it.
+fn mapped(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Option<Means>)> {
     let Prepared { score, pred, target, input, spread } = prepared;
     let (pred, target) = pair::checked(op, &pred, &target)?;
     if !pred.device().is_cpu() {
-        let map = score.composed_map(&Pair::new(op, &input, spread, &pred, &target)?)?;
-        let means = map.to_dtype(pair::sum_dtype(map.device()))?.flatten_from(1)?.mean(1)?;
-        return Ok((map, means));
+        return Ok((score.composed_map(&Pair::new(op, &input, spread, &pred, &target)?)?, None));
     }
     let stages = Stages::new(op, &input, spread, &pred)?;
     let fused = Op::new(score, stages, Request::Map, [pred.track_op(), target.track_op()]);
-    let means = Arc::clone(&fused.means);
-    let map = pred.apply_op2(&target, fused)?;
-    let means = map.apply_op1(Means(means))?;
-    Ok((map, means))
+    let means = Means(Arc::clone(&fused.means));
+    Ok((pred.apply_op2(&target, fused)?, Some(means)))
 }
 
 /// The scalar that [`apply`] gives, and its gradient with respect to `pred`, without a graph.

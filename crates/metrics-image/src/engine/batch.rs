@@ -203,7 +203,7 @@ impl<T: Real> Buffers<T> {
         let mut gradients =
             self.gradients.each_mut().map(|gradient| Some(writers(gradient.as_mut()?, dims, &cuts.image)));
         let mut coarser = self.coarser.as_mut().zip(downsampling).map(|(coarser, downsampling)| {
-            coarser.each_mut().map(|half| writers(half, downsampling.dims(), &cuts.coarser))
+            coarser.each_mut().map(|image| writers(image, downsampling.dims(), &cuts.coarser))
         });
         let mut errors = self.errors.as_mut().map(|errors| errors.writers(error_dims(dims), &cuts.errors));
         std::iter::repeat_with(move || Outputs {

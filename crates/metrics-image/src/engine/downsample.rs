@@ -215,7 +215,7 @@ impl<'a, T: Real> CoarserTile<'a, T> {
         Self { downsampling, writers, left, buffers, out: vec![T::default(); columns] }
     }
 
-    /// Coarser what is made of lines before `made` of `axis`.
+    /// Downsamples what is made of lines before `made` of `axis`.
     pub(super) fn up_to(&mut self, axis: usize, arch: Arch, readers: [&dyn RowReader<T>; 2], made: usize) {
         let left = self.left[axis].clone();
         let end = self.downsampling.axes[axis].made_of(made).clamp(left.start, left.end);
@@ -225,7 +225,7 @@ impl<'a, T: Real> CoarserTile<'a, T> {
         arch.dispatch(DownsampleRows { coarser: self, readers, region });
     }
 
-    /// Coarser the rest.
+    /// Downsamples the rest.
     pub(super) fn finish(mut self, arch: Arch, readers: [&dyn RowReader<T>; 2]) {
         let region = self.left.clone();
         arch.dispatch(DownsampleRows { coarser: &mut self, readers, region });

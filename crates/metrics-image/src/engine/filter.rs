@@ -1,7 +1,7 @@
 //! The row filter and the column filter of a separable filter.
 //!
-//! Taps are added from the ends of the window inwards. Where a pattern repeats, rounding has a sign, and adding small products first
-//! keeps it small.
+//! Equal taps are added in pairs, from the ends of the window inwards: where a pattern repeats, rounding has a sign, and adding small
+//! products first keeps it small. Only taps that differ between fields, and windows of unusual length, are added from first to last.
 
 use std::marker::PhantomData;
 

@@ -1,5 +1,5 @@
 //! How any measure runs fast on a CPU: each pixel is read once, row- and column-filtered in registers and first-level cache, and
-//! nothing of the size of an image is kept.
+//! nothing of the size of an image is kept but what a measure asks for: gradients, maps, coarser scales.
 //!
 //! Planes are cut into sum blocks and tiles by their size alone, and sums of both are added in order, so that results have the same
 //! bits on one thread or many, for an image alone or in a batch, and whatever the strides.

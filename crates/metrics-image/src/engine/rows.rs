@@ -30,7 +30,8 @@ pub(crate) trait RowReader<T: Real>: Send + Sync {
         Default::default()
     }
 
-    /// How many planes lie pixel by pixel in the same memory: read together, they come from it once.
+    /// How far neighbors of a row are apart, if that is so little that other planes lie between them: read together, all of these come
+    /// from memory once. Else 1.
     fn interleaved(&self) -> usize {
         1
     }

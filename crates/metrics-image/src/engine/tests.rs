@@ -219,7 +219,7 @@ fn maps_and_their_gradients() {
     }
 }
 
-/// Downsampling by its definition: pad in front, then average blocks of two on each axis but a flat one.
+/// Downsampling by its definition: pad in front, then average blocks of two on each axis but the depth of planes.
 fn naive_half(image: &Naive, odd_sides: OddSides) -> Naive {
     let first = usize::from(image.dims[0] == 1);
     let leads = odd_sides.lead(&image.dims[first..]);
@@ -271,7 +271,7 @@ fn downsampling_and_its_adjoint() {
             let both = and_coarser.gradient(&pairs, &weights(1.0, 0.0, 1), [true, false]).1.coarser.unwrap();
             assert!(both == [coarser_x.clone(), coarser_y.clone()]);
             assert!(downsample(&[readers(&pairs[0])], downsampling) == both);
-            // The way back is the adjoint: <half(x), g> = <x, back(g)>.
+            // The way back is the adjoint: <coarser(x), g> = <x, adjoint(g)>.
             let mut next = noise(9);
             let coarser: Vec<f64> = coarser_x.iter().map(|_| next() - 0.5).collect();
             let mut gradient = vec![1.0; x.data.len()];

@@ -457,7 +457,7 @@ pub fn mse_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Re
 /// `Reduction::None`; f64 for f64 images, else f32. Identical images score +inf, or the cap, with gradient 0.
 ///
 /// # Errors
-/// Shapes, dtypes or devices that differ, another rank, an empty batch, a [`DataRange`](crate::DataRange) beyond the dtype, or a
+/// Shapes, dtypes or devices that differ, another rank, an empty batch, a [`DataRange`] beyond the dtype, or a
 /// configuration that [`PsnrConfig::build`] refuses.
 ///
 /// ```
