@@ -14,7 +14,7 @@ command -v valgrind >/dev/null || { apt-get update && apt-get install -y --no-in
 suite="$(bash scripts/suite-binary.sh)"
 
 tests=("$@")
-((${#tests[@]})) || tests=(engine:: --skip every_instruction_set --skip sizes --skip tests::gradients --skip same_bits)
+((${#tests[@]})) || tests=(engine:: --skip engine::gpu --skip engine::suite --skip every_instruction_set --skip sizes --skip tests::gradients --skip same_bits)
 # A filter that matches nothing would pass.
 "$suite" "${tests[@]}" --list | grep ': test$' >/dev/null || { echo "no test is named ${tests[*]}" >&2; exit 1; }
 cd crates/metrics-image
