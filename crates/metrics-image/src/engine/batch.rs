@@ -92,6 +92,7 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
             in_parallel(items, run)
         };
         sums.sort_by_key(|(number, _)| *number);
+        let sums: Vec<_> = sums.into_iter().map(|(_, sums)| sums).collect();
         let per_plane = sums.len() / self.pairs.len();
         let sums = sums.chunks(per_plane).map(|tiles| in_order::<M, T>(&window, tiles)).collect();
         Some(made.scanned(&window, sums))
@@ -133,14 +134,14 @@ fn in_parallel<I: Send, R: Send, T: Real>(items: Vec<I>, run: impl Fn(I, &mut Sc
 }
 
 /// The sums of a plane: of each sum block over the tiles, then of the blocks.
-fn in_order<M: Measure, T: Real>(window: &Window<T>, tiles: &[(usize, TileSums<M>)]) -> M::Maps<f64> {
+fn in_order<M: Measure, T: Real>(window: &Window<T>, tiles: &[TileSums<M>]) -> M::Maps<f64> {
     let mut blocks = vec![M::Maps::filled(0.0); window.sum_blocks().count()];
     let add = |sum: &mut M::Maps<f64>, more: &M::Maps<f64>| {
         for map in 0..M::Maps::<f64>::LEN {
             sum.set(map, sum.get(map) + more.get(map));
         }
     };
-    for (_, (first, sums)) in tiles {
+    for (first, sums) in tiles {
         blocks[*first..].iter_mut().zip(sums).for_each(|(block, sums)| add(block, sums));
     }
     let mut sum = M::Maps::filled(0.0);

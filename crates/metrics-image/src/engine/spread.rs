@@ -88,3 +88,30 @@ impl<T: Real> WithSimd for OfRow<'_, T> {
         Spread::of(low.iter().chain(high).chain(rest).copied().filter(finite))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Plane;
+
+    /// The spread of one row of these pixels.
+    fn of(pixels: &[f32]) -> f64 {
+        let plane = Plane::dense(pixels, [1, 1, pixels.len()]).unwrap();
+        spread(&[Box::new(plane) as Box<dyn RowReader<f32>>], 1)[0].size()
+    }
+
+    #[test]
+    fn what_is_not_finite_is_passed_over_wherever_it_is() {
+        for len in [1, 3, 8, 9, 31, 64, 70] {
+            let pixels: Vec<f32> = (0..len).map(|at| ((11 * at) % len) as f32 - 2.0).collect();
+            assert_eq!(of(&pixels), f64::from(len - 1), "{len}");
+            for (at, bad) in
+                (0..len as usize).flat_map(|at| [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(|bad| (at, bad)))
+            {
+                let with_bad = [&pixels[..at], &[bad], &pixels[at..]].concat();
+                assert_eq!(of(&with_bad), of(&pixels), "{len}, {bad} at {at}");
+            }
+        }
+        assert_eq!(of(&[f32::NAN; 20]), f64::NEG_INFINITY);
+    }
+}

@@ -99,6 +99,12 @@ fn check<K: Kind>(config: &K::Config, shape: &[usize]) -> Result<()> {
         };
         let view = fused::<K>(config, &channel_last(&x)?, &channel_last(&y)?)?;
         assert_eq!(list(&view)?, list(&got)?, "{}", what(dtype, ", channel-last"));
+        // With a channel more in memory than is scored, as of RGBA.
+        let cut = |x: &Tensor| -> Result<Tensor> {
+            channel_last(&Tensor::cat(&[x, &x.narrow(1, 0, 1)?], 1)?)?.narrow(1, 0, x.dim(1)?)
+        };
+        let view = fused::<K>(config, &cut(&x)?, &cut(&y)?)?;
+        assert_eq!(list(&view)?, list(&got)?, "{}", what(dtype, ", channel-last with a channel more"));
     }
     let mixed = fused::<K>(config, &x.to_dtype(DType::F32)?, &y.to_dtype(DType::U8)?)?;
     let alike = fused::<K>(config, &x.to_dtype(DType::F32)?, &y.to_dtype(DType::F32)?)?;
