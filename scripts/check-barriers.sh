@@ -10,7 +10,7 @@ kernels="$PWD/crates/metrics-image/src/engine/gpu"
 suite="$(bash scripts/suite-binary.sh)"
 
 # Small images through every kernel: values, gradients, errors, scales, volumes, strided views.
-tests=(engine::gpu::tests::bands engine::gpu::tests::views)
+tests=(engine::gpu::tests::strips_of engine::gpu::tests::views engine::gpu::tests::few_launches)
 cd crates/metrics-image
 export EMULATION_WATCH=0 RUST_BACKTRACE=0
 "$suite" "${tests[@]}" >/dev/null || { echo "the tests fail with all barriers" >&2; exit 1; }
@@ -24,5 +24,5 @@ while IFS=: read -r file line _; do
     else
         echo "without the barrier at $place: tests fail"
     fi
-done < <(grep -n 'BARRIER();' "$kernels"/*.h)
+done < <(grep -nE 'BARRIER(_OF_DEVICE)?\(\);' "$kernels"/*.h)
 exit "$missed"

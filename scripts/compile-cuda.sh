@@ -39,3 +39,11 @@ for source in "${sources[@]}"; do
 done
 printf '%d modules: PTX for compute_80, compiled on for sm_80, sm_90, sm_100 and sm_120.\n\n' "${#reports[@]}"
 python3 scripts/occupancy.py "${reports[@]}"
+
+# The inner loops of the scans, as a GPU executes them; the limits say how far ahead of other libraries they are meant to be.
+limits=(--limit value_11_f32=155 --limit gradient_11_f32=285)
+for module in "${reports[@]}"; do
+    [ "$(basename "$module")" = kernels-f32 ] || continue
+    printf '\n'
+    python3 scripts/instructions.py "$(dirname "$NVCC")/nvdisasm" "$module.sm_90.cubin" "${limits[@]}"
+done

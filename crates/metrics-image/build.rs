@@ -12,6 +12,7 @@ const ARCH: &str = "METRICS_IMAGE_CUDA_ARCH";
 
 fn main() {
     println!("cargo:rerun-if-changed=src/engine/gpu");
+    println!("cargo:rerun-if-changed=src/measure");
     for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", ARCH] {
         println!("cargo:rerun-if-env-changed={variable}");
     }

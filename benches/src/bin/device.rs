@@ -26,6 +26,7 @@ fn main() -> Result<()> {
     row("SsimLoss with gradient", &scenes, &all, |scene| scene.ssim_loss())?;
     row("L1SsimLoss with gradient", &scenes, &all, |scene| scene.l1_ssim_loss())?;
     row("MS-SSIM", &scenes, &large, |scene| scene.ms_ssim())?;
+    row("MsSsimLoss with gradient", &scenes, &large, |scene| scene.ms_ssim_loss())?;
     row("collection of PSNR, SSIM, MS-SSIM, MAE", &scenes, &large, |scene| scene.collection())?;
     row("PSNR", &scenes, &all, |scene| scene.psnr())?;
     for composition in Composition::ALL {

@@ -31,9 +31,13 @@ pub(crate) trait Score: Send + Sync + 'static {
         self.count() == 1
     }
 
-    /// The numbers of all images, `[count, N]` (`[N]` of one), of ordinary operations. `slope` is the derivative of what becomes of
-    /// each of them.
-    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor>;
+    /// The numbers of all images, `[count, N]` (`[N]` of one), of ordinary operations.
+    fn composed(&self, pair: &Pair) -> Result<Tensor>;
+
+    /// What becomes of `scale · number + offset`, by the fused kernels of the images' device, if it has any for this score.
+    fn on_gpu(&self, _pair: &Pair, _output: Output, _affine: [f64; 2]) -> Option<Result<Tensor>> {
+        None
+    }
 
     /// The score at every place, of ordinary operations, if there is one.
     fn composed_map(&self, _pair: &Pair) -> Result<Tensor> {
@@ -182,16 +186,14 @@ pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<T
         return Ok(pred.apply_op2(&target, op)?);
     }
     let pair = Pair::new(op, &input, spread, &pred, &target)?;
-    let images = pair.pred.dim(0)?;
-    let numbers = match output {
-        Output::PerChannel => score.composed(&pair.by_channel()?, output.slope(images))?,
-        _ => score.composed(&pair, output.slope(images))?,
-    };
+    if let Some(fused) = score.on_gpu(&pair, output, [1.0, 0.0]) {
+        return fused;
+    }
     Ok(match output {
-        Output::PerImage => numbers,
-        Output::PerChannel => numbers.reshape((images, ()))?,
-        Output::Mean => numbers.mean_all()?,
-        Output::Sum => numbers.sum_all()?,
+        Output::PerImage => score.composed(&pair)?,
+        Output::PerChannel => score.composed(&pair.by_channel()?)?.reshape((pair.pred.dim(0)?, ()))?,
+        Output::Mean => score.composed(&pair)?.mean_all()?,
+        Output::Sum => score.composed(&pair)?.sum_all()?,
     })
 }
 

@@ -272,8 +272,12 @@ impl Score for Affine {
         self.score.saves_gradient()
     }
 
-    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
-        Ok(self.score.composed(pair, slope * self.scale)?.affine(self.scale, self.offset)?)
+    fn composed(&self, pair: &Pair) -> Result<Tensor> {
+        Ok(self.score.composed(pair)?.affine(self.scale, self.offset)?)
+    }
+
+    fn on_gpu(&self, pair: &Pair, output: Output, [scale, offset]: [f64; 2]) -> Option<Result<Tensor>> {
+        self.score.on_gpu(pair, output, [scale * self.scale, scale * self.offset + offset])
     }
 }
 

@@ -1,14 +1,16 @@
-//! The kernels of other devices than the CPU, for SSIM, MS-SSIM and the errors of pixels: what they compute is said here, and which
-//! backend computes it is chosen here.
+//! What other devices than the CPU compute, and by what: the fused kernels of a GPU where this build has any and they have room for it,
+//! else ordinary tensor operations.
 
 use candle_core::Tensor;
-use metrics_core::{Error, Result};
+use metrics_core::Result;
 
 use super::OddSides;
 #[cfg(any(feature = "cuda", feature = "metal"))]
 use super::gpu::Gpu;
-use super::reference::Reference;
+use super::reference;
+use crate::measure::similarity::Term;
 use crate::measure::ssim::Plan;
+use crate::op::Output;
 use crate::pair::Pair;
 
 /// Which of the two means of a map.
@@ -20,29 +22,6 @@ pub(crate) enum Score {
     Contrast,
 }
 
-/// What a pass over a pair is to compute.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Wants {
-    /// Mean SSIM.
-    pub(crate) ssim: bool,
-    /// Mean contrast.
-    pub(crate) contrast: bool,
-    /// The terms of MS-SSIM.
-    pub(crate) scales: Option<Scales>,
-    /// Sums of squared errors.
-    pub(crate) squared: bool,
-    /// Sums of absolute errors.
-    pub(crate) absolute: bool,
-}
-
-impl Wants {
-    /// Whether there is any sum of errors.
-    #[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
-    pub(crate) fn errors(&self) -> bool {
-        self.squared || self.absolute
-    }
-}
-
 /// How MS-SSIM makes its scales.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scales {
@@ -50,84 +29,53 @@ pub(crate) struct Scales {
     pub(crate) odd_sides: OddSides,
 }
 
-/// The derivatives, with respect to each number of a pass, of what the caller is going to make of them, if it knows.
-///
-/// A kernel may make gradients for them together with the numbers; those that turn out to be asked for otherwise are as right, but
-/// slower.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Slopes {
-    /// By the mean SSIM of each image and channel.
-    pub(crate) ssim: f64,
-    /// By the mean contrast of each image and channel.
-    pub(crate) contrast: f64,
-    /// By the sum of absolute errors of each image.
-    pub(crate) absolute: f64,
+impl Scales {
+    /// The images themselves.
+    pub(crate) const ONE: Self = Self { count: 1, odd_sides: OddSides::Drop };
 }
 
-/// What a pass has computed of what was wanted: differentiable in both images, in f64 where the device has it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome {
-    /// Mean SSIM of each image and channel, `[N, C]`.
-    pub(crate) ssim: Option<Tensor>,
-    /// Mean contrast of each image and channel, `[N, C]`.
-    pub(crate) contrast: Option<Tensor>,
-    /// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
-    pub(crate) scales: Option<Tensor>,
-    /// Sum of squared errors of each image, `[N]`.
-    pub(crate) squared: Option<Tensor>,
-    /// Sum of absolute errors of each image, `[N]`.
-    pub(crate) absolute: Option<Tensor>,
+/// The terms that the kernels of a GPU make of one scan.
+pub(crate) const MAX_TERMS: usize = 8;
+
+/// Numbers of each image that one scan makes.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(any(test, feature = "cuda", feature = "metal")),
+    expect(dead_code, reason = "nothing reads it without a GPU")
+)]
+pub(crate) struct Program {
+    /// The window; without one there are errors of pixels alone.
+    pub(crate) plan: Option<Plan>,
+    pub(crate) scales: Scales,
+    pub(crate) terms: Vec<Term>,
+    /// Weights that make one number of the terms, and what is added to it.
+    pub(crate) mixture: Option<(Vec<f64>, f64)>,
+    /// Whether errors are divided by the squared data range of their image, where each has its own.
+    pub(crate) by_range: bool,
 }
 
-impl Outcome {
-    pub(crate) fn ssim(&self) -> Result<&Tensor> {
-        wanted(&self.ssim, "ssim")
-    }
-
-    pub(crate) fn contrast(&self) -> Result<&Tensor> {
-        wanted(&self.contrast, "contrast")
-    }
-
-    pub(crate) fn scales(&self) -> Result<&Tensor> {
-        wanted(&self.scales, "scales")
-    }
-
-    pub(crate) fn squared(&self) -> Result<&Tensor> {
-        wanted(&self.squared, "squared errors")
-    }
-
-    pub(crate) fn absolute(&self) -> Result<&Tensor> {
-        wanted(&self.absolute, "absolute errors")
-    }
-}
-
-fn wanted<'a>(part: &'a Option<Tensor>, name: &str) -> Result<&'a Tensor> {
-    part.as_ref().ok_or_else(|| Error::argument("kernel", format!("the pass did not compute {name}")))
-}
-
-/// What every backend computes.
-pub(crate) trait Kernel: Sync {
-    /// Its name, for messages of tests.
-    #[cfg(test)]
-    fn name(&self) -> &'static str;
-
-    /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result; differentiable in both images.
-    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor>;
-
-    /// All that is wanted of a pair, from reading it once.
-    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, slopes: Option<Slopes>) -> Result<Outcome>;
-
-    /// Sums of errors alone.
-    fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome>;
-}
-
-/// The kernels for a pair on another device than the CPU: fused ones where this build has any for it, else ordinary tensor operations.
-pub(crate) fn of(pair: &Pair) -> &'static dyn Kernel {
+/// The numbers by the kernels of the device, as `output` says.
+pub(crate) fn numbers(pair: &Pair, program: impl FnOnce() -> Program, output: Output) -> Option<Result<Tensor>> {
     match pair.pred.device() {
         #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(_) => &Gpu::DEVICE,
+        candle_core::Device::Cuda(_) => Gpu::DEVICE.numbers(pair, program(), output),
         #[cfg(feature = "metal")]
-        candle_core::Device::Metal(_) => &Gpu::DEVICE,
-        _ => &Reference,
+        candle_core::Device::Metal(_) => Gpu::DEVICE.numbers(pair, program(), output),
+        _ => {
+            let _ = (program, output);
+            None
+        }
     }
+}
+
+/// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result; differentiable in both images.
+pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+    let fused: Option<Result<Tensor>> = match pair.pred.device() {
+        #[cfg(feature = "cuda")]
+        candle_core::Device::Cuda(_) => Gpu::DEVICE.map(pair, plan, score),
+        #[cfg(feature = "metal")]
+        candle_core::Device::Metal(_) => Gpu::DEVICE.map(pair, plan, score),
+        _ => None,
+    };
+    fused.unwrap_or_else(|| reference::map(pair, plan, score))
 }

@@ -39,7 +39,7 @@ mod taps;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 #[cfg(test)]
 mod tests;
 

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 #[cfg(any(target_os = "linux", feature = "cuda", feature = "metal"))]
 use super::gpu::Gpu;
-use super::reference::Reference;
+use super::reference;
 use crate::config::Input;
-use crate::engine::backend::{Kernel, Outcome, Scales, Score, Slopes, Wants};
+use crate::engine::backend::{Program, Scales, Score};
 use crate::engine::{OddSides, Padding};
 use crate::measure::pixel::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
@@ -30,17 +30,113 @@ const F64_VALUE: f64 = 1e-11;
 const GRADIENT: [(DType, f64); 4] =
     [(DType::F64, 1e-10), (DType::F32, 1e-5), (DType::F16, 1.0 / 1024.0), (DType::BF16, 1.0 / 128.0)];
 
-/// The engine of the CPU, as kernels of other devices are called.
+/// What a pass over a pair is to compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Wants {
+    /// Mean SSIM.
+    pub(super) ssim: bool,
+    /// Mean contrast.
+    pub(super) contrast: bool,
+    /// The terms of MS-SSIM.
+    pub(super) scales: Option<Scales>,
+    /// Sums of squared errors.
+    pub(super) squared: bool,
+    /// Sums of absolute errors.
+    pub(super) absolute: bool,
+}
+
+/// What a pass has computed of what was wanted: differentiable in both images, in f64 where the device has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    /// Mean SSIM of each image and channel, `[N, C]`.
+    ssim: Option<Tensor>,
+    /// Mean contrast of each image and channel, `[N, C]`.
+    contrast: Option<Tensor>,
+    /// The terms of MS-SSIM, `[scales, N, C]`: mean contrast of every scale but the last, mean SSIM of the last.
+    scales: Option<Tensor>,
+    /// Sum of squared errors of each image, `[N]`.
+    squared: Option<Tensor>,
+    /// Sum of absolute errors of each image, `[N]`.
+    absolute: Option<Tensor>,
+}
+
+impl Outcome {
+    pub(super) fn ssim(&self) -> metrics_core::Result<&Tensor> {
+        wanted(&self.ssim)
+    }
+
+    pub(super) fn contrast(&self) -> metrics_core::Result<&Tensor> {
+        wanted(&self.contrast)
+    }
+
+    pub(super) fn scales(&self) -> metrics_core::Result<&Tensor> {
+        wanted(&self.scales)
+    }
+
+    pub(super) fn squared(&self) -> metrics_core::Result<&Tensor> {
+        wanted(&self.squared)
+    }
+
+    pub(super) fn absolute(&self) -> metrics_core::Result<&Tensor> {
+        wanted(&self.absolute)
+    }
+}
+
+fn wanted(part: &Option<Tensor>) -> metrics_core::Result<&Tensor> {
+    part.as_ref().ok_or_else(|| metrics_core::Error::argument("suite", "the pass did not compute this"))
+}
+
+/// What every backend computes, whatever it computes together.
+pub(super) trait Kernel: Sync {
+    /// Its name, for messages.
+    fn name(&self) -> &'static str;
+
+    /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result; differentiable in both images.
+    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor>;
+
+    /// All that is wanted of a pair.
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants) -> metrics_core::Result<Outcome>;
+
+    /// Sums of errors alone.
+    fn errors(&self, pair: &Pair, wants: Wants) -> metrics_core::Result<Outcome>;
+}
+
+/// Operations of Candle.
+pub(super) struct Reference;
+
+impl Kernel for Reference {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor> {
+        reference::map(pair, plan, score)
+    }
+
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants) -> metrics_core::Result<Outcome> {
+        let means = |wanted: bool, score| wanted.then(|| reference::means(pair, plan, score)).transpose();
+        Ok(Outcome {
+            ssim: means(wants.ssim, Score::Ssim)?,
+            contrast: means(wants.contrast, Score::Contrast)?,
+            scales: wants.scales.map(|scales| reference::scales(pair, plan, scales)).transpose()?,
+            ..self.errors(pair, wants)?
+        })
+    }
+
+    fn errors(&self, pair: &Pair, wants: Wants) -> metrics_core::Result<Outcome> {
+        let squared = wants.squared.then(|| reference::squared(pair)).transpose()?;
+        let absolute = wants.absolute.then(|| reference::absolute(pair)).transpose()?;
+        Ok(Outcome { squared, absolute, ..Outcome::default() })
+    }
+}
+
+/// The engine of the CPU, which makes one number of an image at a time.
 struct Fused;
 
 impl Fused {
     /// A number of each plane, `[N, C]`.
     fn of_planes(pair: &Pair, plan: &Plan, term: Term) -> metrics_core::Result<Tensor> {
-        Self::apply(pair, plan, term, Output::PerChannel)
-    }
-
-    fn apply(pair: &Pair, plan: &Plan, term: Term, output: Output) -> metrics_core::Result<Tensor> {
-        op::apply("suite", Self::prepared(pair, plan, term)?.any(), output)
+        op::apply("suite", Self::prepared(pair, plan, term)?.any(), Output::PerChannel)
     }
 
     fn prepared(pair: &Pair, plan: &Plan, term: Term) -> metrics_core::Result<Prepared<Similarity>> {
@@ -54,6 +150,13 @@ impl Fused {
     }
 }
 
+/// The term of MS-SSIM at a scale: that of which the others have no part.
+fn term_at(scale: usize, scales: Scales) -> Term {
+    let betas: Vec<f64> = (0..scales.count).map(|other| f64::from(u8::from(other == scale))).collect();
+    let config = MsSsimConfig { odd_sides: scales.odd_sides, ..MsSsimConfig::new(1.0) };
+    Term::MsSsim(config.betas(betas).normalize(Normalize::None).power(ChannelPower::PerChannel))
+}
+
 impl Kernel for Fused {
     fn name(&self) -> &'static str {
         "fused"
@@ -64,18 +167,11 @@ impl Kernel for Fused {
         op::map("suite", Self::prepared(pair, plan, term)?.any())
     }
 
-    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, _: Option<Slopes>) -> metrics_core::Result<Outcome> {
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants) -> metrics_core::Result<Outcome> {
         let part = |wanted: bool, term| wanted.then(|| Self::of_planes(pair, plan, term)).transpose();
-        // A term of MS-SSIM is that of which the others have no part.
-        let of_scale = |scale: usize, scales: Scales| {
-            let betas: Vec<f64> = (0..scales.count).map(|other| f64::from(u8::from(other == scale))).collect();
-            let config = MsSsimConfig { odd_sides: scales.odd_sides, ..MsSsimConfig::new(1.0) };
-            let config = config.betas(betas).normalize(Normalize::None).power(ChannelPower::PerChannel);
-            Self::of_planes(pair, plan, Term::MsSsim(config))
-        };
         let of_scales = |scales: Scales| -> metrics_core::Result<Tensor> {
-            let terms: Vec<_> =
-                (0..scales.count).map(|scale| of_scale(scale, scales)).collect::<metrics_core::Result<_>>()?;
+            let of_scale = |scale| Self::of_planes(pair, plan, term_at(scale, scales));
+            let terms: Vec<_> = (0..scales.count).map(of_scale).collect::<metrics_core::Result<_>>()?;
             Ok(Tensor::stack(&terms, 0)?)
         };
         Ok(Outcome {
@@ -94,6 +190,60 @@ impl Kernel for Fused {
         let (squared, absolute) =
             (sum(wants.squared, PixelError::Squared)?, sum(wants.absolute, PixelError::Absolute)?);
         Ok(Outcome { squared, absolute, ..Outcome::default() })
+    }
+}
+
+/// The kernels of a GPU, which make all numbers of an image together.
+#[cfg(any(target_os = "linux", feature = "cuda", feature = "metal"))]
+impl Kernel for Gpu {
+    fn name(&self) -> &'static str {
+        Gpu::name(self)
+    }
+
+    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor> {
+        Gpu::map(*self, pair, plan, score).unwrap_or_else(|| Reference.map(pair, plan, score))
+    }
+
+    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants) -> metrics_core::Result<Outcome> {
+        let mut terms = Vec::new();
+        let mut place = |wanted: bool, term: Term| {
+            let at = terms.len();
+            terms.extend(wanted.then_some(term));
+            at
+        };
+        let (ssim, contrast) = (place(wants.ssim, Term::Ssim), place(wants.contrast, Term::Contrast));
+        let (squared, absolute) = (place(wants.squared, Term::Squared), place(wants.absolute, Term::Absolute));
+        let first = terms.len();
+        let scales = wants.scales.unwrap_or(Scales::ONE);
+        terms.extend((0..wants.scales.map_or(0, |scales| scales.count)).map(|scale| term_at(scale, scales)));
+        let program = Program { plan: Some(plan.clone()), scales, terms, mixture: None, by_range: false };
+        let Some(numbers) = self.numbers(pair, program.clone(), Output::PerChannel) else {
+            return Reference.pass(pair, plan, wants);
+        };
+        let planes = (pair.pred.dim(0)?, pair.channels());
+        let numbers = numbers?.reshape((program.terms.len(), planes.0, planes.1))?;
+        let row = |wanted: bool, row| wanted.then(|| numbers.get(row)).transpose();
+        let image = |wanted: bool, row| wanted.then(|| numbers.get(row)?.sum(1)).transpose();
+        Ok(Outcome {
+            ssim: row(wants.ssim, ssim)?,
+            contrast: row(wants.contrast, contrast)?,
+            scales: wants.scales.map(|scales| numbers.narrow(0, first, scales.count)).transpose()?,
+            squared: image(wants.squared, squared)?,
+            absolute: image(wants.absolute, absolute)?,
+        })
+    }
+
+    fn errors(&self, pair: &Pair, wants: Wants) -> metrics_core::Result<Outcome> {
+        let mut terms = Vec::new();
+        terms.extend(wants.squared.then_some(Term::Squared));
+        terms.extend(wants.absolute.then_some(Term::Absolute));
+        let count = terms.len();
+        let program = Program { plan: None, scales: Scales::ONE, terms, mixture: None, by_range: false };
+        let numbers =
+            self.numbers(pair, program, Output::PerImage).ok_or_else(|| candle_core::Error::msg("too many"))??;
+        let numbers = numbers.reshape((count, ()))?;
+        let row = |wanted: bool, row| wanted.then(|| numbers.get(row)).transpose();
+        Ok(Outcome { squared: row(wants.squared, 0)?, absolute: row(wants.absolute, count - 1)?, ..Outcome::default() })
     }
 }
 
@@ -203,9 +353,8 @@ fn wants(score: Score) -> Wants {
 
 const ERRORS: Wants = Wants { ssim: false, contrast: false, scales: None, squared: true, absolute: true };
 
-/// The slopes that `gradients` asks for are foreseen by none of the kernels.
 fn means(kernel: &dyn Kernel, pair: &Pair, plan: &Plan, score: Score) -> metrics_core::Result<Tensor> {
-    let outcome = kernel.pass(pair, plan, wants(score), None)?;
+    let outcome = kernel.pass(pair, plan, wants(score))?;
     Ok(match score {
         Score::Ssim => outcome.ssim()?,
         Score::Contrast => outcome.contrast()?,
@@ -215,7 +364,7 @@ fn means(kernel: &dyn Kernel, pair: &Pair, plan: &Plan, score: Score) -> metrics
 
 fn scales(kernel: &dyn Kernel, pair: &Pair, plan: &Plan, count: usize, odd_sides: OddSides) -> Result<Tensor> {
     let wants = Wants { scales: Some(Scales { count, odd_sides }), ..Wants::default() };
-    Ok(kernel.pass(pair, plan, wants, None)?.scales()?.clone())
+    Ok(kernel.pass(pair, plan, wants)?.scales()?.clone())
 }
 
 /// Everything a kernel computes, against the oracle.
@@ -472,7 +621,7 @@ fn one_pass_computes_what_many_do() -> Result<()> {
                 let subject = &Subject { kernel, device };
                 for dtype in DTYPES.into_iter().filter(|&dtype| subject.has(dtype)) {
                     let [pair, _] = pairs(subject, shape, dtype)?;
-                    let together = kernel.pass(&pair, &plan, wants, None)?;
+                    let together = kernel.pass(&pair, &plan, wants)?;
                     let errors = kernel.errors(&pair, ERRORS)?;
                     let apart = Outcome {
                         ssim: Some(means(kernel, &pair, &plan, Score::Ssim)?),
@@ -485,66 +634,7 @@ fn one_pass_computes_what_many_do() -> Result<()> {
                 }
             }
             let what = format!("everything of {shape:?} at {count} scales");
-            check_gradients(&what, shape, &|kernel, pair| Ok(everything(&kernel.pass(pair, &plan, wants, None)?)?))?;
-        }
-    }
-    Ok(())
-}
-
-/// Gradients of `0.3 ssim + 1e-4 absolute` by both images, for slopes that were foreseen or not, twice from one graph.
-fn foreseen(subject: &Subject, dtype: DType, slopes: Option<Slopes>, factor: f64) -> Result<[[Tensor; 2]; 2]> {
-    let shape = [2, 2, 30, 41];
-    let var = |seed| Var::from_tensor(&image(&shape, seed, dtype)?.to_device(&subject.device)?);
-    let (x, y) = (var(1)?, var(2)?);
-    let plan = SsimConfig::new(255.0).plan("suite", 2)?;
-    let wants = Wants { ssim: true, absolute: true, ..Wants::default() };
-    let outcome = subject.kernel.pass(&pair(&x, &y, 255.0.into())?, &plan, wants, slopes)?;
-    let sum = (outcome.ssim()?.affine(0.3, 0.0)?.sum_all()? + outcome.absolute()?.affine(1e-4, 0.0)?.sum_all()?)?;
-    let value = sum.affine(factor, 0.0)?;
-    let backward = || -> Result<[Tensor; 2]> {
-        let store = value.backward()?;
-        let get = |var: &Var| store.get(var).cloned().ok_or_else(|| candle_core::Error::msg("no gradient"));
-        Ok([get(&x)?, get(&y)?])
-    };
-    Ok([backward()?, backward()?])
-}
-
-#[test]
-fn early_gradients_are_those_that_are_made_later() -> Result<()> {
-    let right = Slopes { ssim: 0.3, absolute: 1e-4, ..Slopes::default() };
-    let wrong = Slopes { ssim: 0.5, ..right };
-    // By little, but by more than roundings: one for all that is foreseen, so that a factor makes it right, and one for SSIM alone.
-    let near = [1e-6, 1e-4].map(|by| {
-        let ssim = right.ssim * (1.0 + by);
-        [Slopes { ssim, absolute: right.absolute * (1.0 + by), ..right }, Slopes { ssim, ..right }]
-    });
-    // The engine of the CPU foresees nothing; see `gradients_that_wait_are_those_that_are_made_later`.
-    for subject in &fused()[1..] {
-        for (dtype, rounding) in [(DType::F64, 1e-14), (DType::F32, 3e-7), (DType::F16, 0.0), (DType::BF16, 0.0)] {
-            if !subject.has(dtype) {
-                continue;
-            }
-            for factor in [1.0, -3.0, 0.125] {
-                check_foreseen(subject, dtype, right, factor, rounding)?;
-            }
-            check_foreseen(subject, dtype, wrong, -3.0, rounding)?;
-            let none = [Slopes { ssim: 0.0, absolute: 0.0, ..right }, Slopes { ssim: f64::NAN, ..right }];
-            for slopes in near.into_iter().flatten().chain(none) {
-                check_foreseen(subject, dtype, slopes, 1.0, rounding)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_foreseen(subject: &Subject, dtype: DType, slopes: Slopes, factor: f64, rounding: f64) -> Result<()> {
-    let [want, _] = foreseen(subject, dtype, None, factor)?;
-    for got in foreseen(subject, dtype, Some(slopes), factor)? {
-        for (got, want) in got.iter().zip(&want) {
-            let far = (list(got)?.iter().zip(list(want)?)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            let size = list(want)?.into_iter().map(f64::abs).fold(0.0, f64::max);
-            let what = format!("{} {dtype:?} {slopes:?} {factor}", subject.name());
-            assert!(far <= rounding * size, "{what}: {far:e} of {size:e}");
+            check_gradients(&what, shape, &|kernel, pair| Ok(everything(&kernel.pass(pair, &plan, wants)?)?))?;
         }
     }
     Ok(())

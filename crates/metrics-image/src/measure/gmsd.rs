@@ -185,7 +185,7 @@ impl Score for Deviation {
         "gmsd"
     }
 
-    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
+    fn composed(&self, pair: &Pair) -> Result<Tensor> {
         let pair = pair.to_float()?;
         let c = match &pair.range {
             Range::Fixed(range) => {

@@ -9,8 +9,10 @@ use metrics_detach::DetachExt;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{DataRange, Input, check, settings};
-use crate::engine::backend::{self, Wants};
+use crate::engine::backend::{self, Program, Scales};
+use crate::engine::reference;
 use crate::engine::{self, Errors};
+use crate::measure::similarity::Term;
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Output, Prepared, Score};
 use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
 use crate::planes::{self, Computed, Planes};
@@ -240,20 +242,43 @@ impl Score for PixelErrors {
         false
     }
 
-    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
-        let (squared, values) = (self.error == PixelError::Squared, 1.0 / pair.image_len() as f64);
-        let wants = Wants { squared, absolute: !squared, ..Wants::default() };
-        let outcome = backend::of(pair).errors(pair, wants)?;
-        let sum = if squared { outcome.squared()? } else { outcome.absolute()? };
-        if self.unit == Unit::One {
-            return Ok(sum.clone());
-        }
-        let sum = sum.affine(values, 0.0)?;
+    fn composed(&self, pair: &Pair) -> Result<Tensor> {
+        let sum = match self.error {
+            PixelError::Squared => reference::squared(pair)?,
+            PixelError::Absolute => reference::absolute(pair)?,
+        };
+        let sum = sum.affine(self.factor(pair), 0.0)?;
         Ok(match (self.unit, &pair.range) {
-            (Unit::One | Unit::Values, _) => sum,
-            (Unit::ValuesOfRange, Range::Fixed(range)) => sum.affine(range.powi(-2), 0.0)?,
             (Unit::ValuesOfRange, Range::PerImage(range)) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,
+            _ => sum,
         })
+    }
+
+    fn on_gpu(&self, pair: &Pair, output: Output, [scale, offset]: [f64; 2]) -> Option<Result<Tensor>> {
+        let term = match self.error {
+            PixelError::Squared => Term::Squared,
+            PixelError::Absolute => Term::Absolute,
+        };
+        let program = || Program {
+            plan: None,
+            scales: Scales::ONE,
+            terms: vec![term],
+            mixture: Some((vec![scale * self.factor(pair)], offset)),
+            by_range: self.unit == Unit::ValuesOfRange,
+        };
+        backend::numbers(pair, program, output)
+    }
+}
+
+impl PixelErrors {
+    /// What sums are multiplied by in any image.
+    fn factor(&self, pair: &Pair) -> f64 {
+        let values = 1.0 / pair.image_len() as f64;
+        match (self.unit, &pair.range) {
+            (Unit::One, _) => 1.0,
+            (Unit::ValuesOfRange, Range::Fixed(range)) => values * range.powi(-2),
+            _ => values,
+        }
     }
 }
 

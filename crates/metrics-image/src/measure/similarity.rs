@@ -8,13 +8,14 @@ use metrics_core::Result;
 
 use super::ms_ssim::{ChannelPower, MsSsimConfig, Normalize, product_of_powers};
 use super::ssim::{Plan, SsimPlaces};
-use crate::engine::backend::{self, Outcome, Scales, Slopes, Wants};
+use crate::engine::backend::{self, Program, Scales};
+use crate::engine::reference;
 use crate::engine::{
     Batch, Downsampling, Errors, Gradients, OddSides, Plane, RowReader, Scanned, Upstream, add_coarser,
     with_dense_pairs,
 };
 use crate::measure::Measure;
-use crate::op::{self, Fused, FusedScore, Mapped, Score};
+use crate::op::{self, Fused, FusedScore, Mapped, Output, Score};
 use crate::pair::Pair;
 use crate::planes::{Computed, Planes};
 
@@ -59,18 +60,6 @@ impl Similarity {
         })
     }
 
-    /// What kernels of other devices are asked for.
-    fn wants(&self) -> Wants {
-        let has = |wanted: fn(&Term) -> bool| self.terms.iter().any(wanted);
-        Wants {
-            ssim: has(|term| matches!(term, Term::Ssim)),
-            contrast: has(|term| matches!(term, Term::Contrast)),
-            scales: self.scales(),
-            squared: has(|term| matches!(term, Term::Squared)),
-            absolute: has(|term| matches!(term, Term::Absolute)),
-        }
-    }
-
     /// The weight of a term of an image, from the derivatives of what becomes of the numbers.
     fn weight(&self, upstream: &op::Upstream, images: usize, term: usize, image: usize) -> f64 {
         match &self.mixture {
@@ -82,6 +71,20 @@ impl Similarity {
     /// Which of the maps of [`SsimPlaces`] the only term is the mean of.
     fn map_number(&self) -> usize {
         usize::from(self.terms == [Term::Contrast])
+    }
+
+    /// `scale · number + offset` as the kernels of a GPU make it.
+    pub(crate) fn program(&self, [scale, offset]: [f64; 2]) -> Program {
+        let is_affine = [scale, offset] != [1.0, 0.0];
+        let mixture = match &self.mixture {
+            Some((weights, constant)) => {
+                let weights = weights.iter().map(|weight| scale * weight).collect();
+                Some((weights, scale * constant + offset))
+            }
+            None => is_affine.then(|| (vec![scale; self.terms.len()], offset)),
+        };
+        let scales = self.scales().unwrap_or(Scales::ONE);
+        Program { plan: Some(self.plan.clone()), scales, terms: self.terms.clone(), mixture, by_range: false }
     }
 
     fn too_small(&self, dims: [usize; 3]) -> candle_core::Error {
@@ -105,23 +108,9 @@ impl Score for Similarity {
         if self.mixture.is_some() { 1 } else { self.terms.len() }
     }
 
-    fn composed(&self, pair: &Pair, slope: f64) -> Result<Tensor> {
-        let mut slopes = Slopes::default();
-        if let Some((weights, _)) = &self.mixture {
-            for (term, weight) in self.terms.iter().zip(weights) {
-                let place = match term {
-                    Term::Ssim => &mut slopes.ssim,
-                    Term::Contrast => &mut slopes.contrast,
-                    Term::Absolute => &mut slopes.absolute,
-                    Term::MsSsim(_) | Term::Squared => continue,
-                };
-                *place += slope * weight;
-            }
-            (slopes.ssim, slopes.contrast) =
-                (slopes.ssim / pair.channels() as f64, slopes.contrast / pair.channels() as f64);
-        }
-        let outcome = backend::of(pair).pass(pair, &self.plan, self.wants(), Some(slopes))?;
-        let terms: Vec<Tensor> = self.terms.iter().map(|term| term.of(&outcome)).collect::<Result<_>>()?;
+    fn composed(&self, pair: &Pair) -> Result<Tensor> {
+        let terms: Vec<Tensor> =
+            self.terms.iter().map(|term| term.composed(pair, &self.plan)).collect::<Result<_>>()?;
         let Some((weights, offset)) = &self.mixture else {
             return Ok(if terms.len() == 1 { terms[0].clone() } else { Tensor::stack(&terms, 0)? });
         };
@@ -132,9 +121,22 @@ impl Score for Similarity {
         Ok(sum)
     }
 
+    fn on_gpu(&self, pair: &Pair, output: Output, affine: [f64; 2]) -> Option<Result<Tensor>> {
+        if self.mixture.is_some() || self.terms.len() <= backend::MAX_TERMS {
+            return backend::numbers(pair, || self.program(affine), output);
+        }
+        // More than the kernels make at once: several times.
+        let parts = self.terms.chunks(backend::MAX_TERMS).map(|terms| {
+            let numbers = Self::new(self.plan.clone(), terms.to_vec()).on_gpu(pair, output, affine)?;
+            Some(numbers.and_then(|numbers| Ok(numbers.reshape((terms.len(), ()))?)))
+        });
+        let parts = parts.collect::<Option<Result<Vec<Tensor>>>>()?;
+        Some(parts.and_then(|parts| Ok(Tensor::cat(&parts, 0)?)))
+    }
+
     fn composed_map(&self, pair: &Pair) -> Result<Tensor> {
         let score = if self.map_number() == 0 { backend::Score::Ssim } else { backend::Score::Contrast };
-        backend::of(pair).map(pair, &self.plan, score)
+        backend::map(pair, &self.plan, score)
     }
 }
 
@@ -199,17 +201,20 @@ impl Term {
         }
     }
 
-    /// `[N]`, from what the kernels of another device computed.
-    fn of(&self, outcome: &Outcome) -> Result<Tensor> {
+    /// `[N]`, of ordinary operations.
+    fn composed(&self, pair: &Pair, plan: &Plan) -> Result<Tensor> {
         Ok(match self {
-            Self::Ssim => outcome.ssim()?.mean(D::Minus1)?,
-            Self::Contrast => outcome.contrast()?.mean(D::Minus1)?,
-            Self::Squared => outcome.squared()?.clone(),
-            Self::Absolute => outcome.absolute()?.clone(),
-            Self::MsSsim(config) => match config.power {
-                ChannelPower::AfterMean => product_of_powers(&outcome.scales()?.mean(D::Minus1)?, config)?,
-                ChannelPower::PerChannel => product_of_powers(outcome.scales()?, config)?.mean(D::Minus1)?,
-            },
+            Self::Ssim => reference::means(pair, plan, backend::Score::Ssim)?.mean(D::Minus1)?,
+            Self::Contrast => reference::means(pair, plan, backend::Score::Contrast)?.mean(D::Minus1)?,
+            Self::Squared => reference::squared(pair)?,
+            Self::Absolute => reference::absolute(pair)?,
+            Self::MsSsim(config) => {
+                let scales = reference::scales(pair, plan, config.scales())?;
+                match config.power {
+                    ChannelPower::AfterMean => product_of_powers(&scales.mean(D::Minus1)?, config)?,
+                    ChannelPower::PerChannel => product_of_powers(&scales, config)?.mean(D::Minus1)?,
+                }
+            }
         })
     }
 }
@@ -265,7 +270,7 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
             Some(_) if similarity.terms.iter().all(is_ms_ssim) => When::Multiple,
             Some(_) => When::After,
         };
-        let Scales { count, odd_sides } = scales.unwrap_or(Scales { count: 1, odd_sides: OddSides::Drop });
+        let Scales { count, odd_sides } = scales.unwrap_or(Scales::ONE);
         let (measure, ranges) = (SsimPlaces(similarity.plan.clone()), planes.ranges());
         Self { similarity, planes, measure, scales: count, odd_sides, when, upstream, ranges }
     }

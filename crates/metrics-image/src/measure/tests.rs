@@ -41,7 +41,7 @@ fn list(x: &Tensor) -> Result<Vec<f64>> {
 fn composed<K: Kind>(config: &K::Config, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
     let prepared = K::prepare("tests", config, pred, target)?;
     let pair = Pair::new("tests", &prepared.input, prepared.spread, &prepared.pred, &prepared.target)?;
-    Ok(prepared.score.composed(&pair, 1.0)?)
+    Ok(prepared.score.composed(&pair)?)
 }
 
 fn fused<K: Kind>(config: &K::Config, pred: &Tensor, target: &Tensor) -> Result<Tensor> {

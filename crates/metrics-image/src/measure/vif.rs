@@ -228,7 +228,7 @@ impl Score for Fidelity {
         "vif"
     }
 
-    fn composed(&self, pair: &Pair, _: f64) -> Result<Tensor> {
+    fn composed(&self, pair: &Pair) -> Result<Tensor> {
         let mut pair = pair.to_float()?;
         let unit = match &pair.range {
             Range::Fixed(range) => Tensor::full(*range, (1, 1, 1, 1), pair.pred.device())?.to_dtype(pair.dtype)?,

@@ -3,39 +3,76 @@
 use candle_core::{DType, Error, Layout, Result, bail};
 
 use super::launch::Grid;
-use super::params::{MAX_TAPS, MAX_VOLUME_TAPS, Params, QUANTITIES, Taps};
+use super::params::{MAX_TAPS, MAX_VOLUME_TAPS, Params, Reals, Scale, Sizes, Taps};
 use crate::OddSides;
 use crate::engine::Padding;
+use crate::engine::backend::Scales;
 use crate::measure::ssim::Plan;
 
-/// Threads of a block that works on a flat image; the columns of its tile. As in `kernels.h`.
+/// Columns of a strip of values, and of a gradient with its halo. As in `kernels.h`.
+const STRIP: [i32; 2] = [128, 64];
+/// Threads of a block that works on a flat image under a window of any length; the columns of its tile. As in `kernels.h`.
 const LINE: i32 = 128;
-/// Rows and columns of threads of a block that works on a volume; half the columns in f64.
+/// Rows and columns of threads of a block that works on a volume; half the columns in f64. As in `kernels.h`.
 const DEEP: [i32; 2] = [16, 32];
-/// Threads of all other blocks.
+/// Threads of most other blocks, and of those that make results and pyramids.
 pub(super) const WORKERS: usize = 128;
-/// Pixels whose errors one block sums.
-const ERRORS_RUN: i32 = 64 * 128;
+pub(super) const POOL_WORKERS: usize = 256;
+pub(super) const PYRAMID_WORKERS: usize = 256;
+/// Pixels of the side of what a block makes at the first scale of a pyramid, and the scales that it makes.
+const PYRAMID_SIDE: i32 = 16;
+const PYRAMID_LEVELS: i32 = 4;
+/// Pixels that a block goes through line by line.
+const RUN: i32 = 4096;
 /// Lines of the longest side that a window is moved over: kernels add up to two sides and two windows in 32 bits.
 const LONGEST: i32 = i32::MAX / 2 - 64;
 
-/// How many slices a block walks along: few enough to keep a GPU busy with a small image, many enough to make the halo cheap.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bands {
-    /// Of volumes and of small flat images.
-    pub(super) short: i32,
-    /// Of large flat images.
-    pub(super) long: i32,
-    /// Pixels of a plane from which on a flat image is large.
-    pub(super) large: usize,
+/// What a block owns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Cut {
+    /// Places of the map.
+    Values,
+    /// Pixels of a gradient that is made with the values, in one scan.
+    Gradient,
+    /// Pixels of a gradient that is made in a pass of its own.
+    Adjoint,
 }
 
-impl Bands {
-    /// On devices.
-    pub(super) const DEVICE: Self = Self { short: 32, long: 128, large: 1 << 20 };
+/// How many slices a block goes through.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Strips {
+    /// On devices: few enough to keep a GPU busy, many enough to make the halo cheap. By the size of a plane alone, so that a plane
+    /// has the same bits in any batch; measured on an H100.
+    Device,
+    /// Always so many, for tests.
+    #[cfg(all(test, target_os = "linux"))]
+    Of(i32),
+}
 
-    fn of(self, flat: bool, pixels: usize) -> i32 {
-        if flat && pixels >= self.large { self.long } else { self.short }
+impl Strips {
+    fn slices(self, cut: Cut, flat: bool, scale: usize, pixels: usize) -> i32 {
+        match self {
+            Self::Device => match (cut, scale) {
+                _ if !flat => 32,
+                (_, 1..) => {
+                    if pixels >= 1 << 18 {
+                        32
+                    } else {
+                        16
+                    }
+                }
+                (Cut::Gradient, _) => [(1 << 20, 128), (1 << 16, 64)]
+                    .into_iter()
+                    .find(|&(least, _)| pixels >= least)
+                    .map_or(16, |(_, slices)| slices),
+                (_, _) => [(1 << 20, 64), (1 << 16, 32)]
+                    .into_iter()
+                    .find(|&(least, _)| pixels >= least)
+                    .map_or(16, |(_, slices)| slices),
+            },
+            #[cfg(all(test, target_os = "linux"))]
+            Self::Of(slices) => slices,
+        }
     }
 }
 
@@ -45,7 +82,7 @@ pub(super) fn fits(plan: &Plan) -> bool {
     plan.taps.iter().all(|taps| taps.len() <= most)
 }
 
-/// Images of one size, with axes of slices, rows and columns: the lines of a flat image are its slices.
+/// Images of one size, with axes of slices, rows and columns: the rows of a flat image are its slices.
 ///
 /// There are no more of anything than its type says: kernels count lines, planes and blocks in 32 bits and pixels in 64.
 #[derive(Clone, Copy)]
@@ -55,7 +92,8 @@ pub(super) struct Geometry {
     planes: i32,
     sides: [i32; 3],
     flat: bool,
-    strides: [[i64; 5]; 2],
+    strides: [[i64; 2]; 2],
+    steps: [[i32; 3]; 2],
 }
 
 impl Geometry {
@@ -74,11 +112,15 @@ impl Geometry {
         let line = |what: &str, number: usize| {
             i32::try_from(number).map_err(|_| too_many(dims, what, number, i32::MAX.into()))
         };
-        let mut strides = [[0; 5]; 2];
-        for (strides, layout) in strides.iter_mut().zip(layouts) {
-            let axes: &[usize] = if flat { &[0, 1, 2, 4] } else { &[0, 1, 2, 3, 4] };
-            for (&axis, &stride) in axes.iter().zip(layout.stride()) {
-                strides[axis] = i64::try_from(stride).map_err(|_| too_many(dims, "stride", stride, i64::MAX))?;
+        let (mut strides, mut steps) = ([[0; 2]; 2], [[0; 3]; 2]);
+        for (which, layout) in layouts.into_iter().enumerate() {
+            for axis in 0..2 {
+                strides[which][axis] = i64::try_from(layout.stride()[axis])
+                    .map_err(|_| too_many(dims, "stride", layout.stride()[axis], i64::MAX))?;
+            }
+            let axes: &[usize] = if flat { &[0, 2] } else { &[0, 1, 2] };
+            for (&axis, &step) in axes.iter().zip(&layout.stride()[2..]) {
+                steps[which][axis] = line("stride", step)?;
             }
         }
         Ok(Self {
@@ -88,6 +130,7 @@ impl Geometry {
             sides: [line("lines", sides[0])?, line("lines", sides[1])?, line("columns", sides[2])?],
             flat,
             strides,
+            steps,
         })
     }
 
@@ -108,40 +151,28 @@ impl Geometry {
         i32::try_from(blocks).map_err(|_| too_many(&self.dims(), "blocks of threads", blocks, i32::MAX.into()))
     }
 
-    /// A thread for each pixel, on a device that numbers `most` of them.
-    pub(super) fn grid_of_pixels(&self, most: i64) -> Result<Grid> {
-        let grid = self.grid(Some(self.len().div_ceil(WORKERS)), WORKERS)?;
-        match i64::try_from(grid.blocks * WORKERS) {
-            Ok(threads) if threads <= most => Ok(grid),
-            _ => Err(too_many(&self.dims(), "pixels", self.len(), most)),
-        }
-    }
-
-    /// Of dense images of half the size.
-    pub(super) fn halved(&self, odd_sides: OddSides) -> Self {
-        let leads = self.leads(odd_sides);
-        let mut sides = self.sides;
+    /// The sides at the next scale.
+    fn halved(&self, sides: [i32; 3], odd_sides: OddSides) -> [i32; 3] {
+        let leads = self.leads(sides, odd_sides);
+        let mut halved = sides;
         for axis in self.meeting() {
             // Rounded up without the sum, which may not be an `i32`.
-            sides[axis] = sides[axis] / 2 + (sides[axis] % 2 + leads[axis]) / 2;
+            halved[axis] = sides[axis] / 2 + (sides[axis] % 2 + leads[axis]) / 2;
         }
-        let [slices, rows, columns] = sides.map(i64::from);
-        let plane = slices * rows * columns;
-        let strides = [[plane * i64::from(self.channels), plane, rows * columns, columns, 1]; 2];
-        Self { sides, strides, ..*self }
+        halved
     }
 
-    /// The axes whose lines meet in pairs.
+    /// The axes whose lines are averaged in pairs.
     fn meeting(&self) -> impl Iterator<Item = usize> {
         let flat = self.flat;
         (0..3).filter(move |&axis| !(flat && axis == 1))
     }
 
-    fn leads(&self, odd_sides: OddSides) -> [i32; 3] {
+    fn leads(&self, sides: [i32; 3], odd_sides: OddSides) -> [i32; 3] {
         let axes: Vec<usize> = self.meeting().collect();
-        let sides: Vec<usize> = axes.iter().map(|&axis| size(self.sides[axis])).collect();
+        let lengths: Vec<usize> = axes.iter().map(|&axis| size(sides[axis])).collect();
         let mut leads = [0; 3];
-        for (&axis, lead) in axes.iter().zip(odd_sides.lead(&sides)) {
+        for (&axis, lead) in axes.iter().zip(odd_sides.lead(&lengths)) {
             leads[axis] = i32::from(lead != 0);
         }
         leads
@@ -151,100 +182,150 @@ impl Geometry {
         size(self.planes)
     }
 
+    pub(super) fn is_flat(&self) -> bool {
+        self.flat
+    }
+
     /// Pixels of all planes.
     pub(super) fn len(&self) -> usize {
-        self.planes() * self.plane_len()
+        self.planes() * product(self.sides)
     }
 
-    fn plane_len(&self) -> usize {
-        self.sides.iter().map(|&side| size(side)).product()
+    /// Pixels of all planes at all coarser scales.
+    pub(super) fn coarse_len(&self, params: &Params<f64>) -> usize {
+        let scales = &params.sizes.scale[..size(params.sizes.scales)];
+        scales.iter().skip(1).map(|scale| self.planes() * product(scale.input)).sum()
     }
 
-    /// What depends on the images alone.
-    pub(super) fn params(&self) -> Params<f64> {
-        let [slices, rows, columns] = self.sides.map(i64::from);
+    /// What depends on the images alone, at all scales.
+    pub(super) fn params(&self, scales: Scales) -> Params<f64> {
+        let [_, rows, columns] = self.sides.map(i64::from);
         let dense = [rows * columns, columns, 1];
-        let is_dense = |strides: &[i64; 5]| {
-            // The stride of an axis of one line is never used.
-            (2..5).all(|axis| strides[axis] == dense[axis - 2] || self.sides[axis - 2] == 1)
+        // The stride of an axis of one line is never used.
+        let is_dense =
+            |steps: &[i32; 3]| (0..3).all(|axis| i64::from(steps[axis]) == dense[axis] || self.sides[axis] == 1);
+        let (mut all, mut sides, mut offset) = ([Scale::default(); super::params::MAX_SCALES], self.sides, 0);
+        for (number, scale) in all.iter_mut().enumerate().take(scales.count) {
+            let len = product(sides) as i64;
+            let lead = self.leads(sides, scales.odd_sides);
+            *scale = Scale { offset, input: sides, map: sides, lead, counts: [len; 2], ..Scale::default() };
+            offset += if number == 0 { 0 } else { i64::from(self.planes) * len };
+            sides = self.halved(sides, scales.odd_sides);
+        }
+        Params {
+            sizes: Sizes {
+                strides: self.strides,
+                steps: self.steps,
+                scale: all,
+                window: [1; 3],
+                scales: scales.count as i32,
+                images: self.images,
+                group: self.channels,
+                channels: self.channels,
+                planes: self.planes,
+                map_of: -1,
+                repeat: (scales.odd_sides == OddSides::Replicate).into(),
+                flat: self.flat.into(),
+                dense: self.steps.iter().all(is_dense).into(),
+                ..Sizes::default()
+            },
+            reals: Reals { sign: 1.0, ..Reals::default() },
+        }
+    }
+
+    /// For blocks that go through planes line by line.
+    pub(super) fn in_lines(&self, params: Params<f64>) -> Result<(Params<f64>, Grid)> {
+        let [slices, rows, columns] = self.sides.map(size);
+        let all = slices.checked_mul(rows).filter(|&all| i32::try_from(all).is_ok());
+        let Some(all) = all else {
+            return Err(too_many(&self.dims(), "lines", slices.saturating_mul(rows), i32::MAX.into()));
         };
-        Params {
-            strides: self.strides,
-            counts: [slices * rows * columns; 2],
-            input: self.sides,
-            map: self.sides,
-            window: [1; 3],
-            rows: [-1; QUANTITIES],
-            channels: self.channels,
-            planes: self.planes,
-            map_of: -1,
-            sign: 1.0,
-            flat: self.flat.into(),
-            dense: self.strides.iter().all(is_dense).into(),
-            ..Params::default()
+        let lines = (size(RUN) / columns.max(1)).max(1);
+        let runs = all.div_ceil(lines);
+        let grid = self.grid(self.planes().checked_mul(runs), WORKERS)?;
+        let mut params = params;
+        params.sizes.lines = self.blocks(Some(lines))?;
+        params.sizes.scale[0].tiles = [self.blocks(Some(runs))?, 1, 1];
+        Ok((params, grid))
+    }
+
+    /// For the kernel that makes the scales after `finest`: how many, and its blocks.
+    pub(super) fn pyramid(&self, params: &Params<f64>, finest: i32) -> Result<(i32, Params<f64>, Grid)> {
+        let mut params = *params;
+        params.sizes.finest = finest;
+        if !self.flat {
+            let [slices, rows, _] = params.sizes.scale[size(finest) + 1].input.map(size);
+            let grid =
+                self.grid(slices.checked_mul(rows).and_then(|lines| lines.checked_mul(self.planes())), WORKERS)?;
+            return Ok((1, params, grid));
         }
-    }
-
-    /// Cut into runs of pixels for the error kernels, a block for each.
-    pub(super) fn runs(&self) -> Result<(Params<f64>, Grid)> {
-        let runs = self.blocks(Some(self.plane_len().div_ceil(size(ERRORS_RUN))))?;
-        let grid = self.grid(self.planes().checked_mul(size(runs)), WORKERS)?;
-        Ok((Params { owned: [1, 1, ERRORS_RUN], tiles: [1, 1, runs], ..self.params() }, grid))
-    }
-
-    /// What halving them takes.
-    pub(super) fn halving(&self, odd_sides: OddSides) -> Params<f64> {
-        Params {
-            coarse: self.halved(odd_sides).sides,
-            coarse_lead: self.leads(odd_sides),
-            repeat: (odd_sides == OddSides::Replicate).into(),
-            ..self.params()
+        let levels = (params.sizes.scales - 1 - finest).min(PYRAMID_LEVELS);
+        let mut blocks = [0; 2];
+        for (axis, blocks) in [0, 2].into_iter().zip(&mut blocks) {
+            let mut shift = 0;
+            for level in (1..=levels).rev() {
+                let scale = &params.sizes.scale[size(finest + level)];
+                let side = PYRAMID_SIDE >> (level - 1);
+                *blocks = (*blocks).max((scale.input[axis] + shift - 1) / side + 1);
+                shift = 2 * shift + params.sizes.scale[size(finest + level) - 1].lead[axis];
+            }
         }
+        params.sizes.scale[size(finest) + 1].tiles = [blocks[0], 1, blocks[1]];
+        let tiles = size(blocks[0]).checked_mul(size(blocks[1])).and_then(|tiles| tiles.checked_mul(2));
+        let grid = self.grid(tiles.and_then(|tiles| tiles.checked_mul(self.planes())), PYRAMID_WORKERS)?;
+        Ok((levels, params, grid))
     }
 
-    /// A window over them.
-    pub(super) fn windowed(&self, plan: &Plan) -> Result<Windowed> {
+    /// A window over them, at all scales.
+    pub(super) fn windowed(&self, plan: &Plan, scales: Scales) -> Result<Windowed> {
+        let mut params = self.params(scales);
         let one = vec![1.0];
         let taps: [&[f64]; 3] = match &plan.taps[..] {
             [down, along] if self.flat => [down, &one, along],
             [depth, down, along] if !self.flat => [depth, down, along],
             taps => bail!("a window with {} axes does not fit images of {:?}", taps.len(), self.dims()),
         };
-        if let Some(&side) = self.sides.iter().find(|&&side| side > LONGEST) {
-            return Err(too_many(&self.dims(), "lines under a window", size(side), LONGEST.into()));
-        }
         let mut window = [1; 3];
         for (side, taps) in window.iter_mut().zip(taps) {
             *side = i32::try_from(taps.len()).map_err(Error::wrap)?;
         }
-        let mut map = self.sides;
-        for axis in 0..3 {
-            let too_small = match plan.padding {
-                Padding::Valid => self.sides[axis] < window[axis],
-                Padding::Reflect => self.sides[axis] <= window[axis] / 2,
-                Padding::Zero => false,
-            };
-            if too_small {
-                bail!("images of {:?} are too small for a window of {window:?}", self.dims());
+        let border = if plan.padding == Padding::Valid { [0; 3] } else { window.map(|taps| taps / 2) };
+        let mut places = 0;
+        for scale in params.sizes.scale.iter_mut().take(scales.count) {
+            if let Some(&side) = scale.input.iter().find(|&&side| side > LONGEST) {
+                return Err(too_many(&self.dims(), "lines under a window", size(side), LONGEST.into()));
             }
-            if plan.padding == Padding::Valid {
-                map[axis] -= window[axis] - 1;
+            for axis in 0..3 {
+                let too_small = match plan.padding {
+                    Padding::Valid => scale.input[axis] < window[axis],
+                    Padding::Reflect => scale.input[axis] <= window[axis] / 2,
+                    Padding::Zero => scale.input[axis] < 1,
+                };
+                if too_small {
+                    bail!(
+                        "images of {:?} are too small for a window of {window:?} at scales of {:?}",
+                        self.dims(),
+                        scale.input
+                    );
+                }
+                if plan.padding == Padding::Valid {
+                    scale.map[axis] -= window[axis] - 1;
+                }
             }
+            let map = scale.map;
+            let inner = (0..3).map(|axis| i64::from((map[axis] - 2 * border[axis]).max(0))).product();
+            scale.counts = [product(map) as i64, inner];
+            scale.places = places;
+            places += i64::from(self.planes) * scale.counts[0];
         }
-        let margin = if plan.padding == Padding::Valid { [0; 3] } else { window.map(|taps| taps / 2) };
-        let inner = (0..3).map(|axis| i64::from((map[axis] - 2 * margin[axis]).max(0))).product();
-        let params = Params {
-            counts: [map.iter().copied().map(i64::from).product(), inner],
+        params.sizes =
+            Sizes { fields: places, window, border, mirror: (plan.padding == Padding::Reflect).into(), ..params.sizes };
+        params.reals = Reals {
             taps: taps.map(padded),
             luminance: 2.0 * plan.k1 * plan.k1,
             contrast: 2.0 * plan.k2 * plan.k2 / plan.covariance,
             spread: if plan.is_one_pixel() { 0.0 } else { 1.0 },
-            map,
-            window,
-            lead: margin,
-            crop: margin,
-            mirror: (plan.padding == Padding::Reflect).into(),
-            ..self.params()
+            ..params.reals
         };
         Ok(Windowed { params, geometry: *self })
     }
@@ -252,45 +333,52 @@ impl Geometry {
 
 /// A window over images of one size, not yet cut into tiles.
 pub(super) struct Windowed {
-    params: Params<f64>,
+    pub(super) params: Params<f64>,
     geometry: Geometry,
 }
 
 impl Windowed {
-    /// How the names of its kernels begin, for pixels that are computed in `real`; see `kernels.h`.
-    pub(super) fn family(&self, real: DType) -> &'static str {
-        match self.params.window {
-            _ if !self.geometry.flat => "deep_",
-            [11, _, 11] if real == DType::F32 => "",
-            _ => "wide_",
+    /// The number of taps, if values and gradient come from one scan; else there are two passes.
+    pub(super) fn usual(&self) -> Option<i32> {
+        match self.params.sizes.window {
+            [taps @ (7 | 9 | 11), _, along] if self.geometry.flat && along == taps => Some(taps),
+            _ => None,
         }
     }
 
-    /// The dimensions of the map.
-    pub(super) fn map(&self) -> [usize; 3] {
-        self.params.map.map(size)
-    }
-
-    /// Cut for values or for a gradient computed in `real`.
-    pub(super) fn cut(&self, gradient: bool, real: DType, bands: Bands) -> Result<(Params<f64>, Grid)> {
-        let [rows, columns] = match (self.geometry.flat, real) {
-            (false, DType::F64) => [DEEP[0], DEEP[1] / 2],
-            (false, _) => DEEP,
-            (true, _) => [1, LINE],
-        };
-        let band = bands.of(self.geometry.flat, self.geometry.plane_len());
-        let mut params = Params { owned: [band, rows, columns], ..self.params };
-        for axis in 0..3 {
-            let results = if gradient { params.input[axis] } else { params.map[axis] };
-            if gradient && axis > 0 {
-                params.owned[axis] -= params.window[axis] - 1;
+    /// Cut for what is computed in `real`, with the number of threads of a block.
+    pub(super) fn cut(&self, cut: Cut, real: DType, strips: Strips) -> Result<(Params<f64>, Grid)> {
+        let flat = self.geometry.flat;
+        let ([rows, columns], workers) = match (self.usual(), flat, cut) {
+            (Some(_), _, Cut::Values) => ([1, STRIP[0]], if real == DType::F64 { STRIP[0] } else { STRIP[0] / 2 }),
+            (Some(taps), _, _) => {
+                ([1, STRIP[1] - (taps - 1)], if real == DType::F64 { STRIP[1] } else { STRIP[1] / 2 })
             }
-            params.tiles[axis] = (results - 1) / params.owned[axis] + 1;
+            (None, true, _) => ([1, LINE], LINE),
+            (None, false, _) if real == DType::F64 => ([DEEP[0], DEEP[1] / 2], DEEP[0] * DEEP[1] / 2),
+            (None, false, _) => (DEEP, DEEP[0] * DEEP[1]),
+        };
+        let (mut params, mut first) = (self.params, Some(0usize));
+        for (number, scale) in params.sizes.scale.iter_mut().enumerate().take(size(params.sizes.scales)) {
+            scale.first = self.geometry.blocks(first)?;
+            scale.owned = [strips.slices(cut, flat, number, product(scale.input)), rows, columns];
+            let results = if cut == Cut::Values { scale.map } else { scale.input };
+            for axis in 0..3 {
+                scale.tiles[axis] = (results[axis] - 1) / scale.owned[axis] + 1;
+            }
+            let tiles = scale
+                .tiles
+                .map(size)
+                .iter()
+                .try_fold(self.geometry.planes(), |blocks, &tiles| blocks.checked_mul(tiles));
+            first = first.zip(tiles).and_then(|(first, tiles)| first.checked_add(tiles));
         }
-        let tiles = params.tiles.map(size);
-        let blocks = tiles.iter().try_fold(self.geometry.planes(), |blocks, &tiles| blocks.checked_mul(tiles));
-        Ok((params, self.geometry.grid(blocks, size(rows * columns))?))
+        Ok((params, self.geometry.grid(first, size(workers))?))
     }
+}
+
+fn product(sides: [i32; 3]) -> usize {
+    sides.into_iter().map(size).product()
 }
 
 /// A number that is not negative.

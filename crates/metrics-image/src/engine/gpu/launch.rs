@@ -8,8 +8,8 @@ use candle_core::CudaStorage;
 use candle_core::MetalStorage;
 use candle_core::{DType, Device, Layout, Result, Storage, bail};
 
-use super::geometry::Bands;
-use super::params::Params;
+use super::geometry::Strips;
+use super::params::{AsBytes, Params, Pool};
 
 /// Where kernels run.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) enum Engine {
     Device,
     /// On the CPU, for tests.
     #[cfg(all(test, target_os = "linux"))]
-    Emulated(kernel_emulation::Dialect, Bands),
+    Emulated(kernel_emulation::Dialect, Strips),
 }
 
 /// A buffer from some element on.
@@ -130,28 +130,13 @@ impl Gpu {
         }
     }
 
-    /// How many slices a block walks along.
-    pub(super) fn bands(&self) -> Bands {
+    /// How many slices a block goes through.
+    pub(super) fn strips(&self) -> Strips {
         match self.engine {
-            Engine::Device => Bands::DEVICE,
+            Engine::Device => Strips::Device,
             #[cfg(all(test, target_os = "linux"))]
-            Engine::Emulated(_, bands) => bands,
+            Engine::Emulated(_, strips) => strips,
         }
-    }
-
-    /// How many threads of one launch can be told their number: Metal counts them in 32 bits.
-    pub(super) fn threads(&self) -> i64 {
-        match self.engine {
-            Engine::Device if self.device.is_metal() => u32::MAX.into(),
-            #[cfg(all(test, target_os = "linux"))]
-            Engine::Emulated(kernel_emulation::Dialect::Metal, _) => u32::MAX.into(),
-            _ => i64::MAX,
-        }
-    }
-
-    /// The kernels for pixels of the type that these are computed in.
-    pub(super) fn for_reals(&self) -> Self {
-        Self { dtype: self.real(), ..self.clone() }
     }
 
     /// Memory for `len` numbers, to be written before it is read.
@@ -169,19 +154,34 @@ impl Gpu {
 
     /// Runs the kernel of this name for the type of the pixels; parameters come last.
     pub(super) fn launch(&self, kernel: &str, grid: Grid, args: Vec<Arg>, params: &Params<f64>) -> Result<()> {
+        let narrow = params.narrow();
+        let params = Arg::Params(if self.real() == DType::F64 { params.bytes() } else { narrow.bytes() });
+        self.run(kernel, self.dtype, grid, args.into_iter().chain([params]).collect())
+    }
+
+    /// Runs a kernel for sums, of the type that pixels are computed in.
+    pub(super) fn launch_pool(
+        &self,
+        kernel: &str,
+        grid: Grid,
+        args: Vec<Arg>,
+        params: &Params<f64>,
+        pool: &Pool<f64>,
+    ) -> Result<()> {
+        let (narrow, narrow_pool) = (params.narrow(), pool.narrow());
+        let params = if self.real() == DType::F64 { params.bytes() } else { narrow.bytes() };
+        let pool = if self.number() == DType::F64 { pool.bytes() } else { narrow_pool.bytes() };
+        self.run(kernel, self.real(), grid, args.into_iter().chain([params, pool].map(Arg::Params)).collect())
+    }
+
+    fn run(&self, kernel: &str, dtype: DType, grid: Grid, args: Vec<Arg>) -> Result<()> {
+        let name = &format!("{kernel}_{}", dtype.as_str());
         if grid.blocks == 0 {
             return Ok(());
         }
-        let narrow = params.narrow();
-        let params = Arg::Params(if self.real() == DType::F64 { params.bytes() } else { narrow.bytes() });
-        let args = args.into_iter().chain([params]).collect();
-        self.run(&format!("{kernel}_{}", self.dtype.as_str()), grid, args)
-    }
-
-    fn run(&self, name: &str, grid: Grid, args: Vec<Arg>) -> Result<()> {
         match (self.engine, &self.device) {
             #[cfg(feature = "cuda")]
-            (Engine::Device, Device::Cuda(device)) => super::cuda::launch(device, self.dtype, name, grid, args),
+            (Engine::Device, Device::Cuda(device)) => super::cuda::launch(device, dtype, name, grid, args),
             #[cfg(feature = "metal")]
             (Engine::Device, Device::Metal(device)) => super::metal::launch(device, name, grid, args),
             #[cfg(all(test, target_os = "linux"))]
@@ -235,7 +235,7 @@ mod emulated {
             Arg::Write(Storage::Cpu(CpuStorage::F32(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
             Arg::Write(Storage::Cpu(CpuStorage::F64(all))) => kernel_emulation::Arg::Write(cast_slice_mut(all)),
             Arg::Write(_) => bail!("expected a float buffer on the CPU"),
-            Arg::Absent => kernel_emulation::Arg::Read(&[]),
+            Arg::Absent => kernel_emulation::Arg::Absent,
             Arg::Params(bytes) => kernel_emulation::Arg::Value(bytes),
         })
     }

@@ -4,9 +4,9 @@ use candle_core::{Result, Shape, Storage};
 
 use super::launch::View;
 use super::op::{Gradients, Images, Operation, for_each};
-use super::params::Params;
-use super::walk::{Goal, Walk};
-use crate::engine::backend::Score;
+use super::params::{CONTRAST, Params, SSIM};
+use super::scan::{Scan, Upstream, with_ranges};
+use crate::engine::backend::{Scales, Score};
 use crate::measure::ssim::Plan;
 use crate::pair::Range;
 
@@ -18,13 +18,15 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// For the kernels, what is wanted.
-    fn of(&self, params: Params<f64>) -> Params<f64> {
+    fn with_scan<R>(&self, images: &Images, f: impl FnOnce(&Scan) -> Result<R>) -> Result<R> {
         let map_of = match self.score {
-            Score::Ssim => 0,
-            Score::Contrast => 1,
+            Score::Ssim => SSIM,
+            Score::Contrast => CONTRAST,
         };
-        Params { map_of, ..params }
+        let refine = |params: &mut Params<f64>| params.sizes.map_of = map_of as i32;
+        with_ranges(&self.range, |ranges, range| {
+            f(&Scan::new(images, (&self.plan, Scales::ONE), (ranges, range), None, refine)?)
+        })
     }
 }
 
@@ -32,25 +34,23 @@ impl Operation for Map {
     const NAME: &'static str = "ssim-map";
 
     fn forward(&self, images: &Images) -> Result<(Storage, Shape)> {
-        Walk::over(images, &self.plan, &self.range, |walk| {
+        self.with_scan(images, |scan| {
             let mut shape = images.dims.to_vec();
-            let [slices, rows, columns] = walk.map();
+            let [slices, rows, columns] = scan.map_dims();
             match &mut shape[2..] {
                 [height, width] => (*height, *width) = (slices, columns),
                 sides => sides.copy_from_slice(&[slices, rows, columns]),
             }
             let mut map = images.gpu.alloc(images.gpu.real(), shape.iter().product())?;
-            walk.values(|params| self.of(params), Some(&mut map))?;
+            scan.values(Some(&mut map))?;
             Ok((map, shape.into()))
         })
     }
 
     fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<Gradients> {
-        Walk::over(images, &self.plan, &self.range, |walk| {
-            for_each(wanted, |side| {
-                let goal = Goal { side, map: Some(upstream), ..Goal::default() };
-                Ok(walk.gradient(|params| self.of(params), goal)?.0)
-            })
+        self.with_scan(images, |scan| {
+            // A map has the type that is computed in, as has its gradient.
+            for_each(wanted, |side| Ok(scan.gradient(side, Upstream::Map(upstream))?.0.fine))
         })
     }
 }

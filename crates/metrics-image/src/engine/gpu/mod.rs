@@ -1,46 +1,41 @@
 //! Fused kernels for GPUs: one text for CUDA and Metal, and one order of launches.
 //!
-//! A block of threads walks along the slices of a tile, which it filters in its own memory and in registers; nothing of the size of
-//! an image is kept but the gradient. Planes are cut into tiles by their size alone and the sums of tiles are added in order, so that an
-//! image scores the same alone and in a batch. Nothing is read back to the host.
+//! A block of threads goes down the rows of a strip, which it filters in its own memory and in registers; nothing of the size of an image
+//! is kept but the gradient. Planes are cut into strips by their size alone and the sums of strips are added in order, so that an
+//! image scores the same alone and in a batch. Nothing is read back to the host. `docs/gpu.md` says what was measured.
 
 #[cfg(feature = "cuda")]
 mod cuda;
-mod errors;
 mod geometry;
 mod launch;
 mod map;
 #[cfg(feature = "metal")]
 mod metal;
+mod numbers;
 mod op;
 mod params;
-mod pass;
-mod rows;
+mod scan;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
-mod walk;
 
 use candle_core::Tensor;
 use metrics_core::Result;
 
-use self::errors::Errors;
 #[cfg(all(test, target_os = "linux"))]
-use self::geometry::Bands;
-use self::geometry::fits;
+use self::geometry::Strips;
 use self::launch::Engine;
 #[cfg(any(feature = "cuda", feature = "metal"))]
 use self::launch::{Arg, Buffer, Grid, View};
 use self::map::Map;
+use self::numbers::Numbers;
 use self::op::apply;
-use self::pass::Pass;
-use self::rows::image_sums;
-
-use crate::engine::backend::{Kernel, Outcome, Score, Slopes, Wants};
-use crate::engine::reference::Reference;
+use super::backend::{Program, Score};
 use crate::measure::ssim::Plan;
+use crate::op::Output;
 use crate::pair::Pair;
 
-/// The kernels of the device that the images are on; windows that are too long for them are left to the reference.
+/// The kernels of the device that the images are on.
+#[derive(Clone, Copy)]
 pub(super) struct Gpu {
     engine: Engine,
 }
@@ -52,16 +47,15 @@ impl Gpu {
     /// The CUDA text on the CPU, cut as on a device.
     #[cfg(all(test, target_os = "linux"))]
     pub(super) const EMULATED_CUDA: Self =
-        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda, Bands::DEVICE) };
-    /// The Metal text on the CPU, in bands so short that small images have two or more.
+        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Cuda, Strips::Device) };
+    /// The Metal text on the CPU, in strips so short that small images have two or more.
     #[cfg(all(test, target_os = "linux"))]
     pub(super) const EMULATED_METAL: Self =
-        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal, Bands { short: 13, long: 27, large: 1000 }) };
-}
+        Self { engine: Engine::Emulated(kernel_emulation::Dialect::Metal, Strips::Of(13)) };
 
-impl Kernel for Gpu {
+    /// For messages.
     #[cfg(test)]
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self.engine {
             Engine::Device => "gpu",
             #[cfg(target_os = "linux")]
@@ -71,26 +65,33 @@ impl Kernel for Gpu {
         }
     }
 
-    fn map(&self, pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
-        if !fits(plan) {
-            return Reference.map(pair, plan, score);
-        }
-        // A map has the precision it is computed in, which half types and integers lack.
-        let pair = pair.to_float()?;
-        Ok(apply(self.engine, &pair, Map { plan: plan.clone(), range: pair.range.clone(), score })?)
+    /// Numbers of images, as `output` says; `None` where the kernels have no room for them.
+    pub(super) fn numbers(self, pair: &Pair, program: Program, output: Output) -> Option<Result<Tensor>> {
+        numbers::fits(&program).then(|| {
+            let pair = pair.with_short_strides()?;
+            let tracked = [pair.pred.track_op(), pair.target.track_op()];
+            let numbers = Numbers::new(program, output, pair.range.clone(), pair.pred.dim(0)?, tracked);
+            Ok(apply(self.engine, &pair, numbers)?)
+        })
     }
 
-    fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants, slopes: Option<Slopes>) -> Result<Outcome> {
-        if !fits(plan) {
-            return Reference.pass(pair, plan, wants, slopes);
-        }
-        let (rows, pass) = Pass::new(pair, plan, wants, slopes);
-        rows.outcome(&apply(self.engine, pair, pass)?, wants)
+    /// A map; `None` for windows that are too long for the kernels.
+    pub(super) fn map(self, pair: &Pair, plan: &Plan, score: Score) -> Option<Result<Tensor>> {
+        geometry::fits(plan).then(|| {
+            // A map has the precision it is computed in, which half types and integers lack.
+            let pair = pair.to_float()?.with_short_strides()?;
+            Ok(apply(self.engine, &pair, Map { plan: plan.clone(), range: pair.range.clone(), score })?)
+        })
     }
+}
 
-    fn errors(&self, pair: &Pair, wants: Wants) -> Result<Outcome> {
-        let sums = apply(self.engine, pair, Errors)?;
-        let row = |wanted: bool, row| wanted.then(|| image_sums(&sums, row)).transpose();
-        Ok(Outcome { squared: row(wants.squared, 0)?, absolute: row(wants.absolute, 1)?, ..Outcome::default() })
+impl Pair {
+    /// Kernels count the steps along the axes of a plane in 32 bits.
+    fn with_short_strides(&self) -> Result<Self> {
+        let short = |image: &Tensor| {
+            let fits = image.stride()[2..].iter().all(|&stride| i32::try_from(stride).is_ok());
+            if fits { Ok(image.clone()) } else { image.contiguous() }
+        };
+        Ok(Self { pred: short(&self.pred)?, target: short(&self.target)?, ..self.clone() })
     }
 }

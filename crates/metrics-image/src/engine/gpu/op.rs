@@ -54,12 +54,6 @@ impl<'a> Images<'a> {
         Ok(Self { gpu, geometry: Geometry::of(layouts)?, dims: layouts[0].dims(), views: [view(0), view(1)] })
     }
 
-    /// Dense planes that lie one after another, of the type that these are computed in.
-    pub(super) fn coarser(&'a self, geometry: Geometry, images: &'a [Storage; 2]) -> Result<Self> {
-        let views = [View::of(&images[0])?, View::of(&images[1])?];
-        Ok(Self { gpu: self.gpu.for_reals(), geometry, dims: self.dims, views })
-    }
-
     /// Both images as the first arguments of a kernel.
     pub(super) fn args(&self) -> Vec<Arg<'a>> {
         self.views.map(Arg::Read).into()

@@ -4,12 +4,14 @@ use metrics_core::Result;
 use crate::pair::{Pair, sum_dtype};
 
 /// Sum of the squared errors of each image's pixels, `[N]`.
-pub(super) fn squared(pair: &Pair) -> Result<Tensor> {
+pub(crate) fn squared(pair: &Pair) -> Result<Tensor> {
+    let pair = pair.to_float()?;
     sums(&(&pair.pred - &pair.target)?.sqr()?)
 }
 
 /// Sum of the absolute errors of each image's pixels, `[N]`.
-pub(super) fn absolute(pair: &Pair) -> Result<Tensor> {
+pub(crate) fn absolute(pair: &Pair) -> Result<Tensor> {
+    let pair = pair.to_float()?;
     let difference = (&pair.pred - &pair.target)?;
     // |d| = d · sign(d): the gradient at 0 is 0, as in PyTorch, where that of Candle's `abs` is 1.
     sums(&(&difference * difference.detach().sign()?)?)

@@ -11,7 +11,8 @@ use crate::pair::{Pair, Range, sum_dtype};
 ///
 /// The moments are taken around one pivot for each image and channel. Variance and covariance do not depend on it, but without it
 /// f32 loses them where the mean is large; means get it back.
-pub(super) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+    let pair = &pair.to_float()?;
     let window = Window::new(pair, plan)?;
     let (pivot_x, pivot_y) = (pivot(&pair.pred)?, pivot(&pair.target)?);
     let (x, y) = (pair.pred.broadcast_sub(&pivot_x)?, pair.target.broadcast_sub(&pivot_y)?);
@@ -48,7 +49,7 @@ pub(super) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
 }
 
 /// Mean SSIM or contrast of each image and channel, `[N, C]`.
-pub(super) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
+pub(crate) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     let map = map(pair, plan, score)?;
     match score {
         Score::Ssim => plane_means(&map),
@@ -57,8 +58,8 @@ pub(super) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
 }
 
 /// The terms of MS-SSIM, `[scales, N, C]`.
-pub(super) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scales) -> Result<Tensor> {
-    let mut pair = pair.clone();
+pub(crate) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scales) -> Result<Tensor> {
+    let mut pair = pair.to_float()?;
     let mut terms = Vec::with_capacity(count);
     for _ in 1..count {
         terms.push(means(&pair, plan, Score::Contrast)?);

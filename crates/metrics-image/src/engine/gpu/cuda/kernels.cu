@@ -18,13 +18,33 @@ typedef double Number;
 #define FUNCTION [[maybe_unused]] static __device__ __forceinline__
 #define FUNCTION_MEMBER __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define UNROLL_TWICE_IF(INSIDE) _Pragma("unroll (INSIDE ? 2 : 1)")
 #define BARRIER() __syncthreads()
+#define WARP_BARRIER() __syncwarp()
+#define BARRIER_OF_DEVICE() __syncthreads()
 #ifndef BLOCK_MEMORY // the emulation has its own
-#define BLOCK_MEMORY(T, NAME, COUNT) __shared__ T NAME[COUNT]
+#define BLOCK_MEMORY(T, NAME, COUNT) __shared__ alignas(16) T NAME[COUNT]
 #endif
 
-FUNCTION float reciprocal(float x) { return __frcp_rn(x); }
-FUNCTION double reciprocal(double x) { return __drcp_rn(x); }
+#ifdef __CUDACC__
+// To one unit in the last place, in one instruction: far below the error of a filter.
+FUNCTION float reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+// NaN stays one.
+FUNCTION float not_negative(float x) {
+    float y;
+    asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
+    return y;
+}
+#else
+FUNCTION float reciprocal(float x) { return 1.0f / x; }
+FUNCTION float not_negative(float x) { return x < 0.0f ? 0.0f : x; }
+#endif
+FUNCTION double reciprocal(double x) { return 1.0 / x; }
+FUNCTION double not_negative(double x) { return x < 0.0 ? 0.0 : x; }
 FUNCTION float as_float(u32 bits) { return __uint_as_float(bits); }
 FUNCTION u32 as_uint(float x) { return __float_as_uint(x); }
 
@@ -43,48 +63,87 @@ FUNCTION u16 to_half(float x) {
 #endif
 
 #include "../base.h"
-#include "../plane.h"
-#include "../pass.h"
+#include "../../../measure/ssim.h"
+#include "../tile.h"
+#include "../scan.h"
+#include "../window.h"
+#include "../pyramid.h"
+#include "../pixel.h"
+#include "../pool.h"
 #include "../kernels.h"
 
 #define REAL(P) RealOf<P>::Type
-// One block on a processor is enough: without saying so, registers are spilt for the sake of more.
+// Without a number of blocks that a multiprocessor is to hold, registers are spilt for the sake of more.
 #ifndef ENTRY // the emulation has its own
-#define ENTRY(NAME, THREADS) extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME
+#define ENTRY(NAME, THREADS, BLOCKS) extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) NAME
 #endif
 #define PARAMS(P) const __grid_constant__ Params<REAL(P)> p
-#define PLACE i32(blockIdx.x), i32(threadIdx.x)
+#define IMAGES(P) const P *x, const P *y, const REAL(P) * coarse_x, const REAL(P) * coarse_y, const REAL(P) * ranges
+#define BLOCK i32(blockIdx.x)
+#define WORKER i32(threadIdx.x)
 
-#define PIVOT(NAME, P)                                                                                                      \
-    ENTRY(NAME, WORKERS)(const P* x, const P* y, REAL(P)* pivots, PARAMS(P)) {                                              \
-        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
-        pivot(x, y, pivots, p, room, PLACE, WORKERS);                                                                       \
+#define VALUE(NAME, P, TAPS, VEC, THREADS, BLOCKS, FULL)                                                                          \
+    ENTRY(NAME, THREADS, BLOCKS)(IMAGES(P), REAL(P) * partials, REAL(P) * map, PARAMS(P)) {                                 \
+        BLOCK_MEMORY(Basis<REAL(P)>, room, (Strip<REAL(P), TAPS, VEC, THREADS>::ROOM));                                     \
+        value<P, REAL(P), TAPS, VEC, THREADS, FULL>(x, y, coarse_x, coarse_y, ranges, partials, map, p, room, BLOCK, WORKER);     \
     }
-#define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT)                                                                           \
-    ENTRY(NAME, ROWS* COLS)                                                                                                 \
-    (const P* x, const P* y, const REAL(P)* pivots, const REAL(P)* ranges, const Number* weights, const REAL(P)* upstream,  \
-     const REAL(P)* coarser, REAL(P)* partials, REAL(P)* map, P* gradient, PARAMS(P)) {                                     \
-        BLOCK_MEMORY(REAL(P), room, (Shape<TAPS, ROWS, COLS, GRADIENT>::ROOM));                                             \
-        pass<P, REAL(P), TAPS, ROWS, COLS, GRADIENT>(x, y, pivots, ranges, weights, upstream, coarser, partials, map,       \
-                                                     gradient, p, room, PLACE);                                             \
+#define GRADIENT(NAME, P, TAPS, VEC, THREADS, BLOCKS, FULL)                                                                       \
+    ENTRY(NAME, THREADS, BLOCKS)                                                                                            \
+    (IMAGES(P), const Number* table, const REAL(P) * map, REAL(P) * partials, REAL(P) * fine, REAL(P) * coarse, PARAMS(P)) { \
+        BLOCK_MEMORY(Basis<REAL(P)>, room, (Strip<REAL(P), TAPS, VEC, THREADS>::ROOM_WITH_BACK));                           \
+        gradient<P, REAL(P), TAPS, VEC, THREADS, FULL>(x, y, coarse_x, coarse_y, ranges, table, map, partials, fine, coarse, p,   \
+                                                 room, BLOCK, WORKER);                                                      \
+    }
+#define WINDOW(NAME, P, ROWS, COLUMNS)                                                                                      \
+    ENTRY(NAME, ROWS* COLUMNS, 1)                                                                                           \
+    (IMAGES(P), const Number* table, const REAL(P) * upstream, REAL(P) * partials, REAL(P) * map, REAL(P) * derivatives,    \
+     PARAMS(P)) {                                                                                                           \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::ROOM));                                                 \
+        window_value<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, upstream, partials, map,           \
+                                                derivatives, p, room, BLOCK, WORKER);                                       \
+    }
+#define ADJOINT(NAME, P, ROWS, COLUMNS)                                                                                     \
+    ENTRY(NAME, ROWS* COLUMNS, 1)                                                                                           \
+    (IMAGES(P), const Number* table, const REAL(P) * derivatives, REAL(P) * fine, REAL(P) * coarse, PARAMS(P)) {            \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::BACK));                                                 \
+        adjoint<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, derivatives, fine, coarse, p, room,     \
+                                           BLOCK, WORKER);                                                                  \
+    }
+#define PYRAMID(NAME, P)                                                                                                    \
+    ENTRY(NAME, PYRAMID_WORKERS, 1)(const P* x, const P* y, REAL(P) * coarse_x, REAL(P) * coarse_y, PARAMS(P)) {            \
+        BLOCK_MEMORY(REAL(P), room, PYRAMID_WORKERS);                                                                       \
+        pyramid(x, y, coarse_x, coarse_y, p, room, BLOCK, WORKER);                                                          \
     }
 #define HALVE(NAME, P)                                                                                                      \
-    ENTRY(NAME, WORKERS)(const P* x, const P* y, REAL(P)* half_x, REAL(P)* half_y, PARAMS(P)) {                             \
-        halve(x, y, half_x, half_y, p, i64(blockIdx.x) * WORKERS + threadIdx.x);                                            \
+    ENTRY(NAME, WORKERS, 1)(const P* x, const P* y, REAL(P) * coarse_x, REAL(P) * coarse_y, PARAMS(P)) {                    \
+        halve(x, y, coarse_x, coarse_y, p, BLOCK, WORKER, WORKERS);                                                         \
+    }
+#define COMBINE(NAME, P)                                                                                                    \
+    ENTRY(NAME, WORKERS, 1)                                                                                                 \
+    (const REAL(P) * fine, const REAL(P) * coarse, const Number* table, const Number* upstream, P* gradient, PARAMS(P)) {   \
+        combine(fine, coarse, table, upstream, gradient, p, BLOCK, WORKER, WORKERS);                                        \
     }
 #define ERRORS(NAME, P)                                                                                                     \
-    ENTRY(NAME, WORKERS)(const P* x, const P* y, REAL(P)* partials, PARAMS(P)) {                                            \
-        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
-        errors(x, y, partials, p, room, PLACE, WORKERS);                                                                    \
+    ENTRY(NAME, WORKERS, 1)(const P* x, const P* y, REAL(P) * partials, PARAMS(P)) {                                        \
+        BLOCK_MEMORY(REAL(P), room, 2 * QUANTITIES * WORKERS);                                                              \
+        errors(x, y, partials, p, room, BLOCK, WORKER, WORKERS);                                                            \
     }
 #define ERROR_GRADIENT(NAME, P)                                                                                             \
-    ENTRY(NAME, WORKERS)(const P* x, const P* y, const Number* weights, P* gradient, PARAMS(P)) {                           \
-        error_gradient(x, y, weights, gradient, p, i64(blockIdx.x) * WORKERS + threadIdx.x);                                \
+    ENTRY(NAME, WORKERS, 1)                                                                                                 \
+    (const P* x, const P* y, const REAL(P) * ranges, const Number* table, const Number* upstream, P* gradient, PARAMS(P)) { \
+        error_gradient(x, y, ranges, table, upstream, gradient, p, BLOCK, WORKER, WORKERS);                                 \
     }
 #define FINISH(NAME, T)                                                                                                     \
-    ENTRY(NAME, WORKERS)(const T* partials, Number* results, PARAMS(T)) {                                                   \
-        BLOCK_MEMORY(T, room, 2 * WORKERS);                                                                                 \
-        finish(partials, results, p, room, PLACE, WORKERS);                                                                 \
+    ENTRY(NAME, POOL_WORKERS, 1)                                                                                            \
+    (const T* partials, const T* ranges, Number* rows, Number* table, Number* numbers, PARAMS(T), const __grid_constant__ Pool pool) { \
+        BLOCK_MEMORY(T, room, 2 * POOL_WORKERS);                                                                            \
+        finish(partials, ranges, rows, table, numbers, p, pool, room, WORKER, POOL_WORKERS);                                \
+    }
+#define DISTRIBUTE(NAME, T)                                                                                                 \
+    ENTRY(NAME, WORKERS, 1)                                                                                                 \
+    (const Number* rows, const T* ranges, const Number* upstream, Number* table, PARAMS(T), const __grid_constant__ Pool pool) { \
+        const i32 plane = BLOCK * WORKERS + WORKER;                                                                         \
+        if (plane < p.planes) distribute(p, pool, rows, ranges, upstream, table, plane);                                    \
     }
 
 #ifdef PIXELS

@@ -24,6 +24,7 @@ fn main() {
         return;
     }
     println!("cargo:rerun-if-changed=..");
+    println!("cargo:rerun-if-changed=../../../measure");
     println!("cargo:rerun-if-env-changed=EMULATION_SANITIZE");
     build().file("emulate_cuda.cpp").file("emulate_metal.cpp").compile("emulated_kernels");
     let mut watched = build();

@@ -12,7 +12,6 @@ using emulation::to_half;
 
 #include "../cuda/kernels.cu"
 
-#define ROW(NAME, EACH) {#NAME, emulation::Call<NAME>::with, false},
 #include "table.h"
 
 const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 KERNELS_f64};
@@ -22,7 +21,17 @@ const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS
 extern "C" void ENTRY_OF(cuda)(emulation::Launch* launch) { emulation::launch(KERNELS, false, *launch); }
 
 #ifndef WATCHED
-extern "C" size_t params_size(bool doubled) {
-    return doubled ? sizeof(Params<double>) : sizeof(Params<float>);
+template <class T>
+static void sizes_to(size_t* sizes) {
+    sizes[0] = sizeof(Params<T>);
+    sizes[1] = sizeof(Pool);
+}
+
+extern "C" void params_sizes(bool doubled, size_t* sizes) {
+    if (doubled) {
+        sizes_to<double>(sizes);
+    } else {
+        sizes_to<float>(sizes);
+    }
 }
 #endif

@@ -12,12 +12,16 @@ namespace {
 
 #include "../metal/dialect.metal"
 #include "../base.h"
-#include "../plane.h"
-#include "../pass.h"
+#include "../../../measure/ssim.h"
+#include "../tile.h"
+#include "../scan.h"
+#include "../window.h"
+#include "../pyramid.h"
+#include "../pixel.h"
+#include "../pool.h"
 #include "../kernels.h"
 #include "../metal/kernels.metal"
 
-#define ROW(NAME, EACH) {#NAME, emulation::Call<NAME>::with, EACH},
 #include "table.h"
 
 const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32};

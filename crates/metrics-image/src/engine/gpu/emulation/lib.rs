@@ -8,7 +8,7 @@
 //! error too. `EMULATION_WATCH=1` watches all launches, and `EMULATION_WATCH=0` none. (A build with `EMULATION_SANITIZE` has the
 //! sanitizers of the compiler instead.)
 //!
-//! `EMULATION_WITHOUT_BARRIER=pass.h:12` leaves out the barrier at that place of the text.
+//! `EMULATION_WITHOUT_BARRIER=scan.h:12` leaves out the barrier at that place of the text.
 #![cfg(target_os = "linux")]
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +29,8 @@ pub enum Dialect {
 pub enum Arg<'a> {
     /// A buffer that the kernel reads.
     Read(&'a [u8]),
+    /// No buffer.
+    Absent,
     /// A buffer that the kernel writes.
     Write(&'a mut [u8]),
     /// A value, as it lies in memory.
@@ -55,12 +57,12 @@ unsafe extern "C" {
     fn emulate_metal(launch: *mut Launch);
     fn watch_cuda(launch: *mut Launch);
     fn watch_metal(launch: *mut Launch);
-    fn params_size(doubled: bool) -> usize;
+    fn params_sizes(doubled: bool, sizes: *mut usize);
 }
 
 /// A barrier to leave out.
 struct Removal {
-    /// `pass.h:12`.
+    /// `scan.h:12`.
     place: String,
     /// In this kernel only, or in all.
     kernel: Option<String>,
@@ -76,7 +78,7 @@ thread_local! {
     );
 }
 
-/// Runs `f` on this thread while kernel `kernel` lacks the barrier at `place`, such as `pass.h:12`; says whether a thread came to it.
+/// Runs `f` on this thread while kernel `kernel` lacks the barrier at `place`, such as `scan.h:12`; says whether a thread came to it.
 pub fn without_barrier<R>(place: &str, kernel: &str, f: impl FnOnce() -> R) -> (R, bool) {
     let removal = Removal { place: place.to_owned(), kernel: Some(kernel.to_owned()), reached: false };
     let before = REMOVED.replace(Some(removal));
@@ -93,6 +95,11 @@ fn is_watched(lacks_barrier: bool) -> bool {
         Ok(_) => true,
         Err(_) => lacks_barrier || turn.is_multiple_of(4),
     }
+}
+
+/// How many kernels this thread has run.
+pub fn launches() -> usize {
+    LAUNCHES.get()
 }
 
 /// Runs kernel `name` in `blocks` blocks of `workers` threads.
@@ -116,12 +123,13 @@ pub unsafe fn launch(dialect: Dialect, name: &str, blocks: u32, workers: u32, ar
         buffers.push(match arg {
             Arg::Read(bytes) | Arg::Value(bytes) => bytes.as_ptr().cast_mut().cast(),
             Arg::Write(bytes) => bytes.as_mut_ptr().cast(),
+            Arg::Absent => ptr::null_mut(),
         });
     }
     // A buffer is an argument of the type of a pointer, a value is the argument itself.
     let place = |(arg, buffer): (&Arg, &*mut c_void)| match arg {
         Arg::Value(_) => *buffer,
-        Arg::Read(_) | Arg::Write(_) => ptr::from_ref(buffer).cast_mut().cast(),
+        Arg::Read(_) | Arg::Write(_) | Arg::Absent => ptr::from_ref(buffer).cast_mut().cast(),
     };
     let places: Vec<*mut c_void> = args.iter().zip(&buffers).map(place).collect();
     let watched = is_watched(without.is_some());
@@ -153,8 +161,11 @@ pub unsafe fn launch(dialect: Dialect, name: &str, blocks: u32, workers: u32, ar
     if fault.is_empty() { Ok(()) } else { Err(format!("{name}: {}", fault.to_string_lossy())) }
 }
 
-/// The size of the parameters of a launch, in bytes, as the kernels see them; of those in f64 if `doubled`.
-pub fn size_of_params(doubled: bool) -> usize {
-    // SAFETY: it takes a value and returns a constant.
-    unsafe { params_size(doubled) }
+/// The sizes of the parameters of a launch, in bytes, as the kernels see them: those of all kernels, and what more results take. In f64 if
+/// `doubled`.
+pub fn sizes_of_params(doubled: bool) -> [usize; 2] {
+    let mut sizes = [0; 2];
+    // SAFETY: it writes two numbers.
+    unsafe { params_sizes(doubled, sizes.as_mut_ptr()) };
+    sizes
 }

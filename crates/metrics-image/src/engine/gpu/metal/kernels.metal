@@ -1,48 +1,78 @@
 // The entries of the kernels, after the text that is shared with CUDA.
 
 #define REAL(P) RealOf<P>::Type
-#define PLACE uint block [[threadgroup_position_in_grid]], uint worker [[thread_position_in_threadgroup]]
-#define EACH uint at [[thread_position_in_grid]]
+#define READS(T, NAME, AT) device const T* NAME [[buffer(AT)]]
+#define WRITES(T, NAME, AT) device T* NAME [[buffer(AT)]]
+#define PARAMS(P, AT) constant Params<REAL(P)>& p [[buffer(AT)]]
+#define IMAGES(P)                                                                                                           \
+    READS(P, x, 0), READS(P, y, 1), READS(REAL(P), coarse_x, 2), READS(REAL(P), coarse_y, 3), READS(REAL(P), ranges, 4)
+#define PLACE uint block_at [[threadgroup_position_in_grid]], uint worker_at [[thread_position_in_threadgroup]]
+#define BLOCK i32(block_at)
+#define WORKER i32(worker_at)
 
-#define PIVOT(NAME, P)                                                                                                      \
-    kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]], device REAL(P)* pivots [[buffer(2)]], \
-                     constant Params<REAL(P)>& p [[buffer(3)]], PLACE) {                                                    \
-        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
-        pivot(x, y, pivots, p, room, i32(block), i32(worker), WORKERS);                                                     \
+#define VALUE(NAME, P, TAPS, VEC, THREADS, BLOCKS, FULL)                                                                          \
+    kernel void NAME(IMAGES(P), WRITES(REAL(P), partials, 5), WRITES(REAL(P), map, 6), PARAMS(P, 7), PLACE) {               \
+        BLOCK_MEMORY(Basis<REAL(P)>, room, (Strip<REAL(P), TAPS, VEC, THREADS>::ROOM));                                     \
+        value<P, REAL(P), TAPS, VEC, THREADS, FULL>(x, y, coarse_x, coarse_y, ranges, partials, map, p, room, BLOCK, WORKER);     \
     }
-#define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT)                                                                           \
-    kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]],                                      \
-                     device const REAL(P)* pivots [[buffer(2)]], device const REAL(P)* ranges [[buffer(3)]],                \
-                     device const Number* weights [[buffer(4)]], device const REAL(P)* upstream [[buffer(5)]],              \
-                     device const REAL(P)* coarser [[buffer(6)]], device REAL(P)* partials [[buffer(7)]],                   \
-                     device REAL(P)* map [[buffer(8)]], device P* gradient [[buffer(9)]],                                   \
-                     constant Params<REAL(P)>& p [[buffer(10)]], PLACE) {                                                   \
-        BLOCK_MEMORY(REAL(P), room, (Shape<TAPS, ROWS, COLS, GRADIENT>::ROOM));                                             \
-        pass<P, REAL(P), TAPS, ROWS, COLS, GRADIENT>(x, y, pivots, ranges, weights, upstream, coarser, partials, map,       \
-                                                     gradient, p, room, i32(block), i32(worker));                           \
+#define GRADIENT(NAME, P, TAPS, VEC, THREADS, BLOCKS, FULL)                                                                       \
+    kernel void NAME(IMAGES(P), READS(Number, table, 5), READS(REAL(P), map, 6), WRITES(REAL(P), partials, 7),              \
+                     WRITES(REAL(P), fine, 8), WRITES(REAL(P), coarse, 9), PARAMS(P, 10), PLACE) {                          \
+        BLOCK_MEMORY(Basis<REAL(P)>, room, (Strip<REAL(P), TAPS, VEC, THREADS>::ROOM_WITH_BACK));                           \
+        gradient<P, REAL(P), TAPS, VEC, THREADS, FULL>(x, y, coarse_x, coarse_y, ranges, table, map, partials, fine, coarse, p,   \
+                                                 room, BLOCK, WORKER);                                                      \
+    }
+#define WINDOW(NAME, P, ROWS, COLUMNS)                                                                                      \
+    kernel void NAME(IMAGES(P), READS(Number, table, 5), READS(REAL(P), upstream, 6), WRITES(REAL(P), partials, 7),         \
+                     WRITES(REAL(P), map, 8), WRITES(REAL(P), derivatives, 9), PARAMS(P, 10), PLACE) {                      \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::ROOM));                                                 \
+        window_value<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, upstream, partials, map,           \
+                                                derivatives, p, room, BLOCK, WORKER);                                       \
+    }
+#define ADJOINT(NAME, P, ROWS, COLUMNS)                                                                                     \
+    kernel void NAME(IMAGES(P), READS(Number, table, 5), READS(REAL(P), derivatives, 6), WRITES(REAL(P), fine, 7),          \
+                     WRITES(REAL(P), coarse, 8), PARAMS(P, 9), PLACE) {                                                     \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::BACK));                                                 \
+        adjoint<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, derivatives, fine, coarse, p, room,     \
+                                           BLOCK, WORKER);                                                                  \
+    }
+#define PYRAMID(NAME, P)                                                                                                    \
+    kernel void NAME(READS(P, x, 0), READS(P, y, 1), WRITES(REAL(P), coarse_x, 2), WRITES(REAL(P), coarse_y, 3),            \
+                     PARAMS(P, 4), PLACE) {                                                                                 \
+        BLOCK_MEMORY(REAL(P), room, PYRAMID_WORKERS);                                                                       \
+        pyramid(x, y, coarse_x, coarse_y, p, room, BLOCK, WORKER);                                                          \
     }
 #define HALVE(NAME, P)                                                                                                      \
-    kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]], device REAL(P)* half_x [[buffer(2)]], \
-                     device REAL(P)* half_y [[buffer(3)]], constant Params<REAL(P)>& p [[buffer(4)]], EACH) {               \
-        halve(x, y, half_x, half_y, p, i64(at));                                                                            \
+    kernel void NAME(READS(P, x, 0), READS(P, y, 1), WRITES(REAL(P), coarse_x, 2), WRITES(REAL(P), coarse_y, 3),            \
+                     PARAMS(P, 4), PLACE) {                                                                                 \
+        halve(x, y, coarse_x, coarse_y, p, BLOCK, WORKER, WORKERS);                                                         \
+    }
+#define COMBINE(NAME, P)                                                                                                    \
+    kernel void NAME(READS(REAL(P), fine, 0), READS(REAL(P), coarse, 1), READS(Number, table, 2),                           \
+                     READS(Number, upstream, 3), WRITES(P, gradient, 4), PARAMS(P, 5), PLACE) {                             \
+        combine(fine, coarse, table, upstream, gradient, p, BLOCK, WORKER, WORKERS);                                        \
     }
 #define ERRORS(NAME, P)                                                                                                     \
-    kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]],                                      \
-                     device REAL(P)* partials [[buffer(2)]], constant Params<REAL(P)>& p [[buffer(3)]], PLACE) {            \
-        BLOCK_MEMORY(REAL(P), room, 2 * WORKERS);                                                                           \
-        errors(x, y, partials, p, room, i32(block), i32(worker), WORKERS);                                                  \
+    kernel void NAME(READS(P, x, 0), READS(P, y, 1), WRITES(REAL(P), partials, 2), PARAMS(P, 3), PLACE) {                   \
+        BLOCK_MEMORY(REAL(P), room, 2 * QUANTITIES * WORKERS);                                                              \
+        errors(x, y, partials, p, room, BLOCK, WORKER, WORKERS);                                                            \
     }
 #define ERROR_GRADIENT(NAME, P)                                                                                             \
-    kernel void NAME(device const P* x [[buffer(0)]], device const P* y [[buffer(1)]],                                      \
-                     device const Number* weights [[buffer(2)]], device P* gradient [[buffer(3)]],                          \
-                     constant Params<REAL(P)>& p [[buffer(4)]], EACH) {                                                     \
-        error_gradient(x, y, weights, gradient, p, i64(at));                                                                \
+    kernel void NAME(READS(P, x, 0), READS(P, y, 1), READS(REAL(P), ranges, 2), READS(Number, table, 3),                    \
+                     READS(Number, upstream, 4), WRITES(P, gradient, 5), PARAMS(P, 6), PLACE) {                             \
+        error_gradient(x, y, ranges, table, upstream, gradient, p, BLOCK, WORKER, WORKERS);                                 \
     }
 #define FINISH(NAME, T)                                                                                                     \
-    kernel void NAME(device const T* partials [[buffer(0)]], device Number* results [[buffer(1)]],                          \
-                     constant Params<T>& p [[buffer(2)]], PLACE) {                                                          \
-        BLOCK_MEMORY(T, room, 2 * WORKERS);                                                                                 \
-        finish(partials, results, p, room, i32(block), i32(worker), WORKERS);                                               \
+    kernel void NAME(READS(T, partials, 0), READS(T, ranges, 1), WRITES(Number, rows, 2), WRITES(Number, table, 3),         \
+                     WRITES(Number, numbers, 4), PARAMS(T, 5), constant Pool& pool [[buffer(6)]], PLACE) {                  \
+        BLOCK_MEMORY(T, room, 2 * POOL_WORKERS);                                                                            \
+        finish(partials, ranges, rows, table, numbers, p, pool, room, WORKER, POOL_WORKERS);                                \
+    }
+#define DISTRIBUTE(NAME, T)                                                                                                 \
+    kernel void NAME(READS(Number, rows, 0), READS(T, ranges, 1), READS(Number, upstream, 2), WRITES(Number, table, 3),     \
+                     PARAMS(T, 4), constant Pool& pool [[buffer(5)]], PLACE) {                                              \
+        const i32 plane = BLOCK * WORKERS + WORKER;                                                                         \
+        if (plane < p.planes) distribute(p, pool, rows, ranges, upstream, table, plane);                                    \
     }
 
 KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32

@@ -15,8 +15,13 @@ use super::{Arg, Buffer, Grid, View};
 const SOURCE: &str = concat!(
     include_str!("dialect.metal"),
     include_str!("../base.h"),
-    include_str!("../plane.h"),
-    include_str!("../pass.h"),
+    include_str!("../../../measure/ssim.h"),
+    include_str!("../tile.h"),
+    include_str!("../scan.h"),
+    include_str!("../window.h"),
+    include_str!("../pyramid.h"),
+    include_str!("../pixel.h"),
+    include_str!("../pool.h"),
     include_str!("../kernels.h"),
     include_str!("kernels.metal"),
 );

@@ -6,7 +6,7 @@
 #include "fibers.h"
 
 #define __device__
-#define ENTRY(NAME, THREADS) static void NAME
+#define ENTRY(NAME, THREADS, BLOCKS) static void NAME
 #define __forceinline__ inline
 #define __grid_constant__
 
@@ -20,9 +20,8 @@ struct EmulatedIndex {
 static const EmulatedIndex blockIdx{true}, threadIdx{false};
 
 #define __syncthreads() emulation::barrier(__FILE__, __LINE__)
+#define __syncwarp() emulation::barrier(__FILE__, __LINE__)
 
-inline float __frcp_rn(float x) { return 1.0f / x; }
-inline double __drcp_rn(double x) { return 1.0 / x; }
 inline float __uint_as_float(unsigned bits) {
     float x;
     std::memcpy(&x, &bits, sizeof x);
@@ -34,3 +33,4 @@ inline unsigned __float_as_uint(float x) {
     return bits;
 }
 using std::fma;
+using std::pow;

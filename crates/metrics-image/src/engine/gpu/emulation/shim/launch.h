@@ -36,7 +36,6 @@ private:
 struct Kernel {
     const char* name;
     void (*call)(void* const* args);
-    bool each; // whether it is told the thread's place in the grid, instead of the block and the place in it
 };
 
 // What to run, and how it went; as in `lib.rs`.
@@ -62,9 +61,9 @@ void launch(const Kernel (&kernels)[COUNT], bool told, Launch& to) {
         }
         const auto body = [&] {
             if (!told) return kernel.call(to.args);
-            unsigned index = now.block, thread = now.worker, at = index * to.workers + thread;
+            unsigned index = now.block, thread = now.worker;
             std::vector<void*> all(to.args, to.args + to.count);
-            all.push_back(kernel.each ? &at : &index);
+            all.push_back(&index);
             all.push_back(&thread);
             kernel.call(all.data());
         };

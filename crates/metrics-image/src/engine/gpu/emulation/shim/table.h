@@ -1,14 +1,24 @@
-// The lists of kernels (`KERNELS_f32` and the like) as rows of a table: what a kernel is called, and whether Metal tells it the thread's place in
-// the grid instead of the block and the place in it. To be included after `ROW` is defined.
-#undef PIVOT
-#undef PASS
+// The lists of kernels (`KERNELS_f32` and the like) as rows of a table.
+#undef VALUE
+#undef GRADIENT
+#undef WINDOW
+#undef ADJOINT
+#undef PYRAMID
 #undef HALVE
+#undef COMBINE
 #undef ERRORS
 #undef ERROR_GRADIENT
 #undef FINISH
-#define PIVOT(NAME, P) ROW(NAME, false)
-#define PASS(NAME, P, TAPS, ROWS, COLS, GRADIENT) ROW(NAME, false)
-#define HALVE(NAME, P) ROW(NAME, true)
-#define ERRORS(NAME, P) ROW(NAME, false)
-#define ERROR_GRADIENT(NAME, P) ROW(NAME, true)
-#define FINISH(NAME, T) ROW(NAME, false)
+#undef DISTRIBUTE
+#define ROW(NAME) {#NAME, emulation::Call<NAME>::with},
+#define VALUE(NAME, P, TAPS, VEC, THREADS, BLOCKS, FULL) ROW(NAME)
+#define GRADIENT(NAME, P, TAPS, VEC, THREADS, BLOCKS, FULL) ROW(NAME)
+#define WINDOW(NAME, P, ROWS, COLUMNS) ROW(NAME)
+#define ADJOINT(NAME, P, ROWS, COLUMNS) ROW(NAME)
+#define PYRAMID(NAME, P) ROW(NAME)
+#define HALVE(NAME, P) ROW(NAME)
+#define COMBINE(NAME, P) ROW(NAME)
+#define ERRORS(NAME, P) ROW(NAME)
+#define ERROR_GRADIENT(NAME, P) ROW(NAME)
+#define FINISH(NAME, T) ROW(NAME)
+#define DISTRIBUTE(NAME, T) ROW(NAME)

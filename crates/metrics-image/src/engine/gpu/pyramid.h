@@ -1,0 +1,150 @@
+// Images at the coarser scales of MS-SSIM, and the way back from there.
+
+// Whether the lines of an axis are averaged in pairs: the one row of each slice of a flat image is not.
+template <class T>
+FUNCTION bool is_halved(CONSTANT Params<T>& p, i32 axis) {
+    return !(axis == 1 && p.flat);
+}
+
+enum { PYRAMID_SIDE = 16, PYRAMID_LEVELS = 4 };
+
+// Up to four coarser scales of both flat images, from reading them once. A block makes 16×16 pixels of the first scale after
+// `finest`, and 8×8, 4×4 and 2×2 of those that follow; blocks are counted by column, row, plane and image.
+template <class P, class T>
+FUNCTION void pyramid(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, DEVICE T* coarse_y, CONSTANT Params<T>& p,
+                      LOCAL T* room, i32 block, i32 worker) {
+    const i32 finest = p.finest;
+    const i32 levels = p.scales - 1 - finest < PYRAMID_LEVELS ? p.scales - 1 - finest : i32(PYRAMID_LEVELS);
+    // A block starts where the pixels that it is made of start: by so many lines later at a scale as lines come before the first of finer ones.
+    i32 shift[PYRAMID_LEVELS + 1][2];
+    shift[levels][0] = shift[levels][1] = 0;
+    for (i32 level = levels; level > 0; level--) {
+        for (i32 axis = 0; axis < 2; axis++)
+            shift[level - 1][axis] = 2 * shift[level][axis] + p.scale[finest + level - 1].lead[2 * axis];
+    }
+    CONSTANT Scale& first = p.scale[finest + 1];
+    const i32 across = first.tiles[2], down = first.tiles[0];
+    Tile tile = {};
+    tile.scale = finest;
+    tile.plane = block / (across * down) % p.planes;
+    const i32 which = block / (across * down) / p.planes;
+    const i32 origin[2] = {block / across % down, block % across};
+    const i32 my_row = worker / PYRAMID_SIDE, my_column = worker % PYRAMID_SIDE;
+    DEVICE T* coarse = which == 0 ? coarse_x : coarse_y;
+    Plane<P, T> plane;
+    plane.set(p, tile, which, which == 0 ? x : y, coarse);
+
+    i32 side = PYRAMID_SIDE;
+    T mean = T(0);
+    for (i32 level = 1; level <= levels; level++, side /= 2) {
+        CONSTANT Scale& finer = p.scale[finest + level - 1];
+        CONSTANT Scale& scale = p.scale[finest + level];
+        const i32 row = origin[0] * side - shift[level][0] + my_row, column = origin[1] * side - shift[level][1] + my_column;
+        const bool busy = my_row < side && my_column < side;
+        const bool present = busy && row >= 0 && row < scale.input[0] && column >= 0 && column < scale.input[2];
+        T sum = T(0);
+        if (present) {
+            UNROLL
+            for (i32 corner = 0; corner < 4; corner++) {
+                i32 at_row = 2 * row + (corner >> 1) - finer.lead[0], at_column = 2 * column + (corner & 1) - finer.lead[2];
+                // A line before the first.
+                if ((at_row < 0 || at_column < 0) && !p.repeat) continue;
+                const i32 in_row = 2 * my_row + (corner >> 1) + (at_row < 0), in_column = 2 * my_column + (corner & 1) + (at_column < 0);
+                at_row = at_row < 0 ? 0 : at_row;
+                at_column = at_column < 0 ? 0 : at_column;
+                sum += level == 1 ? plane.at(plane.offset(at_row, 0, at_column)) : room[in_row * PYRAMID_SIDE + in_column];
+            }
+            mean = sum * T(0.25);
+            coarse[scale.offset + (i64(tile.plane) * scale.input[0] + row) * scale.input[2] + column] = mean;
+        }
+        if (level == levels) return;
+        BARRIER();
+        if (busy) room[my_row * PYRAMID_SIDE + my_column] = mean;
+        BARRIER();
+    }
+}
+
+// Both images averaged over 2×2 (2×2×2) pixels, from scale `finest` to the next. One thread for each pixel of a line of the result.
+template <class P, class T>
+FUNCTION void halve(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, DEVICE T* coarse_y, CONSTANT Params<T>& p,
+                    i32 block, i32 worker, i32 workers) {
+    CONSTANT Scale& finer = p.scale[p.finest];
+    CONSTANT Scale& scale = p.scale[p.finest + 1];
+    Tile tile = {};
+    tile.scale = p.finest;
+    tile.plane = block / (scale.input[0] * scale.input[1]);
+    const i32 to[2] = {block / scale.input[1] % scale.input[0], block % scale.input[1]};
+    Plane<P, T> plane_x, plane_y;
+    plane_x.set(p, tile, 0, x, coarse_x);
+    plane_y.set(p, tile, 1, y, coarse_y);
+    for (i32 column = worker; column < scale.input[2]; column += workers) {
+        T sum_x = T(0), sum_y = T(0);
+        for (i32 corner = 0; corner < 8; corner++) {
+            i32 line[3];
+            bool counts = true;
+            for (i32 axis = 0; axis < 3; axis++) {
+                const i32 second = (corner >> (2 - axis)) & 1, place = axis < 2 ? to[axis] : column;
+                if (!is_halved(p, axis)) {
+                    counts = counts && second == 0;
+                    line[axis] = place;
+                    continue;
+                }
+                line[axis] = 2 * place + second - finer.lead[axis];
+                if (line[axis] < 0) {
+                    counts = counts && p.repeat;
+                    line[axis] = 0;
+                }
+            }
+            if (counts) {
+                sum_x += plane_x.at(plane_x.offset(line[0], line[1], line[2]));
+                sum_y += plane_y.at(plane_y.offset(line[0], line[1], line[2]));
+            }
+        }
+        const T weight = p.flat ? T(0.25) : T(0.125);
+        const i64 at = scale.offset + ((i64(tile.plane) * scale.input[0] + to[0]) * scale.input[1] + to[1]) * scale.input[2] + column;
+        coarse_x[at] = sum_x * weight;
+        coarse_y[at] = sum_y * weight;
+    }
+}
+
+// What all gradients of an image make together, times what comes from above: that of the image itself is in `fine`, or in
+// `gradient` where that has the same type. `upstream` has one number, or one for each image.
+template <class P, class T>
+FUNCTION void combine(DEVICE const T* fine, DEVICE const T* coarse, DEVICE const Number* table, DEVICE const Number* upstream,
+                      DEVICE P* gradient, CONSTANT Params<T>& p, i32 block, i32 worker, i32 workers) {
+    CONSTANT Scale& first = p.scale[0];
+    Lines run = {};
+    run.set(p, block);
+    const i32 plane = run.plane;
+    const bool unit = p.upstream == UNIT;
+    const bool apart = p.with & WITH_FINE;
+    const T above = p.with & WITH_UPSTREAM ? T(upstream[p.of_images ? plane / p.group : 0]) : T(1);
+    // Nothing to do.
+    if (!apart && p.scales == 1 && above == T(1)) return;
+    T weight[MAX_SCALES];
+    for (i32 scale = 0; scale < p.scales; scale++)
+        weight[scale] = unit ? above * T(table[entry(p, scale, term_at(p, scale), plane)]) : above;
+    const i64 start = plane * plane_len(first) + i64(run.first) * first.input[2];
+    for (i32 at = worker; at < run.count * first.input[2]; at += workers) {
+        T value = weight[0] * (apart ? fine[start + at] : load((DEVICE const P*)gradient, start + at));
+        const i32 in_plane = run.first + at / first.input[2];
+        i32 line[3] = {in_plane / first.input[1], in_plane % first.input[1], at % first.input[2]};
+        T weight_here = T(1);
+        for (i32 scale = 1; scale < p.scales; scale++) {
+            CONSTANT Scale& finer = p.scale[scale - 1];
+            CONSTANT Scale& coarser = p.scale[scale];
+            bool present = true;
+            for (i32 axis = 0; axis < 3; axis++) {
+                if (!is_halved(p, axis)) continue;
+                const i32 lead = finer.lead[axis];
+                weight_here *= line[axis] == 0 && lead == 1 && p.repeat ? T(1) : T(0.5);
+                line[axis] = (line[axis] + lead) / 2;
+                present = present && line[axis] < coarser.input[axis];
+            }
+            if (!present) break;
+            const i64 place = ((i64(plane) * coarser.input[0] + line[0]) * coarser.input[1] + line[1]) * coarser.input[2] + line[2];
+            value = fma(weight[scale] * weight_here, coarse[coarser.offset + place], value);
+        }
+        store(gradient, start + at, value);
+    }
+}
