@@ -59,8 +59,8 @@ for line in open(sys.argv[1]):
     if message.get("executable") and (name := names.pop(message["target"]["name"], None)):
         shutil.copy(message["executable"], f"{sys.argv[2]}/{name}")
     # The names of the kernels, from what the build script of metrics-image made.
-    if message["reason"] == "build-script-executed" and (ptx := Path(message["out_dir"], "f32.ptx")).exists():
-        kernels = re.findall(r"\.entry (\w+)", ptx.read_text())
+    if message["reason"] == "build-script-executed" and (ptx := list(Path(message["out_dir"]).glob("f32_*.ptx"))):
+        kernels = [name for part in ptx for name in re.findall(r"\.entry (\w+)", part.read_text())]
         Path(sys.argv[2], "kernels").write_text("\n".join(kernels) + "\n")
         names.pop("kernels", None)
 if names:

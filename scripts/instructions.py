@@ -1,6 +1,7 @@
 """Reads cubins with nvdisasm, and prints how many instructions the hottest loop of each kernel executes for a result.
 
-`instructions.py NVDISASM CUBIN... [--kernels REGEX] [--limit KERNEL=NUMBER]...`. Fails if a kernel needs more than its limit.
+`instructions.py NVDISASM CUBIN... [--kernels REGEX] [--limit KERNEL=NUMBER]...`. Fails if a kernel needs more than its limit, or
+keeps registers in memory.
 
 A loop counts if it has at least 100 fused multiply-adds, approximate reciprocals, and no such loop inside of it. Each result
 takes two reciprocals, so their number says how many results a pass of the loop makes, over the columns of a thread and the passes
@@ -27,6 +28,7 @@ CLASSES = {
     "LDG": r"LDG",
     "STS": r"STS",
     "STG": r"STG",
+    "spills": r"LDL|STL",
     "barriers": r"BAR\b|WARPSYNC|NOP",  # a barrier of a warp whose threads go together is a NOP
     "branches, predicates": r"BR[AX]|JM[PX]|CALL|RET|EXIT|BSSY|BSYNC|BREAK|U?P2U?R|R2U?P\b|U?[IFDH]SETP|U?PLOP3|FCHK|VOTE",
     "integer": r"U?(IMAD|IADD|IMUL|IMNMX|IABS|ISCADD|LEA|LOP|SHF\b|SHL\b|SHR\b|SGXT|BMSK|POPC|FLO|VI)",
@@ -142,7 +144,7 @@ def main():
         counts = " | ".join(str(count) for count in classes.values())
         print(f"| `{name}` | {instructions} | {results} | {instructions / results:.1f} | {counts} |")
 
-    faults = []
+    faults = [f"{name} keeps registers in memory in its inner loop" for name, *_, classes in rows if classes["spills"]]
     for name, most in arguments.limit:
         found = [instructions / results for kernel, instructions, results, _ in rows if kernel == name]
         if not found:

@@ -1,49 +1,68 @@
 // Every kernel, by name. The dialect says what each kind of entry looks like, and expands the list for the types that it has.
 //
 // Names: what it computes, then the type of its pixels. `value_11` and `gradient_11` have 11 taps on both axes of a flat image, and
-// so on; `wide` ones any number up to MAX_TAPS, and `deep` ones up to MAX_VOLUME_TAPS on three axes. In f64, which takes twice the
+// so on: means of SSIM and contrast, and the gradient of those; `pass_11` and `pass_gradient_11` also take errors of pixels and maps.
+// `wide` ones have any number of taps up to MAX_TAPS, and `deep` ones up to MAX_VOLUME_TAPS on three axes. In f64, which takes twice the
 // registers, a thread has one column of a strip, and tiles of volumes are half as wide.
 
 enum { LINE = 128, DEEP_ROWS = 16, DEEP_COLUMNS = 32, WORKERS = 128, POOL_WORKERS = 256, PYRAMID_WORKERS = 256 };
 
-#define VALUES_OF(NAME, P, VEC, WIDTH, BLOCKS, COLUMNS)     \
-    VALUE(value_7_##NAME, P, 7, VEC, 2 * WIDTH, BLOCKS, false)\
-    VALUE(pass_7_##NAME, P, 7, VEC, 2 * WIDTH, 1, true)     \
-    VALUE(value_9_##NAME, P, 9, VEC, 2 * WIDTH, BLOCKS, false)\
-    VALUE(pass_9_##NAME, P, 9, VEC, 2 * WIDTH, 1, true)     \
-    VALUE(value_11_##NAME, P, 11, VEC, 2 * WIDTH, BLOCKS, false)\
-    VALUE(pass_11_##NAME, P, 11, VEC, 2 * WIDTH, 1, true)   \
-    WINDOW(wide_value_##NAME, P, 1, LINE)                   \
-    WINDOW(deep_value_##NAME, P, DEEP_ROWS, COLUMNS)        \
-    PYRAMID(pyramid_##NAME, P)                              \
-    HALVE(halve_##NAME, P)                                  \
+// Of a number of taps. `WIDTH` is the number of threads of a gradient, `BLOCKS` that of blocks of values that a multiprocessor holds.
+#define VALUES_OF(NAME, P, TAPS, VEC, WIDTH, BLOCKS)                          \
+    VALUE(value_##TAPS##_##NAME, P, TAPS, VEC, 2 * WIDTH, BLOCKS, false)      \
+    VALUE(pass_##TAPS##_##NAME, P, TAPS, VEC, 2 * WIDTH, 1, true)
+
+#define SCANS_OF(NAME, P, TAPS, VEC, WIDTH, BLOCKS, GRADIENT_BLOCKS)          \
+    VALUES_OF(NAME, P, TAPS, VEC, WIDTH, BLOCKS)                              \
+    GRADIENT(gradient_##TAPS##_##NAME, P, TAPS, VEC, WIDTH, GRADIENT_BLOCKS, false) \
+    GRADIENT(pass_gradient_##TAPS##_##NAME, P, TAPS, VEC, WIDTH, GRADIENT_BLOCKS, true)
+
+// Of any number.
+#define ANY_VALUES_OF(NAME, P, COLUMNS)                                       \
+    WINDOW(wide_value_##NAME, P, 1, LINE)                                     \
+    WINDOW(deep_value_##NAME, P, DEEP_ROWS, COLUMNS)                          \
+    PYRAMID(pyramid_##NAME, P)                                                \
+    HALVE(halve_##NAME, P)                                                    \
     ERRORS(errors_##NAME, P)
 
-#define GRADIENTS_OF(NAME, P, VEC, WIDTH, BLOCKS, COLUMNS)  \
-    GRADIENT(gradient_7_##NAME, P, 7, VEC, WIDTH, BLOCKS, false)\
-    GRADIENT(pass_gradient_7_##NAME, P, 7, VEC, WIDTH, BLOCKS, true)\
-    GRADIENT(gradient_9_##NAME, P, 9, VEC, WIDTH, BLOCKS, false)\
-    GRADIENT(pass_gradient_9_##NAME, P, 9, VEC, WIDTH, BLOCKS, true)\
-    GRADIENT(gradient_11_##NAME, P, 11, VEC, WIDTH, BLOCKS, false)\
-    GRADIENT(pass_gradient_11_##NAME, P, 11, VEC, WIDTH, BLOCKS, true)\
-    ADJOINT(wide_adjoint_##NAME, P, 1, LINE)                \
-    ADJOINT(deep_adjoint_##NAME, P, DEEP_ROWS, COLUMNS)     \
-    COMBINE(combine_##NAME, P)                              \
+#define ANY_OF(NAME, P, COLUMNS)                                              \
+    ANY_VALUES_OF(NAME, P, COLUMNS)                                           \
+    ADJOINT(wide_adjoint_##NAME, P, 1, LINE)                                  \
+    ADJOINT(deep_adjoint_##NAME, P, DEEP_ROWS, COLUMNS)                       \
+    COMBINE(combine_##NAME, P)                                                \
     ERROR_GRADIENT(error_gradient_##NAME, P)
 
-#define FLOATS_OF(NAME, P, BLOCKS)                          \
-    VALUES_OF(NAME, P, 2, 32, BLOCKS, DEEP_COLUMNS)              \
-    GRADIENTS_OF(NAME, P, 2, 32, 8, DEEP_COLUMNS)
-
-#define POOLS_OF(NAME, T)                                   \
-    FINISH(finish_##NAME, T)                                \
+#define POOLS_OF(NAME, T)                                                     \
+    FINISH(finish_##NAME, T)                                                  \
     DISTRIBUTE(distribute_##NAME, T)
 
-#define KERNELS_u8 VALUES_OF(u8, u8, 2, 32, 6, DEEP_COLUMNS)
-#define KERNELS_f16 FLOATS_OF(f16, Half, 6)
-#define KERNELS_bf16 FLOATS_OF(bf16, Bfloat, 6)
-#define KERNELS_f32 FLOATS_OF(f32, float, 8) POOLS_OF(f32, float)
-#define KERNELS_f64                                         \
-    VALUES_OF(f64, double, 1, 64, 1, DEEP_COLUMNS / 2)      \
-    GRADIENTS_OF(f64, double, 1, 64, 1, DEEP_COLUMNS / 2)   \
-    POOLS_OF(f64, double)
+#define KERNELS_u8_7 VALUES_OF(u8, u8, 7, 2, 32, 6)
+#define KERNELS_u8_9 VALUES_OF(u8, u8, 9, 2, 32, 6)
+#define KERNELS_u8_11 VALUES_OF(u8, u8, 11, 2, 32, 6)
+#define KERNELS_u8_any ANY_VALUES_OF(u8, u8, DEEP_COLUMNS)
+
+#define KERNELS_f16_7 SCANS_OF(f16, Half, 7, 2, 32, 6, 8)
+#define KERNELS_f16_9 SCANS_OF(f16, Half, 9, 2, 32, 6, 8)
+#define KERNELS_f16_11 SCANS_OF(f16, Half, 11, 2, 32, 6, 8)
+#define KERNELS_f16_any ANY_OF(f16, Half, DEEP_COLUMNS)
+
+#define KERNELS_bf16_7 SCANS_OF(bf16, Bfloat, 7, 2, 32, 6, 8)
+#define KERNELS_bf16_9 SCANS_OF(bf16, Bfloat, 9, 2, 32, 6, 8)
+#define KERNELS_bf16_11 SCANS_OF(bf16, Bfloat, 11, 2, 32, 6, 8)
+#define KERNELS_bf16_any ANY_OF(bf16, Bfloat, DEEP_COLUMNS)
+
+#define KERNELS_f32_7 SCANS_OF(f32, float, 7, 2, 32, 8, 8)
+#define KERNELS_f32_9 SCANS_OF(f32, float, 9, 2, 32, 8, 8)
+#define KERNELS_f32_11 SCANS_OF(f32, float, 11, 2, 32, 8, 8)
+#define KERNELS_f32_any ANY_OF(f32, float, DEEP_COLUMNS)
+
+#define KERNELS_f64_7 SCANS_OF(f64, double, 7, 1, 64, 1, 1)
+#define KERNELS_f64_9 SCANS_OF(f64, double, 9, 1, 64, 1, 1)
+#define KERNELS_f64_11 SCANS_OF(f64, double, 11, 1, 64, 1, 1)
+#define KERNELS_f64_any ANY_OF(f64, double, DEEP_COLUMNS / 2)
+
+#define KERNELS_u8 KERNELS_u8_7 KERNELS_u8_9 KERNELS_u8_11 KERNELS_u8_any
+#define KERNELS_f16 KERNELS_f16_7 KERNELS_f16_9 KERNELS_f16_11 KERNELS_f16_any
+#define KERNELS_bf16 KERNELS_bf16_7 KERNELS_bf16_9 KERNELS_bf16_11 KERNELS_bf16_any
+#define KERNELS_f32 KERNELS_f32_7 KERNELS_f32_9 KERNELS_f32_11 KERNELS_f32_any POOLS_OF(f32, float)
+#define KERNELS_f64 KERNELS_f64_7 KERNELS_f64_9 KERNELS_f64_11 KERNELS_f64_any POOLS_OF(f64, double)

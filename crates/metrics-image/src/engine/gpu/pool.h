@@ -30,8 +30,9 @@ FUNCTION Number power(i32 normalize, Number term, Number beta, PRIVATE Number& s
     if (term != term) return slope = term;
     if (beta == Number(0)) return Number(1);
     if ((normalize == RELU && term <= Number(0)) || (normalize == SIMPLE && term <= Number(-1))) return Number(0);
-    const Number half = normalize == SIMPLE ? Number(0.5) : Number(1), base = normalize == SIMPLE ? (term + Number(1)) / Number(2) : term;
-    slope = beta * half * pow(base, beta - Number(1));
+    const Number scale = normalize == SIMPLE ? Number(0.5) : Number(1);
+    const Number base = normalize == SIMPLE ? (term + Number(1)) / Number(2) : term;
+    slope = beta * scale * pow(base, beta - Number(1));
     return pow(base, beta);
 }
 

@@ -242,8 +242,7 @@ FUNCTION void value(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coarse
                     DEVICE T* partials, DEVICE T* map, CONSTANT Params<T>& p, LOCAL Basis<T>* room, i32 block, i32 worker) {
     Tile tile = {};
     tile.set(p, block, false);
-    Pair<P, T> pair;
-    pair.set(p, tile, x, y, coarse_x, coarse_y, ranges, tile);
+    Pair<P, T> pair = pair_of(p, tile, x, y, coarse_x, coarse_y, ranges, tile);
     T sums[QUANTITIES] = {};
     if (is_inside<P, T, TAPS, THREADS * VEC>(p, tile, pair, false)) {
         value_strip<P, T, TAPS, VEC, THREADS, FULL, true>(p, tile, pair, map, room, worker, sums);
@@ -375,8 +374,7 @@ FUNCTION void gradient(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coa
                        CONSTANT Params<T>& p, LOCAL Basis<T>* room, i32 block, i32 worker) {
     Tile tile = {};
     tile.set(p, block, true);
-    Pair<P, T> pair;
-    pair.set(p, tile, x, y, coarse_x, coarse_y, ranges, tile);
+    Pair<P, T> pair = pair_of(p, tile, x, y, coarse_x, coarse_y, ranges, tile);
     CONSTANT Scale& scale = p.scale[tile.scale];
     DEVICE T* to = (tile.scale > 0 ? coarse + scale.offset : fine) + tile.plane * plane_len(scale);
     LOCAL T* back = (LOCAL T*)(room + Strip<T, TAPS, VEC, THREADS>::PIXELS);

@@ -126,38 +126,6 @@ struct Pair {
     T shift_x, shift_y; // the pivots, divided by the range, negative
     SsimConstants<T> constants;
 
-    FUNCTION_MEMBER void set(CONSTANT Params<T>& p, PRIVATE const Tile& tile, DEVICE const P* image_x, DEVICE const P* image_y,
-                             DEVICE const T* coarse_x, DEVICE const T* coarse_y, DEVICE const T* ranges, PRIVATE const Tile& sample) {
-        x.set(p, tile, 0, image_x, coarse_x);
-        y.set(p, tile, 1, image_y, coarse_y);
-        inv_range = T(1) / range_of(p, ranges, tile.plane);
-        shift_x = -pivot(x, sample) * inv_range;
-        shift_y = -pivot(y, sample) * inv_range;
-        constants.c1 = p.luminance;
-        constants.c2 = p.contrast;
-        constants.pivot_u = -(shift_x + shift_y);
-        constants.pivot_v = -(shift_x - shift_y);
-    }
-
-    // A number near the middle of the pixels of a tile: the mean of the finite ones among four of them. It is subtracted from the pixels,
-    // so that squares of large values do not eat up small variances.
-    static FUNCTION_MEMBER T pivot(PRIVATE Plane<P, T>& plane, PRIVATE const Tile& tile) {
-        T sum = T(0), count = T(0);
-        for (i32 sample = 0; sample < 4; sample++) {
-            i32 line[3];
-            for (i32 axis = 0; axis < 3; axis++) {
-                const i32 part = axis == 0 ? sample & 1 : sample >> 1;
-                line[axis] = tile.from[axis] + (2 * part + 1) * (tile.pixels_to[axis] - tile.from[axis]) / 4;
-            }
-            const T value = plane.at(plane.offset(line[0], line[1], line[2]));
-            if (is_finite(value)) {
-                sum += value;
-                count += T(1);
-            }
-        }
-        return count > T(0) ? sum / count : T(0);
-    }
-
     FUNCTION_MEMBER T basis_x(T value) { return fma(value, inv_range, shift_x); }
     FUNCTION_MEMBER T basis_y(T value) { return fma(value, inv_range, shift_y); }
 
@@ -173,6 +141,43 @@ struct Pair {
         return upstream;
     }
 };
+
+// A number near the middle of the pixels of a tile: the mean of the finite ones among four of them. It is subtracted from the pixels,
+// so that squares of large values do not eat up small variances.
+template <class P, class T>
+FUNCTION T pivot(PRIVATE Plane<P, T>& plane, PRIVATE const Tile& tile) {
+    T sum = T(0), count = T(0);
+    for (i32 sample = 0; sample < 4; sample++) {
+        i32 line[3];
+        for (i32 axis = 0; axis < 3; axis++) {
+            const i32 part = axis == 0 ? sample & 1 : sample >> 1;
+            line[axis] = tile.from[axis] + (2 * part + 1) * (tile.pixels_to[axis] - tile.from[axis]) / 4;
+        }
+        const T value = plane.at(plane.offset(line[0], line[1], line[2]));
+        if (is_finite(value)) {
+            sum += value;
+            count += T(1);
+        }
+    }
+    return count > T(0) ? sum / count : T(0);
+}
+
+// The pair of planes of a tile, around pivots from the pixels of `sample`.
+template <class P, class T>
+FUNCTION Pair<P, T> pair_of(CONSTANT Params<T>& p, PRIVATE const Tile& tile, DEVICE const P* x, DEVICE const P* y,
+                            DEVICE const T* coarse_x, DEVICE const T* coarse_y, DEVICE const T* ranges, PRIVATE const Tile& sample) {
+    Pair<P, T> pair;
+    pair.x.set(p, tile, 0, x, coarse_x);
+    pair.y.set(p, tile, 1, y, coarse_y);
+    pair.inv_range = T(1) / range_of(p, ranges, tile.plane);
+    pair.shift_x = -pivot(pair.x, sample) * pair.inv_range;
+    pair.shift_y = -pivot(pair.y, sample) * pair.inv_range;
+    pair.constants.c1 = p.luminance;
+    pair.constants.c2 = p.contrast;
+    pair.constants.pivot_u = -(pair.shift_x + pair.shift_y);
+    pair.constants.pivot_v = -(pair.shift_x - pair.shift_y);
+    return pair;
+}
 
 // u and v of a pixel in the memory of a block.
 template <class T>

@@ -163,9 +163,8 @@ FUNCTION void window_value(DEVICE const P* x, DEVICE const P* y, DEVICE const T*
     typedef Block<T, ROWS, COLUMNS> Sizes;
     Tile tile = {};
     tile.set(p, block, false);
-    Pair<P, T> pair;
-    // Both passes have the same pivots.
-    pair.set(p, tile, x, y, coarse_x, coarse_y, ranges, plane_of(p, tile));
+    const Tile whole = plane_of(p, tile); // both passes have the same pivots
+    Pair<P, T> pair = pair_of(p, tile, x, y, coarse_x, coarse_y, ranges, whole);
     CONSTANT Scale& scale = p.scale[tile.scale];
     SsimUpstream<T> upstream = pair.upstream(p, tile, table);
 
@@ -245,9 +244,8 @@ FUNCTION void adjoint(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coar
     enum { HALO = Sizes::HALO, HALO_ROWS = Sizes::HALO_ROWS };
     Tile tile = {};
     tile.set(p, block, true);
-    Pair<P, T> pair;
-    // Both passes have the same pivots.
-    pair.set(p, tile, x, y, coarse_x, coarse_y, ranges, plane_of(p, tile));
+    const Tile whole = plane_of(p, tile); // both passes have the same pivots
+    Pair<P, T> pair = pair_of(p, tile, x, y, coarse_x, coarse_y, ranges, whole);
     CONSTANT Scale& scale = p.scale[tile.scale];
     DEVICE T* to = (tile.scale > 0 ? coarse + scale.offset : fine) + tile.plane * plane_len(scale);
     DEVICE const T* from = derivatives + scale.places + i64(tile.plane) * scale.map[0] * scale.map[1] * scale.map[2];

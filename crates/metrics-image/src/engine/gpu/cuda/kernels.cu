@@ -1,6 +1,6 @@
 // The kernels in CUDA C++: what is CUDA's own, around the text that it shares with Metal.
 //
-// Those for one type of pixels, if PIXELS says which: a driver compiles all of a module before it runs the first kernel.
+// Those of one module, if MODULE says which: a driver compiles all of a module before it runs the first kernel.
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -146,10 +146,11 @@ FUNCTION u16 to_half(float x) {
         if (plane < p.planes) distribute(p, pool, rows, ranges, upstream, table, plane);                                    \
     }
 
-#ifdef PIXELS
-#define KERNELS_OF(PIXELS) KERNELS_##PIXELS
-#define KERNELS(PIXELS) KERNELS_OF(PIXELS)
-KERNELS(PIXELS)
+#ifdef MODULE
+#define KERNELS_pool POOLS_OF(f32, float) POOLS_OF(f64, double)
+#define KERNELS_OF(MODULE) KERNELS_##MODULE
+#define KERNELS(MODULE) KERNELS_OF(MODULE)
+KERNELS(MODULE)
 #else
 KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 KERNELS_f64
 #endif

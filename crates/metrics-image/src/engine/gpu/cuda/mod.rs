@@ -1,33 +1,79 @@
 //! Memory and launches on CUDA devices.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, DeviceSlice, LaunchConfig, PushKernelArg};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaView, DeviceRepr, DeviceSlice, LaunchConfig, PushKernelArg,
+};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
 use candle_core::{CudaDevice, CudaStorage, DType, Result, bail};
 use half::{bf16, f16};
 
 use super::{Arg, Buffer, Grid, View};
 
-/// The name of a module and its text, which the build script makes from `kernels.cu`. Candle keeps modules by their names, so the text of
-/// a version needs a name of its own.
-macro_rules! module {
-    ($pixels:literal) => {
-        (
-            concat!("metrics-image/", env!("CARGO_PKG_VERSION"), "/", $pixels),
-            include_str!(concat!(env!("OUT_DIR"), "/", $pixels, ".ptx")),
-        )
-    };
+/// Kernels that are loaded together.
+struct Module {
+    name: &'static str,
+    ptx: &'static str,
+    /// Machine code for GPUs of [`CAPABILITY`]; empty if the build did not know any.
+    cubin: &'static [u8],
 }
 
-/// The kernels for pixels of one type.
-fn module(pixels: DType) -> Result<(&'static str, &'static str)> {
-    Ok(match pixels {
-        DType::U8 => module!("u8"),
-        DType::F16 => module!("f16"),
-        DType::BF16 => module!("bf16"),
-        DType::F32 => module!("f32"),
-        DType::F64 => module!("f64"),
-        dtype => bail!("there are no kernels for {dtype:?}"),
-    })
+// `MODULES` and `CAPABILITY`, by the build script.
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+
+/// A module in a context.
+struct Loaded {
+    context: Arc<CudaContext>,
+    name: &'static str,
+    module: Arc<CudaModule>,
+}
+
+/// What has been loaded so far: a program has few contexts and modules.
+static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
+
+/// The kernel of this name. Its module is loaded when it is first asked for, as machine code if there is some for the GPU, else as PTX,
+/// which the driver compiles.
+fn function(device: &CudaDevice, pixels: DType, name: &str) -> Result<CudaFunction> {
+    let (wanted, stream) = (module(pixels, name)?, device.cuda_stream());
+    let context = stream.context();
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_wanted = |loaded: &Loaded| loaded.name == wanted.name && Arc::ptr_eq(&loaded.context, context);
+    if let Some(known) = loaded.iter().find(|loaded| is_wanted(loaded)) {
+        return known.module.load_function(name).w();
+    }
+    let image = match runs_machine_code(context)? {
+        true => Ptx::from_binary(wanted.cubin.to_vec()),
+        false => Ptx::from_src(wanted.ptx),
+    };
+    let module = context.load_module(image).w()?;
+    let function = module.load_function(name).w()?;
+    loaded.push(Loaded { context: context.clone(), name: wanted.name, module });
+    Ok(function)
+}
+
+fn module(pixels: DType, name: &str) -> Result<&'static Module> {
+    let kernel = name.trim_end_matches(pixels.as_str()).trim_end_matches('_');
+    let part = ["7", "9", "11"].into_iter().find(|taps| kernel.ends_with(&format!("_{taps}"))).unwrap_or("any");
+    let wanted = match kernel {
+        "finish" | "distribute" => "pool".to_owned(),
+        _ => format!("{}_{part}", pixels.as_str()),
+    };
+    match MODULES.iter().find(|module| module.name == wanted) {
+        Some(module) => Ok(module),
+        None => bail!("there are no kernels for {pixels:?}"),
+    }
+}
+
+/// Machine code runs on GPUs of the same generation, from its own on.
+fn runs_machine_code(context: &CudaContext) -> Result<bool> {
+    let (major, minor) = context.compute_capability().w()?;
+    let fits = |capability: u32| {
+        (i64::from(capability / 10), i64::from(capability % 10)) <= (major.into(), minor.into())
+            && i64::from(capability / 10) == i64::from(major)
+    };
+    Ok(CAPABILITY.is_some_and(fits))
 }
 
 /// At least as much as the parameters of a launch take.
@@ -56,9 +102,8 @@ pub(super) fn launch(device: &CudaDevice, pixels: DType, name: &str, grid: Grid,
         bail!("{name}: {} blocks are more than a GPU takes", grid.blocks)
     };
     let operands = args.into_iter().map(Operand::new).collect::<Result<Vec<_>>>()?;
-    let (module, ptx) = module(pixels)?;
-    let function = device.get_or_load_custom_func(name, module, ptx)?;
-    let mut builder = function.builder();
+    let (function, stream) = (function(device, pixels, name)?, device.cuda_stream());
+    let mut builder = stream.launch_builder(&function);
     for operand in &operands {
         match operand {
             Operand::Memory(view) => builder.arg(view),
