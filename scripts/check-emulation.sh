@@ -10,7 +10,7 @@ suite="$(bash scripts/suite-binary.sh)"
 LD_PRELOAD="$(g++ -print-file-name=libasan.so)"
 export LD_PRELOAD
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1
-# All values and gradients, in bands of every length; laws and sizes repeat them.
+# All values and gradients, in strips of every length; laws and sizes repeat them.
 tests=(engine::suite engine::gpu --skip laws --skip every_size "$@")
 # A filter that matches nothing would pass.
 "$suite" "${tests[@]}" --list | grep ': test$' >/dev/null || { echo "no test is named ${tests[*]}" >&2; exit 1; }

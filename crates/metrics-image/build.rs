@@ -18,8 +18,12 @@ const PIXELS: [&str; 5] = ["u8", "f16", "bf16", "f32", "f64"];
 const PARTS: [&str; 4] = ["7", "9", "11", "any"];
 
 fn main() {
-    for path in ["src/engine/gpu", "src/measure"] {
-        println!("cargo:rerun-if-changed={path}");
+    for folder in ["src/engine/gpu", "src/engine/gpu/cuda", "src/measure"] {
+        for file in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path()) {
+            if file.extension().is_some_and(|kind| kind == "h" || kind == "cu") {
+                println!("cargo:rerun-if-changed={}", file.display());
+            }
+        }
     }
     for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", ARCH, CAPABILITY] {
         println!("cargo:rerun-if-env-changed={variable}");
@@ -28,7 +32,8 @@ fn main() {
         return;
     }
     let arch = env::var(ARCH).unwrap_or_else(|_| "compute_80".to_owned());
-    let capability = capability();
+    // PTX cannot be assembled for older GPUs than it is for.
+    let capability = capability().filter(|&capability| number(&arch).is_some_and(|least| least <= capability));
     let (nvcc, out) = (nvcc(), PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")));
     let modules: Vec<String> = modules().collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -88,10 +93,21 @@ fn list(modules: &[String], capability: Option<u32>) -> String {
 /// The compute capability that machine code is for, such as 90 for 9.0.
 fn capability() -> Option<u32> {
     if let Ok(capability) = env::var(CAPABILITY) {
-        return capability.parse().ok();
+        let number = number(&capability);
+        if number.is_none() {
+            println!(
+                "cargo:warning={CAPABILITY} is {capability}, expected a number such as 90: no machine code is made"
+            );
+        }
+        return number;
     }
     let query = Command::new("nvidia-smi").args(["--query-gpu=compute_cap", "--format=csv,noheader"]).output().ok()?;
     String::from_utf8(query.stdout).ok()?.lines().next()?.replace('.', "").trim().parse().ok()
+}
+
+/// The number in `compute_80`, `90` or `90a`.
+fn number(arch: &str) -> Option<u32> {
+    arch.trim_start_matches("compute_").trim_end_matches(|letter: char| letter.is_ascii_lowercase()).parse().ok()
 }
 
 fn nvcc() -> PathBuf {

@@ -40,7 +40,7 @@ pub(crate) const MAX_TERMS: usize = 8;
 /// Numbers of each image that one scan makes.
 #[derive(Clone, Debug)]
 #[cfg_attr(
-    not(any(test, feature = "cuda", feature = "metal")),
+    not(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal")),
     expect(dead_code, reason = "nothing reads it without a GPU")
 )]
 pub(crate) struct Program {

@@ -20,8 +20,6 @@ struct SsimUpstream {
 
 template <class T>
 struct Ssim {
-    enum { FIELDS = 4, DERIVATIVES = 3 };
-
     T mean_u, mean_v, filtered_u, filtered_v;
     T inv_luminance, inv_contrast;            // 1 / (A + B + c1), 1 / (P + Q + c2)
     T one_minus_luminance, one_minus_contrast;

@@ -245,11 +245,11 @@ impl SsimConfig {
 /// Equal images score 1, unless a [constant](SsimConfig::k1) is 0. An image with a NaN scores NaN. Formula and source:
 /// [`SsimConfig`].
 ///
-/// On a CPU, the gradient with respect to a tracked input is computed together with the value and kept until backward takes it: one
-/// image. If only the value is wanted, detach the inputs or use an [eval scope](metrics_detach::eval_scope); that is two to three
+/// On a CPU and in the kernels of a GPU, the gradient with respect to a tracked input is computed together with the value and kept until
+/// backward takes it: one image, in f32 for half types. If only the value is wanted, detach the inputs or use an [eval scope](metrics_detach::eval_scope); that is two to three
 /// times cheaper.
 ///
-/// A [`Var`](candle_core::Var) must not be set between the value and its `backward`: a gradient that was made early would be of the
+/// A [`Var`](candle_core::Var) must not be set between the value and its `backward`: a saved gradient would be of the
 /// old pixels, one that is made from the images, of several scales above all, of neither the old nor the new ones.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 // What all kernels share: pixels, sums, and the parameters of a launch.
 //
 // This text is CUDA C++ and Metal at once. The dialect that comes before it names the address spaces (DEVICE, LOCAL, CONSTANT,
-// PRIVATE), FUNCTION, UNROLL, UNROLL_TWICE_IF, BARRIER, WARP_BARRIER, the integer types, `Number` (in which results are kept), `HAS_DOUBLE`,
+// PRIVATE), FUNCTION, FUNCTION_MEMBER, UNROLL, UNROLL_INSIDE_TWICE (where the template constant INSIDE is true), BLOCK_MEMORY, BARRIER,
+// WARP_BARRIER, BARRIER_OF_DEVICE, the integer types, `Number` (in which results are kept), `HAS_DOUBLE`,
 // `reciprocal`, `not_negative`, `as_float`, `as_uint`, `from_half` and `to_half`.
 
 enum { MAX_TAPS = 33, MAX_VOLUME_TAPS = 11, MAX_SCALES = 8, MAX_TERMS = 8 };
@@ -139,7 +140,7 @@ struct Params {
     T contrast;           // 2 k2² over the factor on the covariance
     T range;              // the data range, unless each image has its own
     T spread;             // 1, or 0 under a window of one pixel, which has no variance
-    T slopes[QUANTITIES]; // the upstream that is known
+    T known[QUANTITIES];  // the upstream, where it is known
     T sign;               // 1 for the gradient with respect to the first image, -1 for the second
 };
 
@@ -170,7 +171,7 @@ template <class T>
 FUNCTION T upstream_of(CONSTANT Params<T>& p, DEVICE const Number* table, i32 scale, i32 quantity, i32 plane) {
     if (p.upstream == TABLE) return T(table[entry(p, scale, quantity, plane)]);
     if (p.upstream == UNIT) return T(quantity == term_at(p, scale));
-    return p.slopes[quantity];
+    return p.known[quantity];
 }
 
 // The data range of a plane.

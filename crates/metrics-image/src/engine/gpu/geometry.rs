@@ -24,6 +24,8 @@ const PYRAMID_SIDE: i32 = 16;
 const PYRAMID_LEVELS: i32 = 4;
 /// Pixels that a block goes through line by line.
 const RUN: i32 = 4096;
+/// Columns that a block goes through: a step beyond the last one is still counted in 32 bits.
+const WIDEST: i32 = i32::MAX - 1024;
 /// Lines of the longest side that a window is moved over: kernels add up to two sides and two windows in 32 bits.
 const LONGEST: i32 = i32::MAX / 2 - 64;
 
@@ -42,7 +44,7 @@ pub(super) enum Cut {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Strips {
     /// On devices: few enough to keep a GPU busy, many enough to make the halo cheap. By the size of a plane alone, so that a plane
-    /// has the same bits in any batch; measured on an H100.
+    /// has the same bits in any batch. These are what a first form of the scans was fastest with on an H100.
     Device,
     /// Always so many, for tests.
     #[cfg(all(test, target_os = "linux"))]
@@ -155,7 +157,7 @@ impl Geometry {
     fn halved(&self, sides: [i32; 3], odd_sides: OddSides) -> [i32; 3] {
         let leads = self.leads(sides, odd_sides);
         let mut halved = sides;
-        for axis in self.meeting() {
+        for axis in self.halved_axes() {
             // Rounded up without the sum, which may not be an `i32`.
             halved[axis] = sides[axis] / 2 + (sides[axis] % 2 + leads[axis]) / 2;
         }
@@ -163,13 +165,13 @@ impl Geometry {
     }
 
     /// The axes whose lines are averaged in pairs.
-    fn meeting(&self) -> impl Iterator<Item = usize> {
+    fn halved_axes(&self) -> impl Iterator<Item = usize> {
         let flat = self.flat;
         (0..3).filter(move |&axis| !(flat && axis == 1))
     }
 
     fn leads(&self, sides: [i32; 3], odd_sides: OddSides) -> [i32; 3] {
-        let axes: Vec<usize> = self.meeting().collect();
+        let axes: Vec<usize> = self.halved_axes().collect();
         let lengths: Vec<usize> = axes.iter().map(|&axis| size(sides[axis])).collect();
         let mut leads = [0; 3];
         for (&axis, lead) in axes.iter().zip(odd_sides.lead(&lengths)) {
@@ -235,6 +237,9 @@ impl Geometry {
 
     /// For blocks that go through planes line by line.
     pub(super) fn in_lines(&self, params: Params<f64>) -> Result<(Params<f64>, Grid)> {
+        if self.sides[2] > WIDEST {
+            return Err(too_many(&self.dims(), "columns", size(self.sides[2]), WIDEST.into()));
+        }
         let [slices, rows, columns] = self.sides.map(size);
         let all = slices.checked_mul(rows).filter(|&all| i32::try_from(all).is_ok());
         let Some(all) = all else {

@@ -1,7 +1,7 @@
 //! Fused kernels for GPUs: one text for CUDA and Metal, and one order of launches.
 //!
 //! A block of threads goes down the rows of a strip, which it filters in its own memory and in registers; nothing of the size of an image
-//! is kept but the gradient. Planes are cut into strips by their size alone and the sums of strips are added in order, so that an
+//! is kept but gradients and the coarser scales of MS-SSIM; windows of other lengths than 7, 9 and 11 also have the derivatives of a map for a while. Planes are cut into strips by their size alone and the sums of strips are added in order, so that an
 //! image scores the same alone and in a batch. Nothing is read back to the host. `docs/gpu.md` says what was measured.
 
 #[cfg(feature = "cuda")]

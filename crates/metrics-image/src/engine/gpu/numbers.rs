@@ -63,18 +63,18 @@ impl Numbers {
         Self { program, output, range, pool, tracked, source, saved, kept }
     }
 
-    /// The derivatives with respect to the sums of all planes alike, where they are known.
-    fn slopes(&self, channels: f64) -> [f64; QUANTITIES] {
-        let mut slopes = [0.0; QUANTITIES];
+    /// The upstream of the means and sums of every plane.
+    fn known_upstream(&self, channels: f64) -> [f64; QUANTITIES] {
+        let mut known = [0.0; QUANTITIES];
         for (number, term) in self.program.terms.iter().enumerate() {
             let weight = self.pool.slope * if self.pool.mixed != 0 { self.pool.weights[number] } else { 1.0 };
             match term {
-                Term::Ssim | Term::Contrast => slopes[kind(term)] += weight / channels,
-                Term::Squared | Term::Absolute => slopes[kind(term)] += weight,
+                Term::Ssim | Term::Contrast => known[kind(term)] += weight / channels,
+                Term::Squared | Term::Absolute => known[kind(term)] += weight,
                 Term::MsSsim(_) => {}
             }
         }
-        slopes
+        known
     }
 
     /// What these numbers add to the parameters of a launch.
@@ -86,7 +86,7 @@ impl Numbers {
         }
         params.sizes.of_images = matches!(self.output, Output::PerImage | Output::PerChannel).into();
         if self.source == Source::Known {
-            params.reals.slopes = self.slopes(f64::from(params.sizes.group));
+            params.reals.known = self.known_upstream(f64::from(params.sizes.group));
         }
     }
 

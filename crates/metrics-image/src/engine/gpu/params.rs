@@ -91,7 +91,7 @@ pub(super) struct Reals<T: Copy + Default> {
     pub(super) contrast: T,
     pub(super) range: T,
     pub(super) spread: T,
-    pub(super) slopes: [T; QUANTITIES],
+    pub(super) known: [T; QUANTITIES],
     pub(super) sign: T,
 }
 
@@ -118,14 +118,14 @@ impl Params<f64> {
     /// Computed in f32.
     pub(super) fn narrow(&self) -> Params<f32> {
         let Self { sizes, reals } = *self;
-        let Reals { taps, luminance, contrast, range, spread, slopes, sign } = reals;
+        let Reals { taps, luminance, contrast, range, spread, known, sign } = reals;
         let reals = Reals {
             taps: taps.map(|taps| Taps(taps.0.map(|tap| tap as f32))),
             luminance: luminance as f32,
             contrast: contrast as f32,
             range: range as f32,
             spread: spread as f32,
-            slopes: slopes.map(|slope| slope as f32),
+            known: known.map(|slope| slope as f32),
             sign: sign as f32,
         };
         Params { sizes, reals }

@@ -10,7 +10,7 @@ FUNCTION i64 place_of(CONSTANT Params<T>& p, i32 which, i32 first, i32 at) {
            i64(at % scale.input[2]) * p.steps[which][2];
 }
 
-enum { TOGETHER = 8 }; // pixels that a thread reads before it adds
+enum { TOGETHER = 8 }; // pixels that a thread reads, and adds plainly, at a time
 
 // Sums of errors of some lines of a plane.
 template <class P, class T>
@@ -21,27 +21,25 @@ FUNCTION void errors(DEVICE const P* x, DEVICE const P* y, DEVICE T* partials, C
     x += plane_start(p, 0, run.plane);
     y += plane_start(p, 1, run.plane);
     const i32 pixels = run.count * p.scale[0].input[2];
-    T sums[QUANTITIES] = {};
-    i32 at = worker;
-    for (; at + (TOGETHER - 1) * workers < pixels; at += TOGETHER * workers) {
+    Total<T> totals[QUANTITIES] = {};
+    for (i32 first = worker; first < pixels; first += TOGETHER * workers) {
         T difference[TOGETHER];
         UNROLL
         for (i32 next = 0; next < TOGETHER; next++) {
-            const i32 here = at + next * workers;
-            difference[next] = load(x, place_of(p, 0, run.first, here)) - load(y, place_of(p, 1, run.first, here));
+            const i32 at = first + next * workers;
+            const bool present = at < pixels;
+            difference[next] = present ? load(x, place_of(p, 0, run.first, at)) - load(y, place_of(p, 1, run.first, at)) : T(0);
         }
+        T squared = T(0), absolute = T(0);
         UNROLL
         for (i32 next = 0; next < TOGETHER; next++) {
-            sums[SQUARED] = fma(difference[next], difference[next], sums[SQUARED]);
-            sums[ABSOLUTE] += magnitude(difference[next]);
+            squared = fma(difference[next], difference[next], squared);
+            absolute += magnitude(difference[next]);
         }
+        add(totals[SQUARED], squared);
+        add(totals[ABSOLUTE], absolute);
     }
-    for (; at < pixels; at += workers) {
-        const T difference = load(x, place_of(p, 0, run.first, at)) - load(y, place_of(p, 1, run.first, at));
-        sums[SQUARED] = fma(difference, difference, sums[SQUARED]);
-        sums[ABSOLUTE] += magnitude(difference);
-    }
-    write_partials(sums, partials, room, block, worker, workers);
+    write_totals(totals, partials, room, block, worker, workers);
 }
 
 // The gradient of weighted sums of errors by one image, times what comes from above: one number, or one for each image.

@@ -151,8 +151,8 @@ FUNCTION void sum_planes(DEVICE const T* partials, DEVICE Number* rows, CONSTANT
     }
 }
 
-// All results, from the partial sums of all tiles: one block. `rows` gets the means and sums of planes, and has room for two numbers for
-// each image and one for each thread behind them; the table gets the derivatives where the gradients of scales wait to be combined.
+// All results, from the partial sums of all tiles: one block. `rows` gets the means and sums of planes, and has room for a number of
+// each thread behind them; the table gets the derivatives where the gradients of scales wait to be combined.
 template <class T>
 FUNCTION void finish(DEVICE const T* partials, DEVICE const T* ranges, DEVICE Number* rows, DEVICE Number* table, DEVICE Number* numbers,
                      CONSTANT Params<T>& p, CONSTANT Pool& pool, LOCAL T* room, i32 worker, i32 workers) {

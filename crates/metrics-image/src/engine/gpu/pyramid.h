@@ -120,7 +120,7 @@ FUNCTION void combine(DEVICE const T* fine, DEVICE const T* coarse, DEVICE const
     const bool apart = p.with & WITH_FINE;
     const T above = p.with & WITH_UPSTREAM ? T(upstream[p.of_images ? plane / p.group : 0]) : T(1);
     // Nothing to do.
-    if (!apart && p.scales == 1 && above == T(1)) return;
+    if (!apart && p.scales == 1 && !unit && above == T(1)) return;
     T weight[MAX_SCALES];
     for (i32 scale = 0; scale < p.scales; scale++)
         weight[scale] = unit ? above * T(table[entry(p, scale, term_at(p, scale), plane)]) : above;

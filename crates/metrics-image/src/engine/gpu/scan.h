@@ -1,7 +1,7 @@
 // The scan of flat images under a window of 7, 9 or 11 taps: SSIM, contrast and errors of a pair of planes, the map, and the gradient,
 // from reading the pixels once.
 //
-// A block owns a strip of the plane and walks down its rows. Each row of u and v, with its border, lies in the block's memory, and each
+// A block owns a strip of the plane and scans its rows from the top. Each row of u and v, with its border, lies in the block's memory, and each
 // thread filters VEC neighboring columns along it, so that one load serves several results. The column filter is in registers: a
 // number is added to all results that it takes part in, the oldest of which is then complete. From the four moments of a place
 // come its scores, and for a gradient the derivatives with respect to the moments, which go back the same way: down the columns in
@@ -199,7 +199,7 @@ FUNCTION void value_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PRIVA
 
     T pending[VEC][4][TAPS] = {};
     const i32 steps = tile.to[0] - tile.from[0] + TAPS - 1;
-    UNROLL_TWICE_IF(INSIDE)
+    UNROLL_INSIDE_TWICE
     for (i32 step = 0; step < steps; step++) {
         LOCAL Basis<T>* row = room + (step & 1) * Sizes::ROW;
         if (!feed.AHEAD) feed.fetch(p, pair, tile, tile.first[0] + step, worker);
@@ -249,7 +249,35 @@ FUNCTION void value(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coarse
     } else {
         value_strip<P, T, TAPS, VEC, THREADS, FULL, false>(p, tile, pair, map, room, worker, sums);
     }
-    write_partials(sums, partials, (LOCAL T*)(room + Strip<T, TAPS, VEC, THREADS>::PIXELS), block, worker, THREADS);
+    write_sums(sums, partials, (LOCAL T*)(room + Strip<T, TAPS, VEC, THREADS>::PIXELS), block, worker, THREADS);
+}
+
+// The gradient of VEC neighboring pixels, from the derivatives in the memory of the block; `x` and `y` are where the pixels are, and `to` is where
+// the gradient goes. `by_errors` are the derivatives with respect to the sums of squared and of absolute errors.
+template <class P, class T, int TAPS, int VEC, int THREADS, bool FULL, bool INSIDE>
+FUNCTION void write_pixels(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PRIVATE Pair<P, T>& pair, Cursor<P, T> x, Cursor<P, T> y,
+                           DEVICE T* to, LOCAL const T* back, i32 own, PRIVATE const T* by_errors, PRIVATE T* sums) {
+    typedef Strip<T, TAPS, VEC, THREADS> Sizes;
+    const i32 column = tile.from[2] + own, last = p.scale[tile.scale].input[2] - 1;
+    T by[3][VEC];
+    UNROLL
+    for (i32 field = 0; field < 3; field++)
+        filter_back<T, TAPS, VEC, INSIDE>(back + field * Sizes::COLUMNS + own, p, last, column, by[field]);
+    UNROLL
+    for (i32 at = 0; at < VEC; at++) {
+        if (own + at >= Sizes::RESULTS || (!INSIDE && column + at >= tile.to[2])) continue;
+        const T pixel_x = x.at(INSIDE ? i64(at) : i64(at) * pair.x.strides[2]);
+        const T pixel_y = y.at(INSIDE ? i64(at) : i64(at) * pair.y.strides[2]);
+        const T a = pair.basis_x(pixel_x), b = pair.basis_y(pixel_y);
+        T value = Ssim<T>::pixel_vjp(a + b, a - b, p.sign, by[0][at], by[1][at], by[2][at]);
+        if (FULL && p.errors) {
+            const T difference = pixel_x - pixel_y;
+            sums[SQUARED] = fma(difference, difference, sums[SQUARED]);
+            sums[ABSOLUTE] += magnitude(difference);
+            value = fma(p.sign, error_slope(difference, by_errors[0], by_errors[1]), value);
+        }
+        to[at] = value;
+    }
 }
 
 template <class P, class T, int TAPS, int VEC, int THREADS, bool FULL, bool INSIDE>
@@ -260,8 +288,7 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
     const i32 own = worker * VEC, column = tile.first[2] + own; // the first place of this thread
     SsimUpstream<T> upstream = pair.upstream(p, tile, table);
     const bool with_map = FULL && p.map_of >= 0;
-    const T squared = with_map ? T(0) : upstream_of(p, table, tile.scale, SQUARED, tile.plane);
-    const T absolute = with_map ? T(0) : upstream_of(p, table, tile.scale, ABSOLUTE, tile.plane);
+    const T by_errors[2] = {upstream_of(p, table, tile.scale, SQUARED, tile.plane), upstream_of(p, table, tile.scale, ABSOLUTE, tile.plane)};
 
     // The first pixel of this thread's results in the next row; at a border, there are no registers to spare for them.
     Cursor<P, T> done_x = pair.x.cursor(tile.from[0], 0, tile.from[2] + own);
@@ -299,23 +326,15 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
             Ssim<T> place;
             place.set(pending[at][0][0], pending[at][1][0], pending[at][2][0], pending[at][3][0], pair.constants);
             const bool in_map = INSIDE || (row_in_map && column + at >= 0 && column + at < scale.map[2]);
-            const bool in_both = INSIDE || (inner_row && column + at >= p.border[2] && column + at < scale.map[2] - p.border[2]);
+            const bool is_inner = INSIDE || (inner_row && column + at >= p.border[2] && column + at < scale.map[2] - p.border[2]);
             if (row_counts && in_map && column + at >= tile.from[2] && column + at < tile.to[2]) {
                 sums[SSIM] += place.one_minus_ssim();
-                if (in_both) sums[CONTRAST] += place.one_minus_contrast;
+                if (is_inner) sums[CONTRAST] += place.one_minus_contrast;
             }
             T derivatives[3] = {T(0), T(0), T(0)};
             if (in_map) {
-                SsimUpstream<T> here = upstream;
-                if (with_map) {
-                    const i64 from = scale.places + (i64(tile.plane) * scale.map[0] + done) * scale.map[2] + column + at;
-                    const T by_map = map[from] * pair.inv_range;
-                    here.ssim = p.map_of == SSIM ? by_map : T(0);
-                    here.ssim_by_contrast = here.ssim * p.spread;
-                    here.contrast = p.map_of == CONTRAST ? by_map * p.spread : T(0);
-                } else if (!INSIDE && !in_both) {
-                    here.contrast = T(0);
-                }
+                const i64 from = scale.places + (i64(tile.plane) * scale.map[0] + done) * scale.map[2] + column + at;
+                const SsimUpstream<T> here = upstream_at(p, upstream, pair.inv_range, with_map, map, from, is_inner);
                 place.vjp(here, p.sign, derivatives);
             }
             UNROLL
@@ -332,34 +351,14 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
             for (i32 at = 0; at < VEC; at++) back[field * Sizes::COLUMNS + own + at] = pending_back[at][field][0];
         }
         synchronize<THREADS>();
-        if (own < Sizes::RESULTS) {
-            if (!INSIDE) {
-                const i32 row = tile.from[0] + step - 2 * delay;
-                done_x = pair.x.cursor(row, 0, tile.from[2] + own);
-                done_y = pair.y.cursor(row, 0, tile.from[2] + own);
-                to = gradient + i64(row) * scale.input[2] + tile.from[2] + own;
-            }
-            const i32 pixel_column = tile.from[2] + own;
-            T by[3][VEC];
-            UNROLL
-            for (i32 field = 0; field < 3; field++)
-                filter_back<T, TAPS, VEC, INSIDE>(back + field * Sizes::COLUMNS + own, p, scale.input[2] - 1, pixel_column, by[field]);
-            UNROLL
-            for (i32 at = 0; at < VEC; at++) {
-                if (own + at >= Sizes::RESULTS || (!INSIDE && pixel_column + at >= tile.to[2])) continue;
-                const T pixel_x = done_x.at(INSIDE ? i64(at) : i64(at * pair.x.strides[2]));
-                const T pixel_y = done_y.at(INSIDE ? i64(at) : i64(at * pair.y.strides[2]));
-                const T a = pair.basis_x(pixel_x), b = pair.basis_y(pixel_y);
-                T value = Ssim<T>::pixel_vjp(a + b, a - b, p.sign, by[0][at], by[1][at], by[2][at]);
-                if (FULL && p.errors) {
-                    const T difference = pixel_x - pixel_y;
-                    sums[SQUARED] = fma(difference, difference, sums[SQUARED]);
-                    sums[ABSOLUTE] += magnitude(difference);
-                    value = fma(p.sign, error_slope(difference, squared, absolute), value);
-                }
-                to[at] = value;
-            }
+        if (!INSIDE) {
+            const i32 pixel_row = tile.from[0] + step - 2 * delay;
+            done_x = pair.x.cursor(pixel_row, 0, tile.from[2] + own);
+            done_y = pair.y.cursor(pixel_row, 0, tile.from[2] + own);
+            to = gradient + i64(pixel_row) * scale.input[2] + tile.from[2] + own;
         }
+        if (own < Sizes::RESULTS)
+            write_pixels<P, T, TAPS, VEC, THREADS, FULL, INSIDE>(p, tile, pair, done_x, done_y, to, back, own, by_errors, sums);
         if (INSIDE) {
             done_x.advance(pair.x.strides[0]);
             done_y.advance(pair.y.strides[0]);
@@ -384,5 +383,5 @@ FUNCTION void gradient(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coa
     } else {
         gradient_strip<P, T, TAPS, VEC, THREADS, FULL, false>(p, tile, pair, table, map, to, room, back, worker, sums);
     }
-    write_partials(sums, partials, back + 2 * Strip<T, TAPS, VEC, THREADS>::BACK, block, worker, THREADS);
+    write_sums(sums, partials, back + 2 * Strip<T, TAPS, VEC, THREADS>::BACK, block, worker, THREADS);
 }

@@ -120,17 +120,19 @@ fn distance(got: &[f64], want: &[f64]) -> f64 {
 fn strips_of_every_length_are_right() -> Result<()> {
     // Shorter than a window, no divisor of the side, one short of it, longer.
     let strips = [1, 3, 5, 12, 29, 64];
-    let shapes: [(&[usize], usize); 5] = [
-        (&[1, 2, 30, 41], 11),
-        (&[1, 1, 27, 150], 7),
-        (&[1, 1, 60, 331], 9),
-        (&[1, 1, 40, 150], 13),
-        (&[1, 1, 14, 17, 40], 5),
+    // Four scales are made in one launch by blocks that wait between them.
+    let shapes: [(&[usize], usize, usize); 6] = [
+        (&[1, 2, 30, 41], 11, 2),
+        (&[1, 1, 27, 150], 7, 2),
+        (&[1, 1, 82, 91], 7, 4),
+        (&[1, 1, 60, 331], 9, 2),
+        (&[1, 1, 40, 150], 13, 2),
+        (&[1, 1, 14, 17, 40], 5, 2),
     ];
-    for (shape, window) in shapes {
+    for (shape, window, scales) in shapes {
         for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
             let plan = SsimConfig::new(255.0).window(window).padding(padding).plan("test", shape.len() - 2)?;
-            let want = of_dense(&Reference, &images(shape, DType::F64)?, &plan, 2)?;
+            let want = of_dense(&Reference, &images(shape, DType::F64)?, &plan, scales)?;
             for (at, slices) in strips.into_iter().enumerate() {
                 let (dialect, dtype, near) = match at % 3 {
                     0 => (Dialect::Cuda, DType::F64, [1e-10, 1e-10]),
@@ -138,7 +140,7 @@ fn strips_of_every_length_are_right() -> Result<()> {
                     _ => (Dialect::Metal, DType::F32, [2e-5, 1e-5]),
                 };
                 let gpu = Gpu { engine: Engine::Emulated(dialect, Strips::Of(slices)) };
-                let got = of_dense(&gpu, &images(shape, dtype)?, &plan, 2)?;
+                let got = of_dense(&gpu, &images(shape, dtype)?, &plan, scales)?;
                 for ((got, want), near) in got.iter().zip(&want).zip([near[0], near[1], near[1]]) {
                     let far = distance(got, want);
                     assert!(far <= near, "{shape:?} {padding:?} {slices} {dtype:?}: {far:e}");
@@ -337,6 +339,8 @@ fn few_launches_stand_between_images_and_result() -> Result<()> {
             let (before, output) = (launches(), if program.terms.len() == 1 { Output::Mean } else { Output::PerImage });
             let numbers = gpu.numbers(&pair_of(&x, &y.detach())?, program.clone(), output).expect("kernels for it")?;
             assert_eq!(launches() - before, value, "{:?}", program.terms);
+            let list = numbers.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            assert!(list.iter().all(|number| number.is_finite()), "{list:?}");
             numbers.sum_all()?.backward()?;
             assert_eq!(launches() - before - value, gradient, "{:?}", program.terms);
         }
@@ -354,6 +358,8 @@ fn saved_gradients_are_those_that_are_made_later() -> Result<()> {
     let programs = [
         program(vec![Term::Ssim], Scales::ONE, None),
         program(vec![Term::Ssim, Term::Absolute], Scales::ONE, mixture),
+        // One scale, whose weight is not known before it is measured.
+        program(vec![Term::MsSsim(MsSsimConfig::new(255.0).betas(vec![0.7]))], Scales::ONE, Some((vec![-2.0], 2.0))),
         program(vec![ms_ssim.clone()], config.scales(), Some((vec![-2.0], 2.0))),
         // Nothing of it can be saved.
         program(vec![ms_ssim, Term::Ssim, Term::Squared], config.scales(), Some((vec![1.0, -0.5, 1e-6], 0.0))),
@@ -466,8 +472,8 @@ fn threads_race_without_any_barrier_of_any_kernel() -> Result<()> {
     let places: BTreeSet<_> = reached.iter().map(|(place, _)| place.clone()).collect();
     assert_eq!(places, barriers().into_iter().collect(), "some barriers are in no kernel");
     // That of partial sums in seven kernels, two of `finish` and of the pyramid each, one of each scan, one of `wide_value`, two of
-    // `deep_value`, `wide_adjoint` and `deep_adjoint` each.
-    assert_eq!(reached.len(), 7 + 2 + 2 + 4 + 1 + 3 * 2, "{reached:?}");
+    // `wide_adjoint` and `deep_adjoint` each, three of `deep_value`.
+    assert_eq!(reached.len(), 7 + 2 + 2 + 4 + 1 + 2 * 2 + 3, "{reached:?}");
     Ok(())
 }
 
@@ -480,6 +486,7 @@ fn sizes_beyond_the_indices_of_kernels_are_errors() -> Result<()> {
     let line = (1usize << 31) - 1;
     for (shape, wants, what) in [
         (&[1, 1, 1, line + 1][..], errors, "2147483648 columns are more than 2147483647"),
+        (&[1, 1, 1, line], errors, "2147483647 columns are more than 2147482623"),
         (&[1, 1, line + 1, 1], errors, "2147483648 lines are more than 2147483647"),
         (&[line + 1, 1, 1, 1], errors, "2147483648 images are more than 2147483647"),
         (&[1 << 16, 1 << 15, 1, 1], errors, "2147483648 planes are more than 2147483647"),

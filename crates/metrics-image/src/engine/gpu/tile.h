@@ -151,7 +151,8 @@ FUNCTION T pivot(PRIVATE Plane<P, T>& plane, PRIVATE const Tile& tile) {
         i32 line[3];
         for (i32 axis = 0; axis < 3; axis++) {
             const i32 part = axis == 0 ? sample & 1 : sample >> 1;
-            line[axis] = tile.from[axis] + (2 * part + 1) * (tile.pixels_to[axis] - tile.from[axis]) / 4;
+            const i32 lines = tile.pixels_to[axis] - tile.from[axis];
+            line[axis] = tile.from[axis] + lines / 4 + part * (lines / 2);
         }
         const T value = plane.at(plane.offset(line[0], line[1], line[2]));
         if (is_finite(value)) {
@@ -177,6 +178,22 @@ FUNCTION Pair<P, T> pair_of(CONSTANT Params<T>& p, PRIVATE const Tile& tile, DEV
     pair.constants.pivot_u = -(pair.shift_x + pair.shift_y);
     pair.constants.pivot_v = -(pair.shift_x - pair.shift_y);
     return pair;
+}
+
+// The upstream at a place: by a map of it where there is one, and without contrast where the window leaves the image.
+template <class T>
+FUNCTION SsimUpstream<T> upstream_at(CONSTANT Params<T>& p, PRIVATE const SsimUpstream<T>& of_plane, T inv_range, bool with_map,
+                                     DEVICE const T* map, i64 at, bool is_inner) {
+    SsimUpstream<T> upstream = of_plane;
+    if (with_map) {
+        const T by_map = map[at] * inv_range;
+        upstream.ssim = p.map_of == SSIM ? by_map : T(0);
+        upstream.ssim_by_contrast = upstream.ssim * p.spread;
+        upstream.contrast = p.map_of == CONTRAST ? by_map * p.spread : T(0);
+    } else if (!is_inner) {
+        upstream.contrast = T(0);
+    }
+    return upstream;
 }
 
 // u and v of a pixel in the memory of a block.
@@ -207,14 +224,11 @@ FUNCTION bool is_mirrored(CONSTANT Params<T>& p, i32 axis, i32 last, i32 to) {
 
 // The sums of all threads of a block, in a fixed order, to its place among the partial sums. `room` is used for nothing else.
 template <class T>
-FUNCTION void write_partials(PRIVATE const T* sums, DEVICE T* partials, LOCAL T* room, i32 block, i32 worker, i32 workers) {
-    Total<T> totals[QUANTITIES];
+FUNCTION void write_totals(PRIVATE Total<T>* totals, DEVICE T* partials, LOCAL T* room, i32 block, i32 worker, i32 workers) {
     UNROLL
     for (i32 quantity = 0; quantity < QUANTITIES; quantity++) {
-        totals[quantity].high = sums[quantity];
-        totals[quantity].low = T(0);
-        room[2 * quantity * workers + worker] = sums[quantity];
-        room[(2 * quantity + 1) * workers + worker] = T(0);
+        room[2 * quantity * workers + worker] = totals[quantity].high;
+        room[(2 * quantity + 1) * workers + worker] = totals[quantity].low;
     }
     for (i32 step = workers / 2; step > 0; step /= 2) {
         BARRIER();
@@ -235,4 +249,15 @@ FUNCTION void write_partials(PRIVATE const T* sums, DEVICE T* partials, LOCAL T*
         partials[at] = totals[quantity].high;
         partials[at + 1] = totals[quantity].low;
     }
+}
+
+// The same of sums of few numbers, which have no low part.
+template <class T>
+FUNCTION void write_sums(PRIVATE const T* sums, DEVICE T* partials, LOCAL T* room, i32 block, i32 worker, i32 workers) {
+    Total<T> totals[QUANTITIES];
+    for (i32 quantity = 0; quantity < QUANTITIES; quantity++) {
+        totals[quantity].high = sums[quantity];
+        totals[quantity].low = T(0);
+    }
+    write_totals(totals, partials, room, block, worker, workers);
 }

@@ -1,7 +1,7 @@
 // Windows of any length up to MAX_TAPS over flat images, and up to MAX_VOLUME_TAPS over volumes, in two passes: values, with the
 // derivatives with respect to the moments of each place where a gradient is wanted, then those filtered back to the pixels.
 //
-// A block owns a tile of rows and columns and walks along the slices. Each slice, with its border, lies in the block's memory and is
+// A block owns a tile of rows and columns and scans its slices one by one. Each slice, with its border, lies in the block's memory and is
 // filtered along columns and rows; each thread filters one place across the slices, in registers.
 
 // Sizes of a tile, and of the memory of its block in numbers.
@@ -21,10 +21,13 @@ struct Block {
         PIXELS = BUFFERS * 2 * HALO,
         FIELDS = DEEP ? 4 * HALO_ROWS * COLUMNS : 0,
         SUMS = 2 * QUANTITIES * THREADS,
-        ROOM = PIXELS + FIELDS + SUMS,
+        // Metal gives a block 32 KiB: sums of volumes come where the pixels were.
+        BEFORE_SUMS = DEEP ? 0 : PIXELS + FIELDS,
+        ROOM = PIXELS + FIELDS > BEFORE_SUMS + SUMS ? PIXELS + FIELDS : BEFORE_SUMS + SUMS,
         // Three fields of derivatives, and the same filtered along columns.
         BACK = 3 * HALO + (DEEP ? 3 * HALO_ROWS * COLUMNS : 0),
     };
+    static_assert(sizeof(T) > 4 || (4 * ROOM <= 32 << 10 && 4 * BACK <= 32 << 10), "more than Metal gives a block");
 };
 
 // As `push`, for a window of any length.
@@ -195,30 +198,24 @@ FUNCTION void window_value(DEVICE const P* x, DEVICE const P* y, DEVICE const T*
         if (step < delay || !own) continue;
 
         const i32 slice = tile.from[0] + step - delay; // the slice of the map that is complete now
-        const bool in_both = inner && slice >= p.border[0] && slice < scale.map[0] - p.border[0];
+        const bool is_inner = inner && slice >= p.border[0] && slice < scale.map[0] - p.border[0];
         const i64 at = scale.places + ((i64(tile.plane) * scale.map[0] + slice) * scale.map[1] + row) * scale.map[2] + column;
         Ssim<T> place;
         place.set(pending[0][0], pending[1][0], pending[2][0], pending[3][0], pair.constants);
         sums[SSIM] += place.one_minus_ssim();
-        if (in_both) sums[CONTRAST] += place.one_minus_contrast;
+        if (is_inner) sums[CONTRAST] += place.one_minus_contrast;
         if (p.with & WITH_MAP) map[at] = T(1) - (p.map_of == SSIM ? place.one_minus_ssim() : place.one_minus_contrast);
         if (p.with & WITH_DERIVATIVES) {
-            SsimUpstream<T> here = upstream;
-            if (p.with & WITH_UPSTREAM) {
-                const T by_map = upstream_map[at] * pair.inv_range;
-                here.ssim = p.map_of == SSIM ? by_map : T(0);
-                here.ssim_by_contrast = here.ssim * p.spread;
-                here.contrast = p.map_of == CONTRAST ? by_map * p.spread : T(0);
-            } else if (!in_both) {
-                here.contrast = T(0);
-            }
+            const bool with_map = p.with & WITH_UPSTREAM;
             T by[3];
+            const SsimUpstream<T> here = upstream_at(p, upstream, pair.inv_range, with_map, upstream_map, at, is_inner);
             place.vjp(here, p.sign, by);
             UNROLL
             for (i32 field = 0; field < 3; field++) derivatives[field * p.fields + at] = by[field];
         }
     }
-    write_partials(sums, partials, room + Sizes::PIXELS + Sizes::FIELDS, block, worker, Sizes::THREADS);
+    if (Sizes::DEEP) BARRIER();
+    write_sums(sums, partials, room + Sizes::BEFORE_SUMS, block, worker, Sizes::THREADS);
 }
 
 // A line of derivatives in the memory of the block, filtered back to pixel line `to`. `stride` leads from one map line to the next;

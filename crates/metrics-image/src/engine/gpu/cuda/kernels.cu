@@ -18,7 +18,7 @@ typedef double Number;
 #define FUNCTION [[maybe_unused]] static __device__ __forceinline__
 #define FUNCTION_MEMBER __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
-#define UNROLL_TWICE_IF(INSIDE) _Pragma("unroll (INSIDE ? 2 : 1)")
+#define UNROLL_INSIDE_TWICE _Pragma("unroll (INSIDE ? 2 : 1)")
 #define BARRIER() __syncthreads()
 #define WARP_BARRIER() __syncwarp()
 #define BARRIER_OF_DEVICE() __syncthreads()

@@ -1,6 +1,6 @@
 //! Memory and launches on CUDA devices.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use candle_core::cuda_backend::cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaView, DeviceRepr, DeviceSlice, LaunchConfig, PushKernelArg,
@@ -30,31 +30,40 @@ struct Loaded {
     module: Arc<CudaModule>,
 }
 
-/// What has been loaded so far: a program has few contexts and modules.
-static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
+/// What has been loaded so far: a program has few GPUs and modules.
+static LOADED: RwLock<Vec<Loaded>> = RwLock::new(Vec::new());
 
 /// The kernel of this name. Its module is loaded when it is first asked for, as machine code if there is some for the GPU, else as PTX,
 /// which the driver compiles.
 fn function(device: &CudaDevice, pixels: DType, name: &str) -> Result<CudaFunction> {
     let (wanted, stream) = (module(pixels, name)?, device.cuda_stream());
     let context = stream.context();
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_wanted = |loaded: &Loaded| loaded.name == wanted.name && Arc::ptr_eq(&loaded.context, context);
-    if let Some(known) = loaded.iter().find(|loaded| is_wanted(loaded)) {
+    // Candle's devices of one GPU have contexts of their own in name only.
+    let is_wanted = |loaded: &&Loaded| loaded.name == wanted.name && *loaded.context == **context;
+    if let Some(known) = LOADED.read().unwrap_or_else(PoisonError::into_inner).iter().find(is_wanted) {
         return known.module.load_function(name).w();
     }
-    let image = match runs_machine_code(context)? {
-        true => Ptx::from_binary(wanted.cubin.to_vec()),
-        false => Ptx::from_src(wanted.ptx),
-    };
-    let module = context.load_module(image).w()?;
+    // Other kernels go on meanwhile; what two threads load twice does no harm.
+    let module = wanted.load(context)?;
     let function = module.load_function(name).w()?;
-    loaded.push(Loaded { context: context.clone(), name: wanted.name, module });
+    let loaded = Loaded { context: context.clone(), name: wanted.name, module };
+    LOADED.write().unwrap_or_else(PoisonError::into_inner).push(loaded);
     Ok(function)
 }
 
+impl Module {
+    fn load(&self, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>> {
+        if runs_machine_code(context)?
+            && let Ok(module) = context.load_module(Ptx::from_binary(self.cubin.to_vec()))
+        {
+            return Ok(module);
+        }
+        context.load_module(Ptx::from_src(self.ptx)).w()
+    }
+}
+
 fn module(pixels: DType, name: &str) -> Result<&'static Module> {
-    let kernel = name.trim_end_matches(pixels.as_str()).trim_end_matches('_');
+    let kernel = name.strip_suffix(pixels.as_str()).unwrap_or(name).trim_end_matches('_');
     let part = ["7", "9", "11"].into_iter().find(|taps| kernel.ends_with(&format!("_{taps}"))).unwrap_or("any");
     let wanted = match kernel {
         "finish" | "distribute" => "pool".to_owned(),
@@ -78,6 +87,8 @@ fn runs_machine_code(context: &CudaContext) -> Result<bool> {
 
 /// At least as much as the parameters of a launch take.
 const PARAMS: usize = 2048;
+const _: () =
+    assert!(size_of::<super::params::Params<f64>>() <= PARAMS && size_of::<super::params::Pool<f64>>() <= PARAMS);
 
 /// Memory that is not cleared.
 pub(super) fn alloc(device: &CudaDevice, dtype: DType, len: usize) -> Result<CudaStorage> {

@@ -21,7 +21,7 @@ typedef float Number;
 #define FUNCTION static inline
 #define FUNCTION_MEMBER inline
 #define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL_TWICE_IF(INSIDE) _Pragma("clang loop unroll_count(INSIDE ? 2 : 1)")
+#define UNROLL_INSIDE_TWICE _Pragma("clang loop unroll_count(INSIDE ? 2 : 1)")
 #ifndef BLOCK_MEMORY
 #define BLOCK_MEMORY(T, NAME, COUNT) threadgroup T NAME[COUNT]
 #endif

@@ -15,7 +15,7 @@ void barrier(const char* file, int line);
 struct Grid {
     unsigned blocks, workers;
     std::function<void()> body;
-    const char* without; // the place of a barrier that is left out, as "pass.h:12", or null
+    const char* without; // the place of a barrier that is left out, as "scan.h:12", or null
     bool races;          // whether to look for races
 };
 
