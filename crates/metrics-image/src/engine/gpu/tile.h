@@ -142,17 +142,17 @@ struct Pair {
     }
 };
 
-// A number near the middle of the pixels of a tile: the mean of the finite ones among four of them. It is subtracted from the pixels,
+// A number near the middle of the pixels of a tile: the mean of the finite ones among 16 of them. It is subtracted from the pixels,
 // so that squares of large values do not eat up small variances.
 template <class P, class T>
 FUNCTION T pivot(PRIVATE Plane<P, T>& plane, PRIVATE const Tile& tile) {
     T sum = T(0), count = T(0);
-    for (i32 sample = 0; sample < 4; sample++) {
+    for (i32 sample = 0; sample < 16; sample++) {
         i32 line[3];
         for (i32 axis = 0; axis < 3; axis++) {
-            const i32 part = axis == 0 ? sample & 1 : sample >> 1;
+            const i32 part = axis == 0 ? sample & 3 : sample >> 2;
             const i32 lines = tile.pixels_to[axis] - tile.from[axis];
-            line[axis] = tile.from[axis] + lines / 4 + part * (lines / 2);
+            line[axis] = tile.from[axis] + lines / 8 + part * (lines / 4);
         }
         const T value = plane.at(plane.offset(line[0], line[1], line[2]));
         if (is_finite(value)) {
