@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 root="$PWD"
 # Shared with the check of CUDA: most dependencies are the same.
 export CARGO_TARGET_DIR="${GPU_CHECK_DIR:-$PWD/target/gpu-check}"
+export EMULATION_TYPES_ONLY=1 # nothing is linked
 place="$CARGO_TARGET_DIR/metal"
 rm -rf "$place/workspace" "$place/new"
 mkdir -p "$place/workspace"
