@@ -34,9 +34,6 @@ impl Scales {
     pub(crate) const ONE: Self = Self { count: 1, odd_sides: OddSides::Drop };
 }
 
-/// The terms that the kernels of a GPU make of one scan.
-pub(crate) const MAX_TERMS: usize = 8;
-
 /// Numbers of each image that one scan makes.
 #[derive(Clone, Debug)]
 #[cfg_attr(

@@ -122,16 +122,7 @@ impl Score for Similarity {
     }
 
     fn on_gpu(&self, pair: &Pair, output: Output, affine: [f64; 2]) -> Option<Result<Tensor>> {
-        if self.mixture.is_some() || self.terms.len() <= backend::MAX_TERMS {
-            return backend::numbers(pair, || self.program(affine), output);
-        }
-        // More than the kernels make at once: several times.
-        let parts = self.terms.chunks(backend::MAX_TERMS).map(|terms| {
-            let numbers = Self::new(self.plan.clone(), terms.to_vec()).on_gpu(pair, output, affine)?;
-            Some(numbers.and_then(|numbers| Ok(numbers.reshape((terms.len(), ()))?)))
-        });
-        let parts = parts.collect::<Option<Result<Vec<Tensor>>>>()?;
-        Some(parts.and_then(|parts| Ok(Tensor::cat(&parts, 0)?)))
+        backend::numbers(pair, || self.program(affine), output)
     }
 
     fn composed_map(&self, pair: &Pair) -> Result<Tensor> {

@@ -1,8 +1,9 @@
 //! Fused kernels for GPUs: one text for CUDA and Metal, and one order of launches.
 //!
-//! A block of threads goes down the rows of a strip, which it filters in its own memory and in registers; nothing of the size of an image
-//! is kept but gradients and the coarser scales of MS-SSIM; windows of other lengths than 7, 9 and 11 also have the derivatives of a map for a while. Planes are cut into strips by their size alone and the sums of strips are added in order, so that an
-//! image scores the same alone and in a batch. Nothing is read back to the host. `docs/gpu.md` says what was measured.
+//! A block of threads goes down the rows of a strip, which it filters in its own memory and in registers. Of the size of images are the
+//! gradients that a loss saves, the coarser scales of MS-SSIM, and for windows of other lengths than 7, 9 and 11 the derivatives of a
+//! map, until their scan is done. Planes are cut into strips by their size alone and the sums of strips are added in order, so that
+//! an image scores the same alone and in a batch. Nothing is read back to the host. `docs/gpu.md` says what was measured.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -29,6 +30,7 @@ use self::launch::{Arg, Buffer, Grid, View};
 use self::map::Map;
 use self::numbers::Numbers;
 use self::op::apply;
+use self::params::MAX_TERMS;
 use super::backend::{Program, Score};
 use crate::measure::ssim::Plan;
 use crate::op::Output;
@@ -67,12 +69,28 @@ impl Gpu {
 
     /// Numbers of images, as `output` says; `None` where the kernels have no room for them.
     pub(super) fn numbers(self, pair: &Pair, program: Program, output: Output) -> Option<Result<Tensor>> {
+        if program.mixture.is_none() && program.terms.len() > MAX_TERMS {
+            return self.in_parts(pair, &program, output);
+        }
         numbers::fits(&program).then(|| {
             let pair = pair.with_short_strides()?;
             let tracked = [pair.pred.track_op(), pair.target.track_op()];
             let numbers = Numbers::new(program, output, pair.range.clone(), pair.pred.dim(0)?, tracked);
             Ok(apply(self.engine, &pair, numbers)?)
         })
+    }
+
+    /// More terms than the kernels make at once: several times.
+    fn in_parts(self, pair: &Pair, program: &Program, output: Output) -> Option<Result<Tensor>> {
+        if matches!(output, Output::Mean | Output::Sum) {
+            return None;
+        }
+        let parts = program.terms.chunks(MAX_TERMS).map(|terms| {
+            let part = self.numbers(pair, Program { terms: terms.to_vec(), ..program.clone() }, output)?;
+            Some(part.and_then(|part| Ok(if terms.len() == 1 { part.unsqueeze(0)? } else { part })))
+        });
+        let parts = parts.collect::<Option<Result<Vec<Tensor>>>>()?;
+        Some(parts.and_then(|parts| Ok(Tensor::cat(&parts, 0)?)))
     }
 
     /// A map; `None` for windows that are too long for the kernels.

@@ -10,9 +10,11 @@ use candle_core::{Result, Shape, Storage};
 use super::geometry::{POOL_WORKERS, WORKERS};
 use super::launch::{Arg, Grid, View};
 use super::op::{Gradients, Images, Operation, for_each};
-use super::params::{ABSOLUTE, MAX_SCALES, MS_SSIM, Params, Pool, QUANTITIES, SQUARED, Source, with};
+use super::params::{
+    ABSOLUTE, CONTRAST, MAX_SCALES, MAX_TERMS, MS_SSIM, Params, Pool, QUANTITIES, SQUARED, SSIM, Source, with,
+};
 use super::scan::{ScaleGradients, Scan, Sums, Upstream, pyramid, with_ranges};
-use crate::engine::backend::{MAX_TERMS, Program, Scales};
+use crate::engine::backend::{Program, Scales};
 use crate::measure::similarity::Term;
 use crate::op::Output;
 use crate::pair::Range;
@@ -36,7 +38,6 @@ pub(super) struct Numbers {
 
 /// What `backward` needs of `forward`.
 struct Kept {
-    coarse: Option<[Storage; 2]>,
     /// Means and sums of planes.
     rows: Storage,
     /// The derivatives of the result with respect to the terms of MS-SSIM.
@@ -255,7 +256,7 @@ impl Operation for Numbers {
         let (rows, numbers) = self.finish(images, &sums, table.as_mut())?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = saved;
         if tracked {
-            self.kept.get_or_init(|| Kept { coarse, rows, table });
+            self.kept.get_or_init(|| Kept { rows, table });
         }
         Ok((numbers, self.shape(images)))
     }
@@ -277,7 +278,9 @@ impl Operation for Numbers {
             return for_each(wanted, |side| self.error_gradient(images, side, upstream, table.as_ref()));
         }
         let Some(table) = &table else { candle_core::bail!("{}: there is no upstream", Self::NAME) };
-        let made = self.with_scan(images, kept.coarse.as_ref(), |scan| {
+        // Made anew, so that a loss does not keep them for a gradient that it has saved.
+        let coarse = pyramid(images, self.program.scales)?;
+        let made = self.with_scan(images, coarse.as_ref(), |scan| {
             for_each(wanted, |side| {
                 let (gradients, _) = scan.gradient(side, Upstream::Table(View::of(table)?))?;
                 self.combine(images, gradients, None, None)
@@ -290,8 +293,8 @@ impl Operation for Numbers {
 /// The number of a quantity, or of MS-SSIM.
 fn kind(term: &Term) -> usize {
     match term {
-        Term::Ssim => super::params::SSIM,
-        Term::Contrast => super::params::CONTRAST,
+        Term::Ssim => SSIM,
+        Term::Contrast => CONTRAST,
         Term::Squared => SQUARED,
         Term::Absolute => ABSOLUTE,
         Term::MsSsim(_) => MS_SSIM,

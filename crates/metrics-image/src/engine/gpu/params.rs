@@ -1,10 +1,10 @@
 //! The parameters of a launch, as they lie in memory; see `base.h` and `pool.h`.
 
-use crate::engine::backend::MAX_TERMS;
-
 pub(super) const MAX_TAPS: usize = 33;
 pub(super) const MAX_VOLUME_TAPS: usize = 11;
 pub(super) const MAX_SCALES: usize = 8;
+/// The numbers of an image that are made at once.
+pub(super) const MAX_TERMS: usize = 8;
 
 /// What is summed over a plane: `1 - ssim` and `1 - cs` at each place, squared and absolute errors of pixels.
 pub(super) const QUANTITIES: usize = 4;

@@ -1,11 +1,5 @@
 // Images at the coarser scales of MS-SSIM, and the way back from there.
 
-// Whether the lines of an axis are averaged in pairs: the one row of each slice of a flat image is not.
-template <class T>
-FUNCTION bool is_halved(CONSTANT Params<T>& p, i32 axis) {
-    return !(axis == 1 && p.flat);
-}
-
 enum { PYRAMID_SIDE = 16, PYRAMID_LEVELS = 4 };
 
 // Up to four coarser scales of both flat images, from reading them once. A block makes 16×16 pixels of the first scale after
@@ -64,7 +58,7 @@ FUNCTION void pyramid(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, 
     }
 }
 
-// Both images averaged over 2×2 (2×2×2) pixels, from scale `finest` to the next. One thread for each pixel of a line of the result.
+// Both volumes averaged over 2×2×2 pixels, from scale `finest` to the next. A block makes a row of the result.
 template <class P, class T>
 FUNCTION void halve(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, DEVICE T* coarse_y, CONSTANT Params<T>& p,
                     i32 block, i32 worker, i32 workers) {
@@ -73,38 +67,34 @@ FUNCTION void halve(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, DE
     Tile tile = {};
     tile.scale = p.finest;
     tile.plane = block / (scale.input[0] * scale.input[1]);
-    const i32 to[2] = {block / scale.input[1] % scale.input[0], block % scale.input[1]};
+    i32 to[3] = {block / scale.input[1] % scale.input[0], block % scale.input[1], 0};
     Plane<P, T> plane_x, plane_y;
     plane_x.set(p, tile, 0, x, coarse_x);
     plane_y.set(p, tile, 1, y, coarse_y);
-    for (i32 column = worker; column < scale.input[2]; column += workers) {
+    for (to[2] = worker; to[2] < scale.input[2]; to[2] += workers) {
         T sum_x = T(0), sum_y = T(0);
         for (i32 corner = 0; corner < 8; corner++) {
             i32 line[3];
-            bool counts = true;
+            bool before = false; // whether a line is before the first
             for (i32 axis = 0; axis < 3; axis++) {
-                const i32 second = (corner >> (2 - axis)) & 1, place = axis < 2 ? to[axis] : column;
-                if (!is_halved(p, axis)) {
-                    counts = counts && second == 0;
-                    line[axis] = place;
-                    continue;
-                }
-                line[axis] = 2 * place + second - finer.lead[axis];
-                if (line[axis] < 0) {
-                    counts = counts && p.repeat;
-                    line[axis] = 0;
-                }
+                line[axis] = 2 * to[axis] + (corner >> (2 - axis) & 1) - finer.lead[axis];
+                before = before || line[axis] < 0;
+                line[axis] = line[axis] < 0 ? 0 : line[axis];
             }
-            if (counts) {
-                sum_x += plane_x.at(plane_x.offset(line[0], line[1], line[2]));
-                sum_y += plane_y.at(plane_y.offset(line[0], line[1], line[2]));
-            }
+            if (before && !p.repeat) continue;
+            sum_x += plane_x.at(plane_x.offset(line[0], line[1], line[2]));
+            sum_y += plane_y.at(plane_y.offset(line[0], line[1], line[2]));
         }
-        const T weight = p.flat ? T(0.25) : T(0.125);
-        const i64 at = scale.offset + ((i64(tile.plane) * scale.input[0] + to[0]) * scale.input[1] + to[1]) * scale.input[2] + column;
-        coarse_x[at] = sum_x * weight;
-        coarse_y[at] = sum_y * weight;
+        const i64 row = (i64(tile.plane) * scale.input[0] + to[0]) * scale.input[1] + to[1];
+        coarse_x[scale.offset + row * scale.input[2] + to[2]] = sum_x * T(0.125);
+        coarse_y[scale.offset + row * scale.input[2] + to[2]] = sum_y * T(0.125);
     }
+}
+
+// Whether the lines of an axis are averaged in pairs: the one row of each slice of a flat image is not.
+template <class T>
+FUNCTION bool is_halved(CONSTANT Params<T>& p, i32 axis) {
+    return !(axis == 1 && p.flat);
 }
 
 // What all gradients of an image make together, times what comes from above: that of the image itself is in `fine`, or in

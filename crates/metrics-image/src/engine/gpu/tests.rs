@@ -316,6 +316,38 @@ fn twice(gpu: Option<Gpu>, dtype: DType, program: &Program, output: Output, fact
 }
 
 #[test]
+fn more_terms_than_the_kernels_make_at_once_are_made_in_parts() -> Result<()> {
+    let plan = SsimConfig::new(255.0).window(7).plan("test", 2)?;
+    let config = |beta: f64| MsSsimConfig::new(255.0).betas(vec![beta, 1.0 - beta]);
+    let mut terms = vec![Term::Ssim, Term::Contrast, Term::Squared, Term::Absolute];
+    terms.extend((1..=5).map(|tenths| Term::MsSsim(config(0.1 * f64::from(tenths)))));
+    let scales = config(0.5).scales();
+    let program = |terms: &[Term]| Program {
+        plan: Some(plan.clone()),
+        scales,
+        terms: terms.to_vec(),
+        mixture: None,
+        by_range: false,
+    };
+    let [x, y] = images(&[3, 2, 30, 41], DType::F32)?;
+    let pair = pair_of(&x.detach(), &y.detach())?;
+    for gpu in [Gpu::EMULATED_CUDA, Gpu::EMULATED_METAL] {
+        let numbers = |terms: &[Term]| gpu.numbers(&pair, program(terms), Output::PerImage).expect("kernels for it");
+        let all = numbers(&terms)?;
+        assert_eq!(all.dims(), [9, 3]);
+        for (number, term) in terms.iter().enumerate() {
+            let alone = numbers(std::slice::from_ref(term))?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            assert_eq!(all.get(number)?.to_dtype(DType::F64)?.to_vec1::<f64>()?, alone, "{term:?}");
+        }
+        // There is room for eight scales.
+        let deep = MsSsimConfig::new(255.0).betas(vec![0.1; 9]);
+        let program = Program { scales: deep.scales(), ..program(&[Term::MsSsim(deep)]) };
+        assert!(gpu.numbers(&pair, program, Output::Mean).is_none());
+    }
+    Ok(())
+}
+
+#[test]
 fn few_launches_stand_between_images_and_result() -> Result<()> {
     let plan = Some(SsimConfig::new(255.0).window(7).plan("test", 2)?);
     let config = MsSsimConfig::new(255.0);
@@ -331,7 +363,7 @@ fn few_launches_stand_between_images_and_result() -> Result<()> {
         (program(&plan, vec![Term::Ssim], Scales::ONE), 2, 1),
         // The scales, the scan and the result; then the gradients of all scales come together.
         (program(&plan, vec![ms_ssim.clone()], config.scales()), 3, 1),
-        (program(&plan, vec![ms_ssim, Term::Ssim, Term::Squared, Term::Absolute], config.scales()), 3, 3),
+        (program(&plan, vec![ms_ssim, Term::Ssim, Term::Squared, Term::Absolute], config.scales()), 3, 4),
         (program(&None, vec![Term::Squared], Scales::ONE), 2, 1),
     ] {
         for gpu in [Gpu::EMULATED_CUDA, Gpu::EMULATED_METAL] {

@@ -49,19 +49,11 @@ template <class T, int MAX, bool UNROLLED>
 FUNCTION void push_any_mirrored(PRIVATE T* pending, T value, CONSTANT Params<T>& p, i32 last, i32 from) {
     const i32 border = p.border[0], window = p.window[0];
     if (!p.mirror || (from > border && from < last - border)) return;
-    if (UNROLLED) {
-        UNROLL
-        for (i32 k = 0; k < MAX; k++) {
-            const i32 to = from - border + k;
-            if (k < window && to >= 0 && to <= last)
-                pending[k] = fma(mirrored_weight(p.taps[0], window, border, last, to, from), value, pending[k]);
-        }
-    } else {
-        for (i32 k = 0; k < window; k++) {
-            const i32 to = from - border + k;
-            if (to >= 0 && to <= last)
-                pending[k] = fma(mirrored_weight(p.taps[0], window, border, last, to, from), value, pending[k]);
-        }
+    UNROLL
+    for (i32 k = 0; k < (UNROLLED ? MAX : window); k++) {
+        const i32 to = from - border + k;
+        if (k < window && to >= 0 && to <= last)
+            pending[k] = fma(mirrored_weight(p.taps[0], window, border, last, to, from), value, pending[k]);
     }
 }
 
