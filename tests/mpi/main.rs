@@ -6,10 +6,14 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 /// Runs ranks that do `what`, which must end within a minute.
 fn mpirun(ranks: usize, what: &str) -> Result<Output> {
+    // Two mpiruns that start or end at once can take the folder away that both keep their sessions in.
+    let sessions = TempDir::new()?;
     let mut command = Command::new("mpirun");
+    command.env("TMPDIR", sessions.path());
     // Containers have one user, and machines fewer cores than ranks.
     command.args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()]);
     command.args([env!("CARGO_BIN_EXE_rank"), what]);
