@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
-use metrics_core::{Metric, Value};
+use metrics_core::{Metric, Samples, Value};
 use metrics_image::{
     Channels, DataRange, ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Mse, MseFloor, NonFinite, Normalize,
     Padding, Pooling, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig, contrast_map, ms_ssim, ms_ssim_per_image, psnr,
@@ -320,7 +320,7 @@ fn pooled_psnr_weighs_errors_and_pixels() -> Result<()> {
     let target = Tensor::zeros((2, 1, 8, 8), DType::F64, &Device::Cpu)?;
     let pred = Tensor::cat(&[(target.narrow(0, 0, 1)? + 0.1)?, (target.narrow(0, 1, 1)? + 0.5)?], 0)?;
     let mut weighted = Psnr::new(PsnrConfig::new(1.0))?;
-    weighted.update_weighted(&pred, &target, &[3.0, 1.0])?;
+    weighted.update_with(&Samples::new(&pred, &target).weights(&[3.0, 1.0]))?;
     let expected = -10.0 * 0.07f64.log10();
     // A few roundings of f64 in the pixels, the sum and the logarithm.
     assert!((weighted.compute()?.scalar().unwrap() - expected).abs() < 1e-13);
@@ -339,7 +339,7 @@ fn identical_images_are_skipped_only_per_image() -> Result<()> {
     ] {
         let mut metric = Psnr::new(config)?;
         metric.update(&pred, &target)?;
-        assert_eq!((metric.state().images(), metric.skipped()), (images, 2 - images));
+        assert_eq!((metric.state().samples(), metric.skipped()), (images, 2 - images));
         // A few roundings of f64 in the pixels, the sum and the logarithm.
         assert!((metric.compute()?.scalar().unwrap() - decibels).abs() < 1e-12, "{:?}", metric.config());
     }
@@ -426,7 +426,7 @@ fn values_lie_within_the_bounds_that_a_metric_states() -> Result<()> {
                 Value::Scalar(value) => vec![value],
                 Value::PerImage(values) => values,
                 Value::Summary(summary) => vec![summary.mean, summary.min, summary.max],
-                Value::Group(report) => anyhow::bail!("{report}"),
+                other => anyhow::bail!("{other}"),
             };
             for value in values.into_iter().chain(batch) {
                 // A few roundings of f64, in the logarithm and in the mean.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Tensor, Var};
-use metrics_core::{Formula, Metric, MetricCollection, Running};
+use metrics_core::{Accumulator, Formula, Metric, MetricCollection, Running};
 use metrics_detach::{GraphStats, eval_scope};
 use metrics_image::{
     Channels, DataRange, ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Mse, Padding, Pooling, Psnr, PsnrConfig,
@@ -109,7 +109,7 @@ fn the_plan_says_who_shares() -> Result<()> {
     ];
     ensure!(others == expected, "{plan}");
 
-    let ssim = || -> Result<Formula> { Ok(Formula::of(Ssim::new(SsimConfig::new(1.0))?)) };
+    let ssim = || -> Result<Accumulator<Formula>> { Ok(Formula::of(Ssim::new(SsimConfig::new(1.0))?)) };
     let plan = MetricCollection::new().with("ratio", ssim()? / ssim()?)?.plan();
     ensure!(plan.passes().len() == 1 && plan.passes()[0].members == ["ratio"], "{plan}");
     Ok(())

@@ -35,7 +35,7 @@ fn bits(metrics: &MetricCollection) -> Result<Vec<u64>> {
         Value::Scalar(value) => vec![*value],
         Value::PerImage(values) => values.clone(),
         Value::Summary(s) => vec![s.count as f64, s.mean, s.std, s.min, s.p5, s.median, s.p95, s.max],
-        Value::Group(_) => Vec::new(),
+        _ => Vec::new(),
     });
     Ok(numbers.map(f64::to_bits).collect())
 }

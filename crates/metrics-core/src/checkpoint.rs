@@ -14,7 +14,7 @@ use std::path::Path;
 pub(crate) use entries::{Reader, Writer};
 pub use error::CheckpointError;
 
-use crate::fingerprint::apart;
+use crate::fingerprint::differing;
 use crate::{Error, Fingerprint, Result, State};
 use entries::Entries;
 use format::Of;
@@ -80,7 +80,7 @@ impl Checkpoint {
         declared: impl IntoIterator<Item = (Option<&'a str>, &'a State)>,
     ) -> Result<Vec<State>, CheckpointError> {
         if self.fingerprint != *fingerprint {
-            let [found, expected] = apart(&self.fingerprint.text(), &fingerprint.text());
+            let [found, expected] = differing(&self.fingerprint, fingerprint);
             return Err(CheckpointError::Configuration { found, expected });
         }
         let mut read = BTreeSet::new();

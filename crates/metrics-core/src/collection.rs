@@ -4,38 +4,18 @@ mod save;
 mod sync;
 
 use candle_core::Tensor;
-use metrics_detach::{Detached, eval_scope, is_eval};
+use metrics_detach::{eval_scope, is_eval};
 
-use crate::metric::stage_merge;
+use crate::metric::{stage_merge, statistics_with_value};
 use crate::named::{Named, Outputs};
 use crate::{
-    Agenda, Batch, Contribution, EvalOnly, Fingerprint, Measurement, MemoryReport, Metric, Plan, Report, Result,
+    EvalOnly, Fingerprint, MemoryReport, Metric, Plan, Report, Result, Samples, SharedPasses, Statistics,
 };
 
 /// Named metrics that are updated together, all or nothing: a batch that any member refuses changes none of them.
 ///
 /// ```
-/// # use metrics_core::{Fingerprint, Growth, Measurement, Metric, MetricInfo, Reduction, State, Value};
-/// # use candle_core::Tensor;
-/// # #[derive(Clone)]
-/// # struct Mae(State);
-/// # impl Mae { fn new() -> Self { Self(State::for_reduction("mae", Reduction::Mean)) } }
-/// # impl Metric for Mae {
-/// #     fn name(&self) -> &'static str { "mae" }
-/// #     fn info(&self) -> MetricInfo {
-/// #         let (lower, upper, growth) = (Some(0.0), None, Growth::Constant);
-/// #         MetricInfo { differentiable: true, higher_is_better: Some(false), lower, upper, growth }
-/// #     }
-/// #     fn fingerprint(&self) -> Fingerprint { Fingerprint::new("mae", "") }
-/// #     fn measure(&self, pred: &Tensor, target: &Tensor) -> metrics_core::Result<Measurement> {
-/// #         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-/// #         Measurement::for_reduction("mae", &per_image, Reduction::Mean)
-/// #     }
-/// #     fn state(&self) -> &State { &self.0 }
-/// #     fn state_mut(&mut self) -> &mut State { &mut self.0 }
-/// #     fn finish(&self, state: &State) -> metrics_core::Result<Value> { state.reduced("mae", Reduction::Mean) }
-/// # }
-/// use candle_core::{DType, Device};
+#[doc = include_str!("../doc/mae.md")]
 /// use metrics_core::MetricCollection;
 ///
 /// let validation = MetricCollection::new().with("mae", Mae::new())?.prefix("val/");
@@ -119,7 +99,7 @@ impl MetricCollection {
     }
 
     /// Names and metrics, in the order in which they were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &dyn Metric)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &dyn Metric)> + Clone {
         self.members.iter().map(|(name, metric)| (name, &**metric))
     }
 
@@ -151,13 +131,17 @@ impl MetricCollection {
     /// Which passes over the data an update makes, and which members each serves: metrics that need the same of the data share it,
     /// whatever their order and their names.
     pub fn plan(&self) -> Plan {
-        Plan::of(&self.members)
+        Plan::of(self.iter())
+    }
+
+    /// How many samples were left out because a number was NaN or infinite: the most that any member has.
+    pub fn skipped(&self) -> u64 {
+        self.iter().map(|(_, metric)| metric.skipped()).max().unwrap_or(0)
     }
 
     /// Names, kinds and configurations of all members, in order.
     pub fn fingerprint(&self) -> Fingerprint {
-        let member = |(name, metric): (&str, &dyn Metric)| format!("{name}={}", metric.fingerprint().text());
-        Fingerprint::new("collection", self.iter().map(member).collect::<Vec<_>>().join(" "))
+        Fingerprint::of_members(self.iter().map(|(name, metric)| (name, metric.fingerprint())))
     }
 
     /// Adds a batch to every member. Never builds or keeps a graph.
@@ -165,26 +149,18 @@ impl MetricCollection {
     /// # Errors
     /// When a member refuses the batch; the error names it, and no member has changed.
     pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
-        let measured = self.measure_detached(pred, target)?;
-        self.absorb(measured).map(drop)
+        self.update_with(&Samples::new(pred, target))
     }
 
-    /// Adds a batch of images that have weights to every member: see [`Metric::update_weighted`].
+    /// Adds a batch to every member, whose samples may have weights, labels and numbers: see [`Metric::update_with`].
     ///
     /// # Errors
-    /// As [`MetricCollection::update`], and for weights that are negative, not finite, or not one for each image.
-    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        let measured = self.measure_detached(pred, target)?;
-        self.absorb(self.changed(measured, |metric, batch| metric.by_weight(batch, weights))?).map(drop)
-    }
-
-    /// Adds a batch of images that have labels to every member: see [`Metric::update_labelled`].
-    ///
-    /// # Errors
-    /// As [`MetricCollection::update`], and for labels that are not known or not one for each image.
-    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        let measured = self.measure_detached(pred, target)?;
-        self.absorb(self.changed(measured, |metric, batch| metric.by_label(batch, labels))?).map(drop)
+    /// As [`MetricCollection::update`] and [`Metric::update_with`].
+    pub fn update_with(&mut self, samples: &Samples) -> Result<()> {
+        let samples = self.sharing(samples.detached());
+        let statistics =
+            eval_scope(|| self.members.try_map(|metric| metric.statistics(&samples)?.weighted(&samples)))?;
+        self.accumulate(statistics)
     }
 
     /// Adds a batch to every member, and returns each one's value of this batch alone: differentiable outside of an
@@ -193,69 +169,46 @@ impl MetricCollection {
     /// # Errors
     /// As [`MetricCollection::update`].
     pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Outputs> {
-        self.absorb(self.measure_in_scope(pred, target)?)
+        self.forward_with(&Samples::new(pred, target))
     }
 
-    /// As [`forward`](Self::forward), of images that have labels: see [`Metric::forward_labelled`].
+    /// As [`forward`](Self::forward), with a batch whose samples may have weights, labels and numbers: see [`Metric::forward_with`].
     ///
     /// # Errors
-    /// As [`MetricCollection::update_labelled`].
-    pub fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Outputs> {
-        let measured = self.measure_in_scope(pred, target)?;
-        self.absorb(self.changed(measured, |metric, batch| metric.by_label(batch, labels))?)
-    }
-
-    /// Measures the tensors as they are, or, in an eval scope, without their graph.
-    fn measure_in_scope(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
-        if !is_eval() {
-            return self.measure(pred, target);
-        }
-        Ok(self.measure(&Detached::from(pred), &Detached::from(target))?.map(Measurement::detached))
-    }
-
-    fn measure_detached(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
-        let (pred, target) = (Detached::from(pred), Detached::from(target));
-        eval_scope(|| self.measure(&pred, &target))
-    }
-
-    /// Measures every member, each pass that several need being made once.
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Named<Measurement>> {
-        let batch = Batch::new(pred, target, Agenda::of(self.iter()));
-        self.members.try_map(|metric| metric.measure_shared(&batch))
-    }
-
-    /// With what each member makes of its contribution.
-    fn changed(
-        &self,
-        measured: Named<Measurement>,
-        change: impl Fn(&dyn Metric, Contribution) -> Result<Contribution>,
-    ) -> Result<Named<Measurement>> {
-        let mut changed = Named::new();
-        for ((name, metric), (_, Measurement { value, contribution })) in self.iter().zip(measured) {
-            let contribution = change(metric, contribution).map_err(|error| error.in_member(name))?;
-            changed.insert(name, Measurement { value, contribution })?;
-        }
-        Ok(changed)
-    }
-
-    /// Checks every contribution before it writes any state, and returns the values.
-    fn absorb(&mut self, measured: Named<Measurement>) -> Result<Outputs> {
-        let mut staged = Vec::with_capacity(self.len());
+    /// As [`MetricCollection::update`] and [`Metric::forward_with`].
+    pub fn forward_with(&mut self, samples: &Samples) -> Result<Outputs> {
+        let samples = self.sharing(if is_eval() { samples.detached() } else { samples.clone() });
         let mut values = Outputs::new();
-        for ((name, metric), (_, Measurement { value, contribution })) in self.members.iter().zip(measured) {
-            staged.push(metric.state().stage(contribution).map_err(|error| error.in_member(name))?);
+        let statistics = self.members.try_map_named(|name, metric| {
+            let (statistics, value) = statistics_with_value(&**metric, &samples)?;
             values.insert(name, value)?;
+            Ok(statistics)
+        })?;
+        self.accumulate(statistics)?;
+        Ok(values)
+    }
+
+    /// With passes that several members share, each of which is made once.
+    fn sharing<'a>(&self, samples: Samples<'a>) -> Samples<'a> {
+        samples.sharing(SharedPasses::of_metrics(self.iter()))
+    }
+
+    /// Checks all statistics before it writes any state.
+    fn accumulate(&mut self, statistics: Named<Statistics>) -> Result<()> {
+        let mut staged = Vec::with_capacity(self.len());
+        for ((name, metric), (_, statistics)) in self.members.iter().zip(statistics) {
+            staged.push(metric.state().stage(statistics).map_err(|error| error.in_member(name))?);
         }
         for ((_, metric), staged) in self.members.iter_mut().zip(staged) {
             metric.state_mut().commit(staged);
         }
-        Ok(values)
+        Ok(())
     }
 
     /// The value of every member.
     ///
     /// # Errors
-    /// [`Error::NoData`](crate::Error::NoData) while a member has no image that counts; the error names the member.
+    /// [`Error::NoData`](crate::Error::NoData) while a member has no sample that counts; the error names the member.
     pub fn compute(&self) -> Result<Report> {
         self.members.try_map(|metric| metric.compute()).map(Report::from)
     }

@@ -22,8 +22,8 @@ pub enum Error {
         message: String,
     },
 
-    /// A value was asked for before there was any: no image was added, or only such as do not count, of weight 0 or skipped.
-    #[error("{metric}: there is no data yet: no image that counts was added")]
+    /// A value was asked for before there was any: no sample was added, or only such as do not count, of weight 0 or skipped.
+    #[error("{metric}: there is no data yet: no sample that counts was added")]
     NoData {
         /// The metric's name.
         metric: String,
@@ -54,20 +54,20 @@ pub enum Error {
         theirs: String,
     },
 
-    /// A metric produced fields that its state does not declare, or left some out.
-    #[error("contribution: {message}")]
-    Contribution {
+    /// A metric gave fields that its state does not declare, or left some out.
+    #[error("statistics: {message}")]
+    Statistics {
         /// Which field, and what is wrong with it.
         message: String,
     },
 
     /// A number is NaN or infinite, and the state declares [`NonFinite::Error`](crate::NonFinite::Error).
-    #[error("the field `{field}` of image {image} of the batch is {value}, but must be finite")]
+    #[error("the field `{field}` of sample {sample} of the batch is {value}, but must be finite")]
     NonFinite {
         /// The field of the state.
         field: String,
-        /// Which image of its batch, from 0.
-        image: usize,
+        /// Which sample of its batch, from 0.
+        sample: usize,
         /// The number.
         value: f64,
     },
@@ -123,8 +123,8 @@ impl Error {
         Self::Argument { op: op.into(), message: message.into() }
     }
 
-    pub(crate) fn contribution(message: impl Into<String>) -> Self {
-        Self::Contribution { message: message.into() }
+    pub(crate) fn statistics(message: impl Into<String>) -> Self {
+        Self::Statistics { message: message.into() }
     }
 
     pub(crate) fn sync(rank: usize, message: impl Into<String>) -> Self {

@@ -1,12 +1,13 @@
 //! Metrics that can only evaluate.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
 use crate::{
-    Checkpoint, Fingerprint, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Plan, Report, Result, Value,
+    Checkpoint, Collective, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Result, Samples,
 };
 
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
@@ -14,11 +15,88 @@ use crate::{
 /// Inputs are detached on the way in, members run in an eval scope, and [`forward`](EvalOnly::forward) gives
 /// [`Detached`] values, so neither the metric nor what is kept of its results can hold a model's graph.
 ///
-/// It gives no access to what it wraps, short of [`into_inner`](EvalOnly::into_inner).
+/// What only reads is that of the metric or collection within: `compute`, `get`, `iter`, `updates`, `save` and so on. It gives no way to
+/// change what is within other than the methods here, short of [`into_inner`](EvalOnly::into_inner).
 #[derive(Clone, Debug)]
 pub struct EvalOnly<M>(M);
 
-impl<M> EvalOnly<M> {
+/// What can be restricted to evaluation: a [`Metric`] or a [`MetricCollection`].
+pub trait Evaluate {
+    /// What `forward` gives, without a graph.
+    type Outputs;
+
+    #[doc(hidden)]
+    fn update_with(&mut self, samples: &Samples) -> Result<()>;
+    #[doc(hidden)]
+    fn forward_detached(&mut self, samples: &Samples) -> Result<Self::Outputs>;
+    #[doc(hidden)]
+    fn merge(&mut self, other: &Self) -> Result<()>;
+    #[doc(hidden)]
+    fn reset(&mut self);
+    #[doc(hidden)]
+    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+    #[doc(hidden)]
+    fn memory(&self) -> MemoryReport;
+}
+
+impl<M: Metric + 'static> Evaluate for M {
+    type Outputs = Detached;
+
+    fn update_with(&mut self, samples: &Samples) -> Result<()> {
+        Metric::update_with(self, samples)
+    }
+
+    fn forward_detached(&mut self, samples: &Samples) -> Result<Detached> {
+        eval_scope(|| self.forward_with(samples)).map(Detached::from)
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        Metric::merge(self, other)
+    }
+
+    fn reset(&mut self) {
+        Metric::reset(self);
+    }
+
+    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        Metric::load_state(self, checkpoint)
+    }
+
+    fn memory(&self) -> MemoryReport {
+        Metric::memory(self)
+    }
+}
+
+impl Evaluate for MetricCollection {
+    type Outputs = Named<Detached>;
+
+    fn update_with(&mut self, samples: &Samples) -> Result<()> {
+        self.update_with(samples)
+    }
+
+    fn forward_detached(&mut self, samples: &Samples) -> Result<Named<Detached>> {
+        Ok(eval_scope(|| self.forward_with(samples))?.map(Detached::from))
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.merge(other)
+    }
+
+    fn reset(&mut self) {
+        self.reset();
+    }
+
+    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.load_state(checkpoint)
+    }
+
+    fn memory(&self) -> MemoryReport {
+        self.memory()
+    }
+}
+
+/// Errors are those of the methods of the same names of what is within.
+impl<M: Evaluate> EvalOnly<M> {
     /// Restricts a metric or a collection, with the data it has.
     pub fn new(inner: M) -> Self {
         Self(inner)
@@ -29,179 +107,59 @@ impl<M> EvalOnly<M> {
         self.0
     }
 
-    pub(crate) fn inner(&self) -> &M {
-        &self.0
-    }
-
-    pub(crate) fn inner_mut(&mut self) -> &mut M {
-        &mut self.0
-    }
-}
-
-/// A metric. Errors are those of [`Metric`]'s methods of the same names.
-impl<M: Metric> EvalOnly<M> {
-    /// As [`Metric::name`].
-    pub fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    /// As [`Metric::update`].
+    /// Adds a batch.
     pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
-        self.0.update(pred, target)
+        self.update_with(&Samples::new(pred, target))
     }
 
-    /// As [`Metric::update_weighted`].
-    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        self.0.update_weighted(pred, target, weights)
+    /// Adds a batch whose samples may have weights, labels and numbers.
+    pub fn update_with(&mut self, samples: &Samples) -> Result<()> {
+        self.0.update_with(samples)
     }
 
-    /// As [`Metric::update_labelled`].
-    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        self.0.update_labelled(pred, target, labels)
+    /// Adds a batch, and returns the values of this batch alone, without a graph.
+    pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<M::Outputs> {
+        self.forward_with(&Samples::new(pred, target))
     }
 
-    /// Adds a batch, and returns the value of this batch alone, without a graph.
-    ///
-    /// # Errors
-    /// As [`Metric::forward`].
-    pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Detached> {
-        eval_scope(|| self.0.forward(pred, target)).map(Detached::from)
+    /// As [`forward`](Self::forward), with a batch whose samples may have weights, labels and numbers.
+    pub fn forward_with(&mut self, samples: &Samples) -> Result<M::Outputs> {
+        self.0.forward_detached(samples)
     }
 
-    /// As [`Metric::forward_labelled`], without a graph.
-    pub fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Detached> {
-        eval_scope(|| self.0.forward_labelled(pred, target, labels)).map(Detached::from)
-    }
-
-    /// As [`Metric::compute`].
-    pub fn compute(&self) -> Result<Value> {
-        self.0.compute()
-    }
-
-    /// As [`Metric::reset`].
+    /// Forgets everything added so far.
     pub fn reset(&mut self) {
         self.0.reset();
     }
 
-    /// As [`Metric::merge`].
-    pub fn merge(&mut self, other: &Self) -> Result<()>
-    where
-        M: 'static,
-    {
+    /// Adds everything that another has accumulated.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.0.merge(&other.0)
     }
 
-    /// As [`Metric::save_state`].
-    pub fn save_state(&self) -> Result<Checkpoint> {
-        self.0.save_state()
-    }
-
-    /// As [`Metric::load_state`].
+    /// Replaces what was accumulated by what was saved.
     pub fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.0.load_state(checkpoint)
     }
 
-    /// As [`Metric::info`], but never differentiable.
-    pub fn info(&self) -> MetricInfo {
-        MetricInfo { differentiable: false, ..self.0.info() }
-    }
-
-    /// As [`Metric::fingerprint`].
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.0.fingerprint()
-    }
-
-    /// As [`Metric::updates`].
-    pub fn updates(&self) -> u64 {
-        self.0.updates()
-    }
-
-    /// As [`Metric::skipped`].
-    pub fn skipped(&self) -> u64 {
-        self.0.skipped()
-    }
-
-    /// As [`Metric::state_bytes`].
-    pub fn state_bytes(&self) -> usize {
-        self.0.state_bytes()
-    }
-
-    /// As [`Metric::memory`]; what `forward` returns never tracks.
+    /// What is held in memory; what `forward` returns never tracks.
     pub fn memory(&self) -> MemoryReport {
         self.0.memory().eval_only()
     }
 }
 
-/// A collection. Errors are those of [`MetricCollection`]'s methods of the same names.
+impl<M: Metric> EvalOnly<M> {
+    /// What kind of number this is: never differentiable.
+    pub fn info(&self) -> MetricInfo {
+        MetricInfo { differentiable: false, ..self.0.info() }
+    }
+}
+
+/// Errors are those of [`MetricCollection`]'s methods of the same names.
 impl EvalOnly<MetricCollection> {
-    /// As [`MetricCollection::update`].
-    pub fn update(&mut self, pred: &Tensor, target: &Tensor) -> Result<()> {
-        self.0.update(pred, target)
-    }
-
-    /// As [`MetricCollection::update_weighted`].
-    pub fn update_weighted(&mut self, pred: &Tensor, target: &Tensor, weights: &[f64]) -> Result<()> {
-        self.0.update_weighted(pred, target, weights)
-    }
-
-    /// As [`MetricCollection::update_labelled`].
-    pub fn update_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<()> {
-        self.0.update_labelled(pred, target, labels)
-    }
-
-    /// Adds a batch to every member, and returns each one's value of this batch alone, without a graph.
-    ///
-    /// # Errors
-    /// As [`MetricCollection::forward`].
-    pub fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Named<Detached>> {
-        let outputs = eval_scope(|| self.0.forward(pred, target))?;
-        Ok(outputs.map(Detached::from))
-    }
-
-    /// As [`MetricCollection::forward_labelled`], without a graph.
-    pub fn forward_labelled(&mut self, pred: &Tensor, target: &Tensor, labels: &[&str]) -> Result<Named<Detached>> {
-        let outputs = eval_scope(|| self.0.forward_labelled(pred, target, labels))?;
-        Ok(outputs.map(Detached::from))
-    }
-
-    /// As [`MetricCollection::compute`].
-    pub fn compute(&self) -> Result<Report> {
-        self.0.compute()
-    }
-
-    /// As [`MetricCollection::reset`].
-    pub fn reset(&mut self) {
-        self.0.reset();
-    }
-
-    /// As [`MetricCollection::merge`].
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
-        self.0.merge(&other.0)
-    }
-
-    /// As [`MetricCollection::save_state`].
-    pub fn save_state(&self) -> Result<Checkpoint> {
-        self.0.save_state()
-    }
-
-    /// As [`MetricCollection::load_state`].
-    pub fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.0.load_state(checkpoint)
-    }
-
-    /// As [`MetricCollection::save`].
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.0.save(path)
-    }
-
     /// As [`MetricCollection::load`].
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.0.load(path)
-    }
-
-    /// As [`MetricCollection::to_bytes`].
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.0.to_bytes()
     }
 
     /// As [`MetricCollection::load_bytes`].
@@ -209,38 +167,31 @@ impl EvalOnly<MetricCollection> {
         self.0.load_bytes(bytes)
     }
 
-    /// As [`MetricCollection::plan`].
-    pub fn plan(&self) -> Plan {
-        self.0.plan()
+    /// As [`MetricCollection::sync`].
+    pub fn sync(&mut self, collective: &mut dyn Collective) -> Result<()> {
+        self.0.sync(collective)
     }
 
-    /// As [`MetricCollection::len`].
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// As [`MetricCollection::synced`].
+    pub fn synced(&self, collective: &mut dyn Collective) -> Result<Self> {
+        self.0.synced(collective).map(Self)
     }
 
-    /// As [`MetricCollection::is_empty`].
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// As [`MetricCollection::sync_by_key`].
+    pub fn sync_by_key(&mut self, collective: &mut dyn Collective, keys: &[u64]) -> Result<()> {
+        self.0.sync_by_key(collective, keys)
     }
 
-    /// As [`MetricCollection::updates`].
-    pub fn updates(&self) -> u64 {
-        self.0.updates()
+    /// As [`MetricCollection::synced_by_key`].
+    pub fn synced_by_key(&self, collective: &mut dyn Collective, keys: &[u64]) -> Result<Self> {
+        self.0.synced_by_key(collective, keys).map(Self)
     }
+}
 
-    /// As [`MetricCollection::fingerprint`].
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.0.fingerprint()
-    }
+impl<M> Deref for EvalOnly<M> {
+    type Target = M;
 
-    /// As [`MetricCollection::state_bytes`].
-    pub fn state_bytes(&self) -> usize {
-        self.0.state_bytes()
-    }
-
-    /// As [`MetricCollection::memory`]; what `forward` returns never tracks.
-    pub fn memory(&self) -> MemoryReport {
-        self.0.memory().eval_only()
+    fn deref(&self) -> &M {
+        &self.0
     }
 }

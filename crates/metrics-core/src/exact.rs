@@ -4,6 +4,7 @@
 //! holds the sum as one wide integer instead, and rounds when it is read. [`WeightedSum`] does the same for products, and
 //! [`Moments`] for squares.
 
+mod array;
 mod fixed;
 mod limbs;
 mod moments;
@@ -12,6 +13,7 @@ mod round;
 mod weighted;
 mod words;
 
+pub use array::ExactArray;
 pub use moments::Moments;
 pub(crate) use order::{larger, smaller};
 pub use weighted::WeightedSum;

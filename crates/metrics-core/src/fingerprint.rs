@@ -1,36 +1,63 @@
-//! What a metric measures, as text that can be compared.
+//! What a metric measures: its kind and its settings, to be compared.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::fnv::Fnv;
+use crate::{Error, Result};
 
-/// How many characters of a configuration an error shows: room for two metrics with all of their settings.
+/// How many characters of settings an error shows: room for two metrics with all of them.
 const MAX_SHOWN: usize = 1000;
 
-/// The kind of a metric and its whole configuration, but nothing of its data.
+/// The kind of a metric and all of its settings, but nothing of its data.
 ///
-/// Two metrics may be merged, or share a checkpoint, exactly if their fingerprints are equal. The configuration is
-/// canonical text chosen by the metric: equal settings must give equal text.
+/// Two metrics may be merged, or share a checkpoint, exactly if their fingerprints are equal.
 ///
 /// ```
 /// use metrics_core::Fingerprint;
 ///
-/// let fingerprint = Fingerprint::new("ssim", "range=1 sigma=1.5");
-/// assert_eq!(fingerprint.to_string(), "ssim[range=1 sigma=1.5]@821673952c201f8e");
+/// let fingerprint = Fingerprint::of("ssim", &serde_json::json!({"sigma": 1.5, "range": 1.0}))?;
+/// assert_eq!(fingerprint.to_string(), "ssim[range=1.0 sigma=1.5]");
+/// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "BTreeMap<String, Map<String, Value>>", try_from = "BTreeMap<String, Map<String, Value>>")]
 pub struct Fingerprint {
     kind: String,
-    config: String,
+    settings: Map<String, Value>,
 }
 
 impl Fingerprint {
-    /// Of a kind of metric, e.g. `ssim`, and its configuration as canonical text.
-    pub fn new(kind: impl Into<String>, config: impl Into<String>) -> Self {
-        Self { kind: kind.into(), config: config.into() }
+    /// Of a kind of metric, e.g. `ssim`, and its settings as they are serialized. Numbers that are not finite are one and the same there.
+    ///
+    /// # Errors
+    /// When the settings cannot be serialized.
+    pub fn of(kind: impl Into<String>, settings: &impl Serialize) -> Result<Self> {
+        let kind = kind.into();
+        let settings = match serde_json::to_value(settings) {
+            Ok(Value::Object(settings)) => settings,
+            Ok(Value::Null) => Map::new(),
+            Ok(other) => Map::from_iter([("value".into(), other)]),
+            Err(error) => return Err(Error::argument(kind, format!("its settings cannot be serialized: {error}"))),
+        };
+        Ok(Self { kind, settings })
+    }
+
+    /// Of a kind of metric, and one setting that is text.
+    pub(crate) fn of_text(kind: &str, text: String) -> Self {
+        Self { kind: kind.into(), settings: Map::from_iter([("value".into(), text.into())]) }
+    }
+
+    /// Of a collection's members by name, in their order.
+    pub(crate) fn of_members<'a>(members: impl Iterator<Item = (&'a str, &'a Self)>) -> Self {
+        let member = |(index, (name, metric)): (usize, (&str, &Self))| {
+            let settings = Value::Object(metric.settings.clone());
+            let order = Value::from(index);
+            (name.to_owned(), Value::Object(Map::from_iter([(metric.kind.clone(), settings), ("member".into(), order)])))
+        };
+        Self { kind: "collection".into(), settings: members.enumerate().map(member).collect() }
     }
 
     /// The kind of metric.
@@ -38,100 +65,113 @@ impl Fingerprint {
         &self.kind
     }
 
-    /// The configuration, as canonical text.
-    pub fn config(&self) -> &str {
-        &self.config
-    }
-
-    /// `kind[config]`.
-    pub(crate) fn text(&self) -> String {
-        format!("{}[{}]", self.kind, self.config)
-    }
-
-    /// 64-bit FNV-1a of kind and configuration: the same in every run and on every platform.
-    pub fn hash(&self) -> u64 {
-        // A NUL between the two keeps ("ab", "c") apart from ("a", "bc").
-        let mut hash = Fnv::default();
-        hash.write(self.kind.bytes().chain([0]).chain(self.config.bytes()));
-        hash.value()
+    /// Settings by path, as JSON.
+    fn leaves(&self) -> BTreeMap<String, String> {
+        let mut leaves = BTreeMap::new();
+        collect_leaves("", &self.settings, &mut leaves);
+        leaves
     }
 }
 
-/// `kind[config]@hash`, the hash in hexadecimal.
+/// `kind[setting=value ...]`, in the order of the settings' names.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{:016x}", self.text(), self.hash())
+        f.write_str(&shown(&self.kind, &self.leaves(), false))
     }
 }
 
-/// What sets two texts `kind[config]` apart, for an error to show: of a long configuration, the settings that differ.
-pub(crate) fn apart(a: &str, b: &str) -> [String; 2] {
-    let same =
-        a.char_indices().zip(b.chars()).find(|((_, a), b)| a != b).map_or(a.len().min(b.len()), |((at, _), _)| at);
-    let ends = a[same..].chars().rev().zip(b[same..].chars().rev()).take_while(|(a, b)| a == b);
-    let same_end: usize = ends.map(|(char, _)| char.len_utf8()).sum();
-    let start = start_of_setting(&a[..same]);
-    [a, b].map(|text| {
-        let opened = text.find('[').map_or(0, |at| at + 1);
-        let end = text.len() - same_end;
-        let end = end + text[end..].find([',', ';', ' ', ']']).unwrap_or(same_end);
-        let (head, start) =
-            if start <= opened { (String::new(), 0) } else { (format!("{}… ", &text[..opened]), start) };
-        let tail = if text.len() - end <= 1 { &text[end..] } else { " …]" };
-        format!("{head}{}{tail}", shortened(&text[start..end]))
-    })
+/// What sets two fingerprints apart, for an error to show: of one kind of metric, the settings that differ.
+pub(crate) fn differing(ours: &Fingerprint, theirs: &Fingerprint) -> [String; 2] {
+    let (a, b) = (ours.leaves(), theirs.leaves());
+    if ours.kind != theirs.kind {
+        return [shown(&ours.kind, &a, false), shown(&theirs.kind, &b, false)];
+    }
+    let only = |own: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+        let differ: BTreeMap<_, _> =
+            own.iter().filter(|(path, leaf)| other.get(*path) != Some(leaf)).map(|(p, l)| (p.clone(), l.clone())).collect();
+        shown(&ours.kind, &differ, differ.len() < own.len())
+    };
+    [only(&a, &b), only(&b, &a)]
 }
 
-/// Of what is long, the start.
-fn shortened(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MAX_SHOWN) {
-        None => text.into(),
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
+fn shown(kind: &str, settings: &BTreeMap<String, String>, shortened: bool) -> String {
+    let mut settings: Vec<_> = settings.iter().map(|(path, leaf)| format!("{path}={leaf}")).collect();
+    if shortened {
+        settings.push("…".into());
+    }
+    let settings = settings.join(" ");
+    match settings.char_indices().nth(MAX_SHOWN) {
+        None => format!("{kind}[{settings}]"),
+        Some((end, _)) => format!("{kind}[{}…]", &settings[..end]),
     }
 }
 
-/// Where the last setting in `text` starts, whose value is not whole yet: `sigma: 1.` or `sigma=1.`.
-fn start_of_setting(text: &str) -> usize {
-    let mut before = ' ';
-    let mut start = 0;
-    for (at, char) in text.char_indices() {
-        if char == '[' || char == ' ' && before != ':' {
-            start = at + 1;
+fn collect_leaves(path: &str, settings: &Map<String, Value>, leaves: &mut BTreeMap<String, String>) {
+    for (name, value) in settings {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match value {
+            Value::Object(settings) if !settings.is_empty() => collect_leaves(&path, settings, leaves),
+            leaf => {
+                leaves.insert(path, leaf.to_string());
+            }
         }
-        before = char;
     }
-    start
+}
+
+/// `{kind: settings}`.
+impl From<Fingerprint> for BTreeMap<String, Map<String, Value>> {
+    fn from(Fingerprint { kind, settings }: Fingerprint) -> Self {
+        Self::from([(kind, settings)])
+    }
+}
+
+impl TryFrom<BTreeMap<String, Map<String, Value>>> for Fingerprint {
+    type Error = String;
+
+    fn try_from(map: BTreeMap<String, Map<String, Value>>) -> Result<Self, String> {
+        let kinds = map.len();
+        let one = map.into_iter().next().filter(|_| kinds == 1);
+        let (kind, settings) = one.ok_or_else(|| format!("a fingerprint has one kind, but there are {kinds}"))?;
+        Ok(Self { kind, settings })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn settings_that_differ() {
-        let long = |text: &str| format!("a[{}]", text.repeat(5000));
+        let of = |kind: &str, settings: Value| Fingerprint::of(kind, &settings).expect("it is JSON");
         for (a, b, expected) in [
-            ("mae[sum]", "mae[mean]", ["mae[sum]", "mae[mean]"]),
-            ("mae[sum]", "psnr[range=1 floor=0]", ["mae[sum]", "psnr[range=1 floor=0]"]),
-            ("mae[]", "mae[sum]", ["mae[]", "mae[sum]"]),
-            ("a[x=1 y=2 z=3]", "a[x=1 y=25 z=3]", ["a[… y=2 …]", "a[… y=25 …]"]),
-            ("a[x=1 y=2 z=3]", "a[x=1 y=2 z=é]", ["a[… z=3]", "a[… z=é]"]),
+            (of("mae", json!({"by": "sum"})), of("mae", json!({"by": "mean"})), ["mae[by=\"sum\"]", "mae[by=\"mean\"]"]),
+            (of("mae", Value::Null), of("psnr", json!({"range": 1.0})), ["mae[]", "psnr[range=1.0]"]),
+            (of("a", json!({"x": 1, "y": 2})), of("a", json!({"x": 1, "z": 2})), ["a[y=2 …]", "a[z=2 …]"]),
+            (of("a", json!({})), of("a", json!(1)), ["a[]", "a[value=1]"]),
             (
-                "ssim[C { input: I { crop: 0 }, window: G { sigma: All(1.5), size: None }, k1: 0.01 }]",
-                "ssim[C { input: I { crop: 0 }, window: G { sigma: All(2.0), size: Some(7) }, k1: 0.01 }]",
-                ["ssim[… sigma: All(1.5), size: None …]", "ssim[… sigma: All(2.0), size: Some(7) …]"],
+                of("ssim", json!({"input": {"crop": 0}, "window": {"sigma": 1.5, "size": null}})),
+                of("ssim", json!({"input": {"crop": 0}, "window": {"sigma": 2.0, "size": 7}})),
+                ["ssim[window.sigma=1.5 window.size=null …]", "ssim[window.sigma=2.0 window.size=7 …]"],
             ),
-            (
-                "collection[a=ssim[C { k1: 0.01, k2: 0.03 }] b=mae[]]",
-                "collection[a=ssim[C { k1: 0.01, k2: 0.3 }] b=mae[]]",
-                ["collection[… k2: 0.03 …]", "collection[… k2: 0.3 …]"],
-            ),
-            ("without", "brackets", ["without", "brackets"]),
-            (&long("é"), "a[]", [&format!("a[{}…]", "é".repeat(998)), "a[]"]),
         ] {
-            assert_eq!(apart(a, b), expected);
+            assert_eq!(differing(&a, &b), expected);
             let [first, second] = expected;
-            assert_eq!(apart(b, a), [second, first]);
+            assert_eq!(differing(&b, &a), [second, first]);
         }
+        let long = of("a", json!({"text": "é".repeat(5000)}));
+        assert_eq!(long.to_string(), format!("a[text=\"{}…]", "é".repeat(994)));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() -> Result<(), serde_json::Error> {
+        let fingerprint = Fingerprint::of("ssim", &json!({"window": {"sigma": 0.1}})).expect("it is JSON");
+        let text = serde_json::to_string(&fingerprint)?;
+        assert_eq!(text, r#"{"ssim":{"window":{"sigma":0.1}}}"#);
+        assert_eq!(serde_json::from_str::<Fingerprint>(&text)?, fingerprint);
+        let error = serde_json::from_str::<Fingerprint>("{}").expect_err("it has no kind").to_string();
+        assert!(error.starts_with("a fingerprint has one kind, but there are 0"), "{error}");
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Metric state and reduction for [Candle](candle_core): what every metric needs besides its formula.
 //!
-//! A metric is a pure measure of one batch, and a state that absorbs what the measure gives. This crate has the state:
+//! A metric is a [`Definition`], which says what one batch gives, and an [`Accumulator`] of it. This crate has the latter:
 //! exact sums that give the same bits whatever the order or the split of the data, updates that happen completely or
 //! not at all, checkpoints, and collections of metrics with one report. It knows nothing of images; `metrics-image` puts PSNR, SSIM
 //! and MS-SSIM on top.
@@ -14,73 +14,43 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
-//! use metrics_core::{
-//!     Fingerprint, Growth, Measurement, Metric, MetricCollection, MetricInfo, Reduction, Result, State, Value,
-//! };
+//! use metrics_core::{Accumulator, Definition, Metric, MetricCollection, Reduction, Result, Samples, State, Statistics};
+//! use serde::Serialize;
 //!
-//! #[derive(Clone)]
+//! #[derive(Clone, Serialize)]
 //! struct Mae {
 //!     reduction: Reduction,
-//!     state: State,
 //! }
 //!
-//! impl Mae {
-//!     fn new(reduction: Reduction) -> Self {
-//!         Self { reduction, state: State::for_reduction("error", reduction) }
-//!     }
-//! }
-//!
-//! impl Metric for Mae {
+//! impl Definition for Mae {
 //!     fn name(&self) -> &'static str {
 //!         "mae"
 //!     }
 //!
-//!     fn info(&self) -> MetricInfo {
-//!         MetricInfo {
-//!             differentiable: true,
-//!             higher_is_better: Some(false),
-//!             lower: Some(0.0),
-//!             upper: None,
-//!             growth: self.state.growth(),
-//!         }
+//!     fn states(&self) -> State {
+//!         State::scores(self.reduction)
 //!     }
 //!
-//!     fn fingerprint(&self) -> Fingerprint {
-//!         Fingerprint::new("mae", format!("reduction={}", self.reduction))
-//!     }
-//!
-//!     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-//!         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-//!         Measurement::for_reduction("error", &per_image, self.reduction)
-//!     }
-//!
-//!     fn state(&self) -> &State {
-//!         &self.state
-//!     }
-//!
-//!     fn state_mut(&mut self) -> &mut State {
-//!         &mut self.state
-//!     }
-//!
-//!     fn finish(&self, state: &State) -> Result<Value> {
-//!         state.reduced("error", self.reduction)
+//!     fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+//!         Statistics::scores(&(samples.pred()? - samples.target()?)?.abs()?.flatten_from(1)?.mean(1)?)
 //!     }
 //! }
 //!
+//! let mae = |reduction| Accumulator::of(Mae { reduction });
 //! let pred = Var::new(&[[0.5f32, 0.5], [1.0, 0.0]], &Device::Cpu)?;
 //! let target = Tensor::new(&[[0.5f32, 0.0], [0.0, 0.0]], &Device::Cpu)?;
 //!
 //! // Training: this batch's value, with a gradient.
-//! let mut mae = Mae::new(Reduction::Mean);
-//! let loss = mae.forward(&pred, &target)?;
+//! let mut metric = mae(Reduction::Sum)?;
+//! let loss = metric.forward(&pred, &target)?;
 //! assert!(loss.backward()?.get(&pred).is_some());
 //! // It is what the metric would compute of this batch alone.
-//! assert_eq!((loss.to_scalar::<f32>()?, mae.compute()?.scalar()), (0.375, Some(0.375)));
+//! assert_eq!((loss.to_scalar::<f32>()?, metric.compute()?.scalar()), (0.75, Some(0.75)));
 //!
 //! // Evaluation: several metrics over all batches, without a graph.
 //! let mut metrics = MetricCollection::new()
-//!     .with("mae", Mae::new(Reduction::Mean))?
-//!     .with("mae per image", Mae::new(Reduction::Summary))?
+//!     .with("mae", mae(Reduction::Mean)?)?
+//!     .with("mae per image", mae(Reduction::Summary)?)?
 //!     .eval_only();
 //! metrics.update(&pred, &target)?;
 //! let report = metrics.compute()?;
@@ -98,36 +68,47 @@
 //!
 //! # Modules
 //!
-//! Names are at the root, except for the exact accumulators, which are in [`exact`].
+//! Names are at the root, except for the exact accumulators, which are in [`exact`]. A file knows those above it, and none below.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `metric.rs` | [`Metric`], what an author writes and what comes with it; [`Measurement`], [`MetricInfo`] |
-//! | `state.rs` | [`State`]: declared fields with their [`Reduce`], parts, and the [`Contribution`] of a batch |
-//! | `exact.rs` | [`exact::ExactSum`], [`exact::WeightedSum`] and [`exact::Moments`]: rounded once, when they are read |
+//! | `error.rs` | [`Error`] |
+//! | `exact.rs` | [`exact::ExactSum`], [`exact::WeightedSum`], [`exact::ExactArray`] and [`exact::Moments`]: rounded once, when they are read |
 //! | `sketch.rs`, `distribution.rs` | [`QuantileSketch`], and the [`Distribution`] that a summary is read from |
 //! | `reduction.rs`, `value.rs` | [`Reduction`], and the [`Value`] or [`Summary`] it gives |
 //! | `non_finite.rs` | [`NonFinite`], what becomes of NaN and infinities |
+//! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
+//! | `state.rs` | [`State`]: declared fields with their [`Reduce`], and the [`Statistics`] of a batch |
 //! | `fingerprint.rs` | [`Fingerprint`], what may be merged with what |
+//! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
+//! | `shared.rs` | [`SharedPasses`] over a batch, which serve several metrics, and their [`Plan`] |
+//! | `samples.rs` | [`Samples`], what a metric is updated with |
+//! | `definition.rs` | [`Definition`], what an author writes; [`MetricInfo`] |
+//! | `metric.rs`, `accumulator.rs` | [`Metric`], what can be done with every metric; [`Accumulator`], which implements it |
+//! | `aggregate.rs` | [`Aggregate`]: numbers of the loop as metrics |
+//! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
+//! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
 //! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
-//! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
-//! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
 //! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
-//! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
-//! | `shared.rs` | [`Work`] that several metrics share on a [`Batch`], and its [`Plan`] |
 //! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
 //! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `device.rs` | [`DeviceChoice`], a device as a user names it |
-//! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
-//! | `error.rs` | [`Error`] |
-//! | `number.rs`, `table.rs`, `fnv.rs` | private: how numbers and tables are written, and a hash |
+//! | `number.rs`, `table.rs` | private: how numbers and tables are written |
 
 #![forbid(unsafe_code)]
 
+/// The code of docs/custom_metric.md, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/custom_metric.md")]
+mod custom_metric {}
+
+mod accumulator;
+mod aggregate;
 mod checkpoint;
 mod collection;
 mod collective;
+mod definition;
 mod device;
 mod distribution;
 mod error;
@@ -143,6 +124,7 @@ mod non_finite;
 mod number;
 mod reduction;
 mod report;
+mod samples;
 mod shared;
 mod sketch;
 mod state;
@@ -151,6 +133,8 @@ mod tracker;
 mod value;
 mod wrap;
 
+pub use accumulator::Accumulator;
+pub use aggregate::Aggregate;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::MetricCollection;
 #[cfg(feature = "mpi")]
@@ -158,21 +142,23 @@ pub use collective::Mpi;
 #[cfg(feature = "nccl")]
 pub use collective::Nccl;
 pub use collective::{Collective, Solo, Threads};
+pub use definition::{Configured, Definition, MetricInfo};
 pub use device::DeviceChoice;
 pub use distribution::Distribution;
 pub use error::{Error, Result};
-pub use eval_only::EvalOnly;
+pub use eval_only::{EvalOnly, Evaluate};
 pub use fingerprint::Fingerprint;
 pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
-pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
+pub use metric::Metric;
 pub use monitor::{Finding, RetentionMonitor, Rise};
 pub use named::{Named, Outputs};
 pub use non_finite::NonFinite;
 pub use reduction::Reduction;
 pub use report::Report;
-pub use shared::{Agenda, Batch, Plan, PlannedPass, Work};
+pub use samples::{Number, Samples};
+pub use shared::{Passes, Plan, PlannedPass, SharedPasses};
 pub use sketch::QuantileSketch;
-pub use state::{Contribution, Reduce, State};
+pub use state::{Growth, Reduce, State, Statistics};
 pub use tracker::Tracker;
 pub use value::{Summary, Value};
 pub use wrap::{BootStrapper, Formula, MinMax, PerLabel, Running};

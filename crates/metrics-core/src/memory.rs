@@ -19,27 +19,7 @@ use crate::{EvalOnly, Growth, Metric, MetricCollection, Named, table};
 /// adds the values. It displays as a table, and has serde.
 ///
 /// ```
-/// # use metrics_core::{Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value};
-/// # use candle_core::Tensor;
-/// # #[derive(Clone)]
-/// # struct Mae(State);
-/// # impl Mae { fn new() -> Self { Self(State::for_reduction("mae", Reduction::Mean)) } }
-/// # impl Metric for Mae {
-/// #     fn name(&self) -> &'static str { "mae" }
-/// #     fn info(&self) -> MetricInfo {
-/// #         let (lower, upper, growth) = (Some(0.0), None, self.0.growth());
-/// #         MetricInfo { differentiable: true, higher_is_better: Some(false), lower, upper, growth }
-/// #     }
-/// #     fn fingerprint(&self) -> Fingerprint { Fingerprint::new("mae", "") }
-/// #     fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-/// #         let per_image = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-/// #         Measurement::for_reduction("mae", &per_image, Reduction::Mean)
-/// #     }
-/// #     fn state(&self) -> &State { &self.0 }
-/// #     fn state_mut(&mut self) -> &mut State { &mut self.0 }
-/// #     fn finish(&self, state: &State) -> Result<Value> { state.reduced("mae", Reduction::Mean) }
-/// # }
-/// use candle_core::{Device, Var};
+#[doc = include_str!("../doc/mae.md")]
 /// use metrics_core::MetricCollection;
 ///
 /// let mut metrics = MetricCollection::new().with("mae", Mae::new())?;
@@ -143,7 +123,7 @@ impl MetricMemory {
     fn of<M: Metric + ?Sized>(metric: &M) -> Self {
         let queue_bytes = metric.state().queue_bytes();
         let state_bytes = metric.state_bytes().saturating_sub(queue_bytes); // an author may count otherwise
-        Self { state_bytes, queue_bytes, growth: metric.info().growth }
+        Self { state_bytes, queue_bytes, growth: metric.growth() }
     }
 }
 
@@ -190,7 +170,7 @@ impl From<&MetricCollection> for MemoryReport {
     }
 }
 
-impl<M: Metric> From<&EvalOnly<M>> for MemoryReport {
+impl<M: Metric + 'static> From<&EvalOnly<M>> for MemoryReport {
     fn from(metric: &EvalOnly<M>) -> Self {
         metric.memory()
     }

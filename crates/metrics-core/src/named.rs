@@ -67,7 +67,7 @@ impl<T> Named<T> {
     }
 
     /// Names and entries, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> + Clone {
         self.entries.iter().map(|(name, item)| (name.as_str(), item))
     }
 
@@ -97,9 +97,14 @@ impl<T> Named<T> {
 
     /// Something made from every entry, under the same names; an error says which entry it comes from.
     pub(crate) fn try_map<U>(&self, mut transform: impl FnMut(&T) -> Result<U>) -> Result<Named<U>> {
+        self.try_map_named(|_, item| transform(item))
+    }
+
+    /// As [`try_map`](Self::try_map), by name too.
+    pub(crate) fn try_map_named<U>(&self, mut transform: impl FnMut(&str, &T) -> Result<U>) -> Result<Named<U>> {
         let mut entries = Vec::with_capacity(self.len()); // results may be kept, one for each step
         for (name, item) in self.iter() {
-            entries.push((name.into(), transform(item).map_err(|error| error.in_member(name))?));
+            entries.push((name.into(), transform(name, item).map_err(|error| error.in_member(name))?));
         }
         Ok(Named { entries })
     }

@@ -1,4 +1,4 @@
-//! What becomes of an image whose number is NaN or infinite.
+//! What becomes of a sample whose number is NaN or infinite.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What becomes of an image that has a number which is NaN or infinite. An image of weight 0 is left out first.
+/// What becomes of a sample that has a number which is NaN or infinite. A sample of weight 0 is left out first.
 ///
 /// An infinity may be legitimate: the PSNR of identical images is one. `Skip` and `Error` make no difference; a cap or a
 /// floor of the mean squared error keeps such values finite.
 ///
 /// ```
-/// use metrics_core::{Contribution, NonFinite, Reduction, State};
+/// use metrics_core::{NonFinite, Reduction, State, Statistics};
 ///
-/// let mut state = State::for_reduction("score", Reduction::Mean).non_finite(NonFinite::Skip);
-/// state.absorb(Contribution::new(3).with_values("score", vec![0.5, f64::NAN, 1.0]))?;
-/// assert_eq!((state.mean("score")?, state.images(), state.skipped()), (0.75, 2, 1));
+/// let mut state = State::scores(Reduction::Mean).non_finite(NonFinite::Skip);
+/// state.accumulate(Statistics::new(3).with_values("score", vec![0.5, f64::NAN, 1.0]))?;
+/// assert_eq!((state.mean("score")?, state.samples(), state.skipped()), (0.75, 2, 1));
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub enum NonFinite {
     /// It is left out of every field, and counted: [`State::skipped`](crate::State::skipped).
     Skip,
     /// The update fails with [`Error::NonFinite`] and changes nothing. Of values that wait on a device, this shows when they
-    /// are read back: see [`State::absorb`](crate::State::absorb).
+    /// are read back: see [`State::accumulate`](crate::State::accumulate).
     Error,
 }
 

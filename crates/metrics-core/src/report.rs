@@ -110,7 +110,7 @@ fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; HEADINGS
     let show = |x| number::show(x, precision);
     let (value, [count, std, min, p5, median, p95, max]) = match value {
         Value::Scalar(value) => (show(*value), Default::default()),
-        Value::PerImage(values) => (format!("({} values)", values.len()), Default::default()),
+        Value::PerImage(values) | Value::Array { values, .. } => (format!("({} values)", values.len()), Default::default()),
         Value::Group(report) => (format!("({} values)", report.len()), Default::default()),
         Value::Summary(s) => {
             let [std, min, max] = [s.std, s.min, s.max].map(show);

@@ -1,86 +1,62 @@
-//! Work that several metrics of a collection share.
+//! Passes over the data that several metrics of a collection share: TorchMetrics calls such metrics a compute group.
 
 use std::any::Any;
 use std::fmt;
 
-use candle_core::Tensor;
+use crate::{Metric, table};
 
-use crate::{Metric, Named, table};
-
-/// Passes over a batch that several metrics can have done together.
+/// Passes of one kind over a batch, each of which serves several metrics.
 ///
-/// A crate of metrics defines one type of work. Its metrics say what they will need of it in [`Metric::announce`], before the batch
-/// is known, and find it with the batch in [`Metric::measure_shared`], where the first that asks has it done.
-pub trait Work: Any {
-    /// The passes that will be made, and for whom.
+/// A crate of metrics defines one such type. Its metrics add to it what they need in
+/// [`Definition::share`](crate::Definition::share), before the batch is known, and find it with the batch by
+/// [`Samples::shared`](crate::Samples::shared), where the first that asks has the pass made.
+pub trait Passes: Any {
+    /// The passes that will be made, and the metrics that each serves.
     fn plan(&self) -> Vec<PlannedPass>;
 }
 
-/// What the members of a collection are going to need.
+/// The passes that the members of a collection ask for, before the batch is known.
 #[derive(Default)]
-pub struct Agenda {
-    works: Vec<Box<dyn Work>>,
+pub struct SharedPasses {
+    kinds: Vec<Box<dyn Passes>>,
     member: String,
 }
 
-impl Agenda {
-    /// The work of this type, to add to it.
-    pub fn work<W: Work + Default>(&mut self) -> &mut W {
-        let is = |work: &dyn Work| (work as &dyn Any).is::<W>();
-        let at = self.works.iter().position(|work| is(&**work)).unwrap_or_else(|| {
-            self.works.push(Box::new(W::default()));
-            self.works.len() - 1
+impl SharedPasses {
+    /// The passes of this type, to add to them.
+    pub fn of<P: Passes + Default>(&mut self) -> &mut P {
+        let is = |passes: &dyn Passes| (passes as &dyn Any).is::<P>();
+        let at = self.kinds.iter().position(|passes| is(&**passes)).unwrap_or_else(|| {
+            self.kinds.push(Box::new(P::default()));
+            self.kinds.len() - 1
         });
-        let work: &mut dyn Any = &mut *self.works[at];
-        work.downcast_mut().expect("it is of the type it was found by")
+        let passes: &mut dyn Any = &mut *self.kinds[at];
+        passes.downcast_mut().expect("it is of the type it was found by")
     }
 
-    /// The name of the member that announces its needs.
+    /// The name of the member that asks.
     pub fn member(&self) -> &str {
         &self.member
     }
 
-    /// What these metrics announce, under these names.
-    pub(crate) fn of<'a>(metrics: impl IntoIterator<Item = (&'a str, &'a dyn Metric)>) -> Self {
-        let mut agenda = Self::default();
+    /// What these metrics ask for, under these names.
+    pub(crate) fn of_metrics<'a>(metrics: impl IntoIterator<Item = (&'a str, &'a dyn Metric)>) -> Self {
+        let mut passes = Self::default();
         for (name, metric) in metrics {
-            agenda.member = name.into();
-            metric.announce(&mut agenda);
+            passes.member = name.into();
+            metric.share(&mut passes);
         }
-        agenda
+        passes
+    }
+
+    pub(crate) fn get<P: 'static>(&self) -> Option<&P> {
+        self.kinds.iter().find_map(|passes| (&**passes as &dyn Any).downcast_ref())
     }
 }
 
-/// A batch, with the work that the metrics of a collection share on it.
-pub struct Batch<'a> {
-    pred: &'a Tensor,
-    target: &'a Tensor,
-    works: Vec<Box<dyn Work>>,
-}
-
-impl<'a> Batch<'a> {
-    pub(crate) fn new(pred: &'a Tensor, target: &'a Tensor, agenda: Agenda) -> Self {
-        Self { pred, target, works: agenda.works }
-    }
-
-    /// For one metric, which may be made of several that share.
-    pub fn of(metric: &dyn Metric, pred: &'a Tensor, target: &'a Tensor) -> Self {
-        Self::new(pred, target, Agenda::of([(metric.name(), metric)]))
-    }
-
-    /// The predictions.
-    pub fn pred(&self) -> &'a Tensor {
-        self.pred
-    }
-
-    /// The targets.
-    pub fn target(&self) -> &'a Tensor {
-        self.target
-    }
-
-    /// The work of this type, if any was announced.
-    pub fn work<W: Work>(&self) -> Option<&W> {
-        self.works.iter().find_map(|work| (&**work as &dyn Any).downcast_ref())
+impl fmt::Debug for SharedPasses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.kinds.iter().flat_map(|passes| passes.plan())).finish()
     }
 }
 
@@ -100,10 +76,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(metrics: &Named<Box<dyn Metric>>) -> Self {
-        let agenda = Agenda::of(metrics.iter().map(|(name, metric)| (name, &**metric)));
-        let mut passes: Vec<_> = agenda.works.iter().flat_map(|work| work.plan()).collect();
-        for (name, metric) in metrics.iter() {
+    pub(crate) fn of<'a>(metrics: impl Iterator<Item = (&'a str, &'a dyn Metric)> + Clone) -> Self {
+        let shared = SharedPasses::of_metrics(metrics.clone());
+        let mut passes: Vec<_> = shared.kinds.iter().flat_map(|passes| passes.plan()).collect();
+        for (name, metric) in metrics {
             if !passes.iter().any(|pass| pass.members.iter().any(|member| member == name)) {
                 let pass = format!("{} by itself", metric.name());
                 passes.push(PlannedPass { pass, members: vec![name.into()] });

@@ -175,6 +175,6 @@ impl QuantileSketch {
         let finite = self.negative.buckets().chain(self.positive.buckets()).map(|(_, count)| count);
         let mut counts = finite.chain([self.negative_infinities, self.positive_infinities, self.nans]);
         let total = counts.try_fold(0u64, |sum, count| sum.checked_add(count));
-        (total != Some(values)).then(|| format!("its counts do not add up to {values} images"))
+        (total != Some(values)).then(|| format!("its counts do not add up to {values} samples"))
     }
 }

@@ -1,9 +1,8 @@
 //! What a metric remembers: declared fields of plain numbers, each with its reduction.
 
-mod absorb;
-mod accumulator;
+mod accumulate;
 mod batch;
-mod contribution;
+mod field;
 mod host;
 mod layout;
 mod order;
@@ -11,16 +10,18 @@ mod parts;
 mod queue;
 mod read;
 mod save;
+mod statistics;
 
-pub(crate) use absorb::StagedMerge;
-pub use accumulator::Reduce;
-pub use contribution::Contribution;
-pub(crate) use parts::MAX_REPLICATES;
+pub(crate) use accumulate::StagedMerge;
+pub use field::Reduce;
+pub(crate) use field::{ArraySum, Data, Field};
+use parts::Group;
+pub(crate) use parts::{EXTREMES, MAX_REPLICATES, Mode, ValueOfBatch};
+pub use statistics::Statistics;
+pub(crate) use statistics::{BatchValue, reduce};
 
-use crate::{Growth, NonFinite, Reduction};
-use accumulator::Accumulator;
+use crate::{NonFinite, Reduction};
 use batch::HostBatch;
-use parts::Mode;
 use queue::Queue;
 
 /// The most that a counter of a state can reach. A state that would count further refuses what is added to it, so that every state
@@ -29,23 +30,23 @@ const MAX_COUNT: u64 = 1 << 56;
 
 /// The accumulated data of a metric.
 ///
-/// An author declares fields and how their per-image numbers are reduced; absorbing, merging and resetting then need no
+/// An author declares fields and how they are reduced over samples; accumulating, merging, saving and resetting then need no
 /// code per metric. A state holds plain numbers only, so it cannot keep a graph alive, and sums are exact, so the
 /// result does not depend on the order of the updates or on how they were split over states that are merged.
 ///
 /// ```
-/// use metrics_core::{Contribution, Reduce, State};
+/// use metrics_core::{Reduce, State, Statistics};
 ///
 /// let mut state = State::new().with("sse", Reduce::Sum).with("pixels", Reduce::Sum);
-/// state.absorb(Contribution::new(2).with_values("sse", vec![0.5, 1.5]).with_values("pixels", vec![64.0, 64.0]))?;
+/// state.accumulate(Statistics::new(2).with_values("sse", vec![0.5, 1.5]).with_values("pixels", vec![64.0, 64.0]))?;
 /// assert_eq!(state.sum("sse")? / state.sum("pixels")?, 2.0 / 128.0);
-/// assert_eq!((state.updates(), state.images()), (1, 2));
+/// assert_eq!((state.updates(), state.samples()), (1, 2));
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct State {
     updates: u64,
-    images: u64,
+    samples: u64,
     skipped: u64,
     non_finite: NonFinite,
     fields: Vec<Field>,
@@ -53,14 +54,10 @@ pub struct State {
     parts: Vec<State>,
     mode: Mode,
     /// Whether several values by name are computed of it.
-    grouped: bool,
+    group: Option<Group>,
     queue: Queue,
-}
-
-#[derive(Clone, Debug)]
-struct Field {
-    name: String,
-    accumulator: Accumulator,
+    /// Of the scores, where these are what the state is declared for.
+    reduction: Option<Reduction>,
 }
 
 impl State {
@@ -71,7 +68,7 @@ impl State {
 
     /// Declares a field. Declaring a name again replaces its reduction.
     pub fn with(mut self, name: impl Into<String>, reduce: Reduce) -> Self {
-        let field = Field { name: name.into(), accumulator: Accumulator::new(reduce) };
+        let field = Field::new(name.into(), reduce);
         match self.fields.iter_mut().find(|other| other.name == field.name) {
             Some(other) => *other = field,
             None => self.fields.push(field),
@@ -79,19 +76,17 @@ impl State {
         self
     }
 
-    /// With one field that holds what `reduction` needs: see [`State::reduced`].
-    pub fn for_reduction(name: impl Into<String>, reduction: Reduction) -> Self {
-        Self::new().with(
-            name,
-            match reduction {
-                Reduction::Mean | Reduction::Sum => Reduce::Sum,
-                Reduction::None => Reduce::Collect,
-                Reduction::Summary => Reduce::Summary,
-            },
-        )
+    /// Of one score per sample, as [`Statistics::scores`] gives them, whose reduction is the value of the metric: see [`State::reduced`].
+    pub fn scores(reduction: Reduction) -> Self {
+        let reduce = match reduction {
+            Reduction::Mean | Reduction::Sum => Reduce::Sum,
+            Reduction::None => Reduce::Collect,
+            Reduction::Summary => Reduce::Summary,
+        };
+        Self { reduction: Some(reduction), ..Self::new().with(statistics::SCORE, reduce) }
     }
 
-    /// Declares what becomes of images with a number that is NaN or infinite.
+    /// Declares what becomes of samples with a number that is NaN or infinite.
     pub fn non_finite(mut self, policy: NonFinite) -> Self {
         self.non_finite = policy;
         self
@@ -104,14 +99,14 @@ impl State {
         self
     }
 
-    /// Lets contributions wait that are on the CPU, to test what otherwise takes another device.
+    /// Lets statistics wait that are on the CPU, to test what otherwise takes another device.
     #[doc(hidden)]
     pub fn queue_everywhere(mut self) -> Self {
         self.queue.set_everywhere();
         self
     }
 
-    /// How many contributions were absorbed.
+    /// How many statistics were accumulated.
     pub fn updates(&self) -> u64 {
         self.updates + self.queue.updates()
     }
@@ -126,21 +121,21 @@ impl State {
         self.queue.bytes()
     }
 
-    /// How many images they had, without those that were left out: of weight 0, or [skipped](Self::skipped).
-    pub fn images(&self) -> u64 {
-        self.images + self.queue.images()
+    /// How many samples they had, without those that were left out: of weight 0, or [skipped](Self::skipped).
+    pub fn samples(&self) -> u64 {
+        self.samples + self.queue.samples()
     }
 
-    /// How many images were left out by [`NonFinite::Skip`], here or in a part of the state. Images that wait on a device are not
+    /// How many samples were left out by [`NonFinite::Skip`], here or in a part of the state. Samples that wait on a device are not
     /// known yet.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// Memory held, in bytes, what waits on a device included. Of a [`Reduce::Collect`] field, 8 bytes an image; spare
-    /// capacity is not counted.
+    /// Memory held, in bytes, what waits on a device included. Of a field that collects, 8 bytes a number; spare capacity is not
+    /// counted.
     pub fn bytes(&self) -> usize {
-        let fields: usize = self.fields.iter().map(|f| size_of::<Field>() + f.name.len() + f.accumulator.bytes()).sum();
+        let fields: usize = self.fields.iter().map(|f| size_of::<Field>() + f.name.len() + f.bytes()).sum();
         size_of::<Self>() + fields + self.parts_bytes() + self.queue.bytes()
     }
 
@@ -149,21 +144,29 @@ impl State {
         self.queue.bytes() + self.parts.iter().map(Self::queue_bytes).sum::<usize>()
     }
 
-    /// How [`State::bytes`] grows with the data: with a [`Reduce::Collect`] field it does, and [`State::recent`] fills its window.
+    /// How [`State::bytes`] grows with the data: with a field that collects it does, and the last updates of [`Running`](crate::Running) fill its window.
     pub fn growth(&self) -> Growth {
-        let collects = self.fields.iter().any(|field| field.accumulator.reduce() == Reduce::Collect);
+        let collects = self.fields.iter().any(|field| field.reduce.collects());
         if collects { Growth::PerImage } else { self.growth_of_parts() }
     }
 
     /// Forgets the data and keeps what is declared.
     pub fn reset(&mut self) {
-        (self.updates, self.images, self.skipped) = (0, 0, 0);
-        self.fields.iter_mut().for_each(|field| field.accumulator.reset());
+        (self.updates, self.samples, self.skipped) = (0, 0, 0);
+        self.fields.iter_mut().for_each(|field| field.reset());
         self.reset_parts();
         self.queue.clear();
     }
+}
 
-    fn names(&self) -> Vec<&str> {
-        self.fields.iter().map(|field| field.name.as_str()).collect()
-    }
+/// How a metric's state grows with the data, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// Not at all.
+    Constant,
+    /// Until as many updates are kept as there may be: see [`Running`](crate::Running).
+    Bounded,
+    /// By 8 bytes for each sample and each field that keeps every value.
+    PerImage,
 }

@@ -22,25 +22,34 @@ use crate::{Report, number};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Value {
-    /// One number for all images.
+    /// One number for all samples.
     Scalar(#[serde(with = "number::serde_scalar")] f64),
-    /// One number per image, in the order of the updates.
+    /// One number per sample, in the order of the updates.
     PerImage(#[serde(with = "number::serde_list")] Vec<f64>),
-    /// How the numbers of the images are distributed.
+    /// How the numbers of the samples are distributed.
     Summary(Summary),
+    /// An array of numbers in row-major order, e.g. one for each class, or a covariance.
+    Array {
+        /// Lengths of its axes.
+        shape: Vec<usize>,
+        /// Its numbers.
+        #[serde(with = "number::serde_list")]
+        values: Vec<f64>,
+    },
     /// Several values by name, e.g. one for each label. (With serde, one whose names are those of a summary is read back as
     /// a summary.)
     Group(Report),
 }
 
 impl Value {
-    /// The value as one number: a summary gives its mean, a list or a group nothing.
+    /// The value as one number: a summary gives its mean, a list, an array or a group nothing.
     pub fn scalar(&self) -> Option<f64> {
         match self {
             Self::Scalar(value) => Some(*value),
             Self::Summary(summary) => Some(summary.mean),
-            Self::PerImage(_) | Self::Group(_) => None,
+            Self::PerImage(_) | Self::Array { .. } | Self::Group(_) => None,
         }
     }
 }
@@ -51,7 +60,7 @@ impl fmt::Display for Value {
         let show = |x: f64| number::show(x, f.precision());
         match self {
             Self::Scalar(value) => f.write_str(&show(*value)),
-            Self::PerImage(values) => {
+            Self::PerImage(values) | Self::Array { values, .. } => {
                 let values: Vec<_> = values.iter().map(|&value| show(value)).collect();
                 write!(f, "[{}]", values.join(", "))
             }

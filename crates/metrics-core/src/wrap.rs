@@ -1,6 +1,6 @@
 //! Metrics made of other metrics.
 //!
-//! Each is a [`Metric`] whose state has the states of others as its parts, so that it can be a member of a
+//! Each is a [`Definition`](crate::Definition) whose state has the states of others as its parts, so that it can be a member of a
 //! collection, and is merged, saved and reset as any other. What the wrapped metrics had accumulated is forgotten.
 
 mod bootstrapper;
@@ -15,48 +15,47 @@ pub use min_max::MinMax;
 pub use per_label::PerLabel;
 pub use running::Running;
 
-use candle_core::Tensor;
+use crate::{Error, Metric, Named, Reduction, Report, Result, State, Value};
 
-use crate::metric::value_of;
-use crate::{Error, Metric, Named, Report, Result, State, Value};
-
-/// A metric that has seen nothing, and a state of what it declares.
-fn emptied<M: Metric>(mut metric: M) -> (M, State) {
+/// A metric that has seen nothing.
+fn emptied<M: Metric>(mut metric: M) -> M {
     metric.reset();
-    let state = metric.state().clone();
-    (metric, state)
-}
-
-/// A batch's value, if it is one number.
-fn number<'a>(wrapper: &str, metric: &dyn Metric, value: &'a Tensor) -> Result<&'a Tensor> {
-    if value.rank() == 0 {
-        return Ok(value);
-    }
-    Err(not_one_number(wrapper, metric, &format!("{:?}", value.dims())))
+    metric
 }
 
 /// The value of a state, if it is one number.
 fn scalar(wrapper: &str, metric: &dyn Metric, state: &State) -> Result<f64> {
-    let value = value_of(metric, state)?;
+    one_number(wrapper, metric, &metric.compute_of(state)?)
+}
+
+fn one_number(wrapper: &str, metric: &dyn Metric, value: &Value) -> Result<f64> {
     value.scalar().ok_or_else(|| match value {
         Value::Group(_) => not_one_number(wrapper, metric, GROUP),
-        _ => not_one_number(wrapper, metric, "one for each image"),
+        Value::Array { shape, .. } => not_one_number(wrapper, metric, &format!("an array {shape:?}")),
+        _ => not_one_number(wrapper, metric, PER_SAMPLE),
     })
 }
 
-/// The value of a state, or NaN if it has no image that counts: one of several values that are computed together.
+/// The value of a state, or NaN if it has no sample that counts: one of several values that are computed together.
 fn value_or_nan(metric: &dyn Metric, state: &State) -> Result<Value> {
-    match value_of(metric, state) {
+    match metric.compute_of(state) {
         Err(Error::NoData { .. }) => Ok(Value::Scalar(f64::NAN)),
         value => value,
     }
 }
 
 const GROUP: &str = "a group of values";
+const PER_SAMPLE: &str = "one for each sample";
 
-/// Refuses a metric that computes a group, as far as that shows without any data.
-fn check_no_group(wrapper: &str, metric: &dyn Metric) -> Result<()> {
-    if metric.state().is_grouped() { Err(not_one_number(wrapper, metric, GROUP)) } else { Ok(()) }
+/// Refuses a metric whose value is not one number, as far as that shows without any data.
+fn check_one_number(wrapper: &str, metric: &dyn Metric) -> Result<()> {
+    if metric.state().is_grouped() {
+        return Err(not_one_number(wrapper, metric, GROUP));
+    }
+    if metric.state().reduction() == Some(Reduction::None) {
+        return Err(not_one_number(wrapper, metric, PER_SAMPLE));
+    }
+    Ok(())
 }
 
 fn not_one_number(wrapper: &str, metric: &dyn Metric, found: &str) -> Error {

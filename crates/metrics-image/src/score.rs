@@ -4,9 +4,9 @@ use std::fmt::Debug;
 
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Reduction, Result, State, Value,
+    Configured, Definition, Error, MetricInfo, Reduction, Result, Samples, SharedPasses, State, Statistics,
 };
-use metrics_detach::DetachExt;
+use serde::Serialize;
 
 use crate::config::Settings;
 use crate::op::{self, AnyPrepared, AnyScore, Fused, FusedScore, Output, Prepared, Score};
@@ -16,7 +16,7 @@ use crate::planes::{Computed, Planes};
 /// A score that each image has, as [`ScoreMetric`] and [`ScoreLoss`] take it: of this crate.
 pub trait ScoreKind: Clone + Debug + Send + Sync + 'static {
     /// How it is configured.
-    type Config: Clone + Debug + Send + Sync + 'static;
+    type Config: Clone + Debug + Serialize + Send + Sync + 'static;
 }
 
 /// How such a score is computed.
@@ -27,17 +27,15 @@ pub(crate) trait Kind: ScoreKind<Config: Settings> {
     const HIGHER_IS_BETTER: bool;
     /// A loss is `LOSS[0] · score + LOSS[1]`.
     const LOSS: [f64; 2];
-    /// What the score is called in a state.
-    const STATE: &'static str = "score";
 
     /// The least and the most that an image can score.
     fn bounds(config: &Self::Config) -> [Option<f64>; 2];
     /// Checks the images and says how they are scored.
     fn prepare(op: &str, config: &Self::Config, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared>;
-    /// Says what a pass would have to make that other metrics can share.
-    fn announce(_config: &Self::Config, _agenda: &mut Agenda) {}
+    /// Asks for a pass that other metrics can share.
+    fn share(_config: &Self::Config, _passes: &mut SharedPasses) {}
     /// The score of each image from such a pass, `[N]`, if one was made.
-    fn shared(_config: &Self::Config, _batch: &Batch) -> Option<Tensor> {
+    fn shared(_config: &Self::Config, _samples: &Samples) -> Option<Tensor> {
         None
     }
 }
@@ -72,8 +70,8 @@ pub(crate) fn reduce(values: &Tensor, reduction: Reduction, dtype: DType) -> Res
     Ok(reduced.to_dtype(dtype)?)
 }
 
-/// A metric that gives each image one score: [`Ssim`](crate::Ssim), [`MsSsim`](crate::MsSsim), [`Gmsd`](crate::Gmsd),
-/// [`Vif`](crate::Vif), [`Mae`](crate::Mae) and [`Mse`](crate::Mse).
+/// A metric that gives each image one score, which [`Ssim`](crate::Ssim), [`MsSsim`](crate::MsSsim), [`Gmsd`](crate::Gmsd),
+/// [`Vif`](crate::Vif), [`Mae`](crate::Mae) and [`Mse`](crate::Mse) accumulate.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -88,39 +86,26 @@ pub(crate) fn reduce(values: &Tensor, reduction: Reduction, dtype: DType) -> Res
 /// assert_eq!(metric.compute()?.scalar(), Some(1.0));
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent, bound = "")]
 pub struct ScoreMetric<K: ScoreKind> {
     config: K::Config,
-    /// Written once: every merge compares it.
-    fingerprint: Fingerprint,
-    state: State,
 }
 
-#[expect(private_bounds, reason = "only scores of this crate have what it takes")]
-impl<K: Kind> ScoreMetric<K> {
-    /// A metric of this configuration that has seen nothing.
-    ///
-    /// # Errors
-    /// If the configuration's `build` refuses it.
-    pub fn new(config: K::Config) -> Result<Self> {
+impl<K: Kind> Configured for ScoreMetric<K> {
+    type Config = K::Config;
+
+    fn configured(config: K::Config) -> Result<Self> {
         config.validate()?;
-        let state = State::for_reduction(K::STATE, config.reduction()).non_finite(config.non_finite());
-        let fingerprint = Fingerprint::new(K::NAME, format!("{config:?}"));
-        Ok(Self { config, fingerprint, state })
+        Ok(Self { config })
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &K::Config {
+    fn config(&self) -> &K::Config {
         &self.config
     }
-
-    fn measurement(&self, scores: &Tensor, pred: &Tensor) -> Result<Measurement> {
-        let contribution = Contribution::new(scores.dim(0)?).with(K::STATE, scores.detached());
-        Ok(Measurement { value: reduce(scores, self.config.reduction(), compute_dtype(pred.dtype()))?, contribution })
-    }
 }
 
-impl<K: Kind> Metric for ScoreMetric<K> {
+impl<K: Kind> Definition for ScoreMetric<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -132,40 +117,23 @@ impl<K: Kind> Metric for ScoreMetric<K> {
             Reduction::Sum => (least.filter(|least| *least >= 0.0), most.filter(|most| *most <= 0.0)),
             Reduction::Mean | Reduction::None | Reduction::Summary => (least, most),
         };
-        let higher_is_better = Some(K::HIGHER_IS_BETTER);
-        MetricInfo { differentiable: true, higher_is_better, lower, upper, growth: self.state.growth() }
+        MetricInfo::differentiable().higher_is_better(K::HIGHER_IS_BETTER).bounds(lower, upper)
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint.clone()
+    fn states(&self) -> State {
+        State::scores(self.config.reduction()).non_finite(self.config.non_finite())
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        let prepared = K::prepare(K::NAME, &self.config, pred, target)?;
-        self.measurement(&op::apply(K::NAME, prepared, Output::PerImage)?, pred)
-    }
-
-    fn announce(&self, agenda: &mut Agenda) {
-        K::announce(&self.config, agenda);
-    }
-
-    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        match K::shared(&self.config, batch) {
-            Some(scores) => self.measurement(&scores, batch.pred()),
-            None => self.measure(batch.pred(), batch.target()),
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        if let Some(scores) = K::shared(&self.config, samples) {
+            return Statistics::scores(&scores);
         }
+        let prepared = K::prepare(K::NAME, &self.config, samples.pred()?, samples.target()?)?;
+        Statistics::scores(&op::apply(K::NAME, prepared, Output::PerImage)?)
     }
 
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
-        state.reduced(K::STATE, self.config.reduction())
+    fn share(&self, passes: &mut SharedPasses) {
+        K::share(&self.config, passes);
     }
 }
 

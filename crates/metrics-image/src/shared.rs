@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use candle_core::Tensor;
-use metrics_core::{Agenda, Batch, PlannedPass, Result, Work};
+use metrics_core::{self as core, PlannedPass, Result, Samples, SharedPasses};
 
 use crate::config::{Channels, DataRange, Input};
 use crate::measure::ms_ssim::check_scales;
@@ -45,16 +45,18 @@ struct Done {
 }
 
 impl Need<'_> {
-    pub(crate) fn announce(self, agenda: &mut Agenda) {
-        let member = agenda.member().to_owned();
-        agenda.work::<Passes>().add(self, member);
+    /// Asks for it.
+    pub(crate) fn share(self, passes: &mut SharedPasses) {
+        let member = passes.member().to_owned();
+        passes.of::<Passes>().add(self, member);
     }
 
-    /// What a shared pass computed of each image, `[N]` in the widest dtype, if this need was announced and could be met.
-    pub(crate) fn met(self, batch: &Batch) -> Option<Tensor> {
+    /// What a shared pass computed of each image, `[N]` in the widest dtype, if it was asked for and could be made.
+    pub(crate) fn shared(self, samples: &Samples) -> Option<Tensor> {
         let term = self.term();
-        let pass = batch.work::<Passes>()?.passes.iter().find(|pass| pass.terms.contains(&term) && pass.takes(self))?;
-        let done = pass.done.get_or_init(|| pass.run(batch.pred(), batch.target())).as_ref()?;
+        let pass = samples.shared::<Passes>()?.passes.iter().find(|pass| pass.terms.contains(&term) && pass.takes(self))?;
+        let (pred, target) = (samples.pred().ok()?, samples.target().ok()?);
+        let done = pass.done.get_or_init(|| pass.run(pred, target)).as_ref()?;
         // What the pass found no room for in these images is not there.
         let number = done.terms.iter().position(|made| *made == term)?;
         done.numbers.get(number).cloned()
@@ -97,7 +99,7 @@ impl Passes {
     }
 }
 
-impl Work for Passes {
+impl core::Passes for Passes {
     fn plan(&self) -> Vec<PlannedPass> {
         let planned = |pass: &Pass| PlannedPass { pass: pass.what(), members: pass.members.clone() };
         self.passes.iter().map(planned).collect()

@@ -175,6 +175,7 @@ fn write_rows(rows: &mut String, prefix: &str, report: &Report) {
             Value::Scalar(value) => vec![number(*value)],
             Value::PerImage(values) => vec![format!("({} values)", values.len())],
             Value::Summary(summary) => summary_cells(summary),
+            other => vec![other.to_string()],
         };
         cells.resize(HEADINGS.len() - 1, String::new());
         let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();

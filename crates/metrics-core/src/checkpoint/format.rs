@@ -38,8 +38,7 @@ pub(super) fn encode(checkpoint: &Checkpoint, of: Of) -> Result<Vec<u8>, Checkpo
     let mut metadata = BTreeMap::from([
         ("format", FORMAT.into()),
         ("version", VERSION.to_string()),
-        ("kind", fingerprint.kind().into()),
-        ("config", fingerprint.config().into()),
+        ("fingerprint", json(fingerprint)?),
         ("updates", updates.to_string()),
     ]);
     if of == Of::File {
@@ -91,8 +90,18 @@ pub(super) fn decode(bytes: &[u8], of: Of) -> Result<Checkpoint, CheckpointError
         found: format!("`{updates}`"),
         expected: "a count".into(),
     })?;
-    let fingerprint = Fingerprint::new(require("kind", "a kind")?, require("config", "a configuration")?);
+    let expected = "kind and settings as JSON";
+    let text = require("fingerprint", expected)?;
+    let fingerprint = serde_json::from_str(text).map_err(|_| CheckpointError::Metadata {
+        key: "fingerprint",
+        found: format!("`{text}`"),
+        expected: expected.into(),
+    })?;
     Ok(Checkpoint { fingerprint, updates, entries })
+}
+
+fn json(fingerprint: &Fingerprint) -> Result<String, CheckpointError> {
+    serde_json::to_string(fingerprint).map_err(|error| CheckpointError::Header { message: error.to_string() })
 }
 
 /// Header and data, which is as long as the header says.

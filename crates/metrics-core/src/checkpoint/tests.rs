@@ -2,7 +2,7 @@
 
 use super::entries::Entry;
 use super::*;
-use crate::{Contribution, Reduce};
+use crate::{Reduce, Statistics};
 
 fn state() -> State {
     let state = State::new().with("sum", Reduce::Sum).with("min", Reduce::Min);
@@ -10,15 +10,15 @@ fn state() -> State {
 }
 
 fn fingerprint() -> Fingerprint {
-    Fingerprint::new("toy", "")
+    Fingerprint::of("toy", &()).expect("it has no settings")
 }
 
 fn checkpoint() -> Checkpoint {
     let mut state = state();
     let values = || vec![0.5, -1.0, f64::INFINITY];
     let fields = ["sum", "min", "all", "summary"];
-    let contribution = fields.iter().fold(Contribution::new(3), |c, name| c.with_values(*name, values()));
-    state.absorb(contribution).expect("it fits");
+    let statistics = fields.iter().fold(Statistics::new(3), |all, name| all.with_values(*name, values()));
+    state.accumulate(statistics).expect("it fits");
     Checkpoint::new(fingerprint(), [(None, &state)]).expect("nothing waits on a device")
 }
 
@@ -77,8 +77,8 @@ fn entries_have_possible_values() {
         ("counters", 1, u64::MAX, "nothing is counted up to 18446744073709551615"),
         ("sum/products", 67, 8, "its last number is 8, but is at most 7"),
         ("summary/sketch", 0, 64, "its resolution is 64, but is below 64"),
-        ("summary/sketch", 1, u64::MAX, "its counts do not add up to 3 images"),
-        ("summary/sketch", 3, 1, "its counts do not add up to 3 images"),
+        ("summary/sketch", 1, u64::MAX, "its counts do not add up to 3 samples"),
+        ("summary/sketch", 3, 1, "its counts do not add up to 3 samples"),
         ("summary/positive", 0, u64::MAX, "its buckets are empty, not in order or beyond the range of f64"),
         ("summary/positive", 1, 0, "its buckets are empty, not in order or beyond the range of f64"),
     ] {
@@ -91,7 +91,7 @@ fn entries_have_possible_values() {
     let many = with_integers("summary/positive", |values| *values = (0..2050).flat_map(|i| [i, 1]).collect());
     assert_eq!(many, "the entry `summary/sketch` cannot be: it has 2051 buckets, but at most 1024 are kept");
     let fewer = with_integers("counters", set(1, 2));
-    assert_eq!(fewer, "the entry `all/values` cannot be: it has 3 values of 2 images");
+    assert_eq!(fewer, "the entry `all/values` cannot be: it has 3 values of 2 samples");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_number_of_updates_is_that_of_the_states() {
 #[test]
 fn parts_have_possible_numbers() {
     let recent = State::recent(State::new().with("sum", Reduce::Sum), 2);
-    let resampled = State::resampled(State::new().with("sum", Reduce::Sum), 2, 1, 0).expect("two replicates");
+    let resampled = State::resampled(State::new().with("sum", Reduce::Sum), 2, 1, 0);
     let declared = State::of_parts(vec![recent, resampled]);
     let saved = || Checkpoint::new(fingerprint(), [(None, &declared)]).expect("nothing waits on a device");
     for (entry, value, message) in [

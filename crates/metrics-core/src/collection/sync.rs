@@ -1,13 +1,13 @@
 //! Collections of several processes, put together.
 
 use crate::collective::{Answer, Payload, Shown, decode, encode};
-use crate::fingerprint::apart;
-use crate::{Checkpoint, Collective, Error, EvalOnly, Fingerprint, Metric, MetricCollection, Result, State};
+use crate::fingerprint::differing;
+use crate::{Checkpoint, Collective, Error, Fingerprint, Metric, MetricCollection, Result, State};
 
 /// Putting together what several processes have accumulated, each of a part of the data.
 ///
 /// All processes of the group make the same call, with collections of the same members, and each gets the whole. Sums are exact, so the
-/// values are those of one process that has seen all images, bit for bit. Values of [`Reduction::None`](crate::Reduction::None) come in
+/// values are those of one process that has seen all samples, bit for bit. Values of [`Reduction::None`](crate::Reduction::None) come in
 /// the order of the ranks, or in that of keys. A process may have seen nothing.
 ///
 /// Members that differ, whether in name, configuration, or the version of this library, are the same error in every process, and no
@@ -19,7 +19,7 @@ use crate::{Checkpoint, Collective, Error, EvalOnly, Fingerprint, Metric, Metric
 ///
 /// let evaluate = |mut member: Threads| {
 ///     let mut metrics = MetricCollection::new().with("mae", Mae::new())?;
-///     let error = member.rank() as f32; // each rank has other images
+///     let error = member.rank() as f32; // each rank has other samples
 ///     metrics.update(&Tensor::new(&[[error]], &Device::Cpu)?, &Tensor::new(&[[0f32]], &Device::Cpu)?)?;
 ///     metrics.sync(&mut member)?;
 ///     metrics.compute()
@@ -49,7 +49,7 @@ impl MetricCollection {
         self.exchanged(collective, None)
     }
 
-    /// As [`sync`](Self::sync), with the values of images in the order of their keys.
+    /// As [`sync`](Self::sync), with the values of samples in the order of their keys.
     ///
     /// # Errors
     /// As [`synced_by_key`](Self::synced_by_key).
@@ -58,13 +58,13 @@ impl MetricCollection {
         Ok(())
     }
 
-    /// As [`synced`](Self::synced), with the values of images in the order of their keys instead of that of ranks. Each process gives
-    /// the keys of the images it has added, in the order in which it has: their numbers in the data set, for instance, to get back the
+    /// As [`synced`](Self::synced), with the values of samples in the order of their keys instead of that of ranks. Each process gives
+    /// the keys of the samples it has added, in the order in which it has: their numbers in the data set, for instance, to get back the
     /// order that a sampler has dealt to the processes. Images of equal keys stay in the order of ranks.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync), and when there is not one key for each value, as when images were left out; when keys are not given by
-    /// all; and when a member keeps the values of images in parts, as [`PerLabel`](crate::PerLabel) does.
+    /// As [`sync`](Self::sync), and when there is not one key for each value, as when samples were left out; when keys are not given by
+    /// all; and when a member keeps the values of samples in parts, as [`PerLabel`](crate::PerLabel) does.
     pub fn synced_by_key(&self, collective: &mut dyn Collective, keys: &[u64]) -> Result<Self> {
         self.exchanged(collective, Some(keys))
     }
@@ -94,7 +94,7 @@ impl MetricCollection {
     fn payload(&self, keys: Option<&[u64]>) -> Result<Payload<'static>> {
         let member = |(name, metric): (&str, &dyn Metric)| Shown {
             name: name.into(),
-            fingerprint: metric.fingerprint().text(),
+            fingerprint: metric.fingerprint().clone(),
             layout: metric.state().layout(),
         };
         let (members, keys) = (self.iter().map(member).collect(), keys.map(<[u64]>::to_vec));
@@ -141,7 +141,7 @@ fn check_keys(name: &str, state: &State, keys: Option<&[u64]>) -> Result<()> {
 
 /// The same for all, because members are compared one by one, so that an error can name the one that differs.
 fn of_sync() -> Fingerprint {
-    Fingerprint::new("sync", "")
+    Fingerprint::of_text("sync", String::new())
 }
 
 /// Whether all have the members that rank 0 has, in whatever order.
@@ -165,7 +165,7 @@ fn difference(first: &Payload, other: &Payload) -> Option<String> {
         let differ = if member.fingerprint == theirs.fingerprint {
             (member.layout != theirs.layout).then(|| [member.layout.clone(), theirs.layout.clone()])
         } else {
-            Some(apart(&member.fingerprint, &theirs.fingerprint))
+            Some(differing(&member.fingerprint, &theirs.fingerprint))
         };
         if let Some([ours, theirs]) = differ {
             return Some(format!("member `{name}` is {theirs}, but that of rank 0 is {ours}"));
@@ -178,40 +178,5 @@ fn difference(first: &Payload, other: &Payload) -> Option<String> {
         (Some(_), None) => Some("there are no keys, but rank 0 gives some".into()),
         (None, Some(_)) => Some("there are keys, but rank 0 gives none".into()),
         _ => None,
-    }
-}
-
-/// As of the collection within.
-impl EvalOnly<MetricCollection> {
-    /// As [`MetricCollection::sync`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn sync(&mut self, collective: &mut dyn Collective) -> Result<()> {
-        self.inner_mut().sync(collective)
-    }
-
-    /// As [`MetricCollection::synced`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn synced(&self, collective: &mut dyn Collective) -> Result<Self> {
-        self.inner().synced(collective).map(Self::new)
-    }
-
-    /// As [`MetricCollection::sync_by_key`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn sync_by_key(&mut self, collective: &mut dyn Collective, keys: &[u64]) -> Result<()> {
-        self.inner_mut().sync_by_key(collective, keys)
-    }
-
-    /// As [`MetricCollection::synced_by_key`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn synced_by_key(&self, collective: &mut dyn Collective, keys: &[u64]) -> Result<Self> {
-        self.inner().synced_by_key(collective, keys).map(Self::new)
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Fingerprint, Result};
 
 /// What every payload of every version begins with; the version and the end of the line follow.
 const FORMAT: &str = "candle-metrics sync ";
@@ -14,7 +14,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug)]
 pub(crate) struct Payload<'a> {
     pub(crate) members: Vec<Shown>,
-    /// The images' keys, if the user gives any.
+    /// The samples' keys, if the user gives any.
     pub(crate) keys: Option<Vec<u64>>,
     /// A checkpoint, as a message.
     pub(crate) state: Cow<'a, [u8]>,
@@ -24,7 +24,7 @@ pub(crate) struct Payload<'a> {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shown {
     pub(crate) name: String,
-    pub(crate) fingerprint: String,
+    pub(crate) fingerprint: Fingerprint,
     /// What its state declares, which the fingerprint need not tell.
     pub(crate) layout: String,
 }

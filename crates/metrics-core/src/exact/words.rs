@@ -4,6 +4,17 @@ use super::fixed::FixedPoint;
 use super::{ExactSum, Moments, Special, WeightedSum};
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 
+impl ExactSum {
+    pub(crate) fn save(&self, writer: &mut Writer<'_>, name: &str) {
+        save(writer, name, &self.finite, self.special);
+    }
+
+    pub(crate) fn load(reader: &mut Reader<'_>, name: &str) -> Result<Self, CheckpointError> {
+        let (finite, special) = load(reader, name)?;
+        Ok(Self { finite, special })
+    }
+}
+
 impl WeightedSum {
     pub(crate) fn save(&self, writer: &mut Writer<'_>) {
         save(writer, "products", &self.products, self.special);

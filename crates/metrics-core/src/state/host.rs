@@ -12,7 +12,7 @@ use crate::Result;
 pub(super) struct Host(HashMap<TensorId, Vec<f64>>);
 
 impl Host {
-    /// Of lists of floats: one transfer for each device and dtype, and each tensor once.
+    /// One transfer for each device and dtype, and each tensor once.
     pub(super) fn read<'a>(tensors: impl IntoIterator<Item = &'a Detached>) -> Result<Self> {
         let mut groups: Vec<((DeviceLocation, DType), Vec<&Tensor>)> = Vec::new();
         let mut seen = HashSet::new();
@@ -25,7 +25,8 @@ impl Host {
         }
         let mut host = Self::default();
         for (_, group) in groups {
-            let mut numbers = Detached::from(Tensor::cat(&group, 0)?).to_vec_f64()?.into_iter();
+            let lists: Vec<Tensor> = group.iter().map(|tensor| tensor.flatten_all()).collect::<candle_core::Result<_>>()?;
+            let mut numbers = Detached::from(Tensor::cat(&lists, 0)?).to_vec_f64()?.into_iter();
             for tensor in group {
                 host.0.insert(tensor.id(), numbers.by_ref().take(tensor.elem_count()).collect());
             }

@@ -25,7 +25,7 @@ impl State {
             (Mode::Recent { one, window }, Mode::Recent { one: other, window: other_window }) => {
                 window == other_window && one.declares_same(other)
             }
-            (Mode::Each, Mode::Each) => self.parts_declare_same(other),
+            (Mode::Each, Mode::Each) | (Mode::Extremes { .. }, Mode::Extremes { .. }) => self.parts_declare_same(other),
             (Mode::Resampled { seed, .. }, Mode::Resampled { seed: other_seed, .. }) => {
                 seed == other_seed && self.parts_declare_same(other)
             }
@@ -39,8 +39,8 @@ impl State {
         self.parts.len() == other.parts.len() && pairs.all(|(ours, theirs)| ours.declares_same(theirs))
     }
 
-    fn declared(&self) -> impl Iterator<Item = (&str, Reduce)> {
-        self.fields.iter().map(|field| (field.name.as_str(), field.accumulator.reduce()))
+    fn declared(&self) -> impl Iterator<Item = (&str, &Reduce)> {
+        self.fields.iter().map(|field| (field.name.as_str(), &field.reduce))
     }
 }
 

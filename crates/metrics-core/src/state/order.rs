@@ -1,36 +1,37 @@
-//! Values of images, put into another order.
+//! Values of samples, put into another order.
 
-use super::State;
-use super::accumulator::Accumulator;
+use super::{Data, State};
 
 impl State {
-    /// Whether there is one value for each of `keys` images wherever there is one for each image; else what there is.
+    /// Whether there is one row for each of `keys` samples wherever samples are collected; else what there is.
     pub(crate) fn check_keys(&self, keys: usize) -> Result<(), String> {
         if self.parts_collect() {
-            return Err("keeps the values of images in parts, which keys cannot put in order".into());
+            return Err("keeps the values of samples in parts, which keys cannot put in order".into());
         }
-        let other = self.collected().map(Vec::len).find(|&values| values != keys);
-        other.map_or(Ok(()), |values| Err(format!("keeps the values of {values} images, but there are {keys} keys")))
+        let other = self.collected().map(|(rows, width)| rows.len() / width).find(|&rows| rows != keys);
+        other.map_or(Ok(()), |rows| Err(format!("keeps the values of {rows} samples, but there are {keys} keys")))
     }
 
-    /// Makes the value at `order[i]` the one at `i`, in every field that keeps all values.
+    /// Makes the row at `order[i]` the one at `i`, in every field that collects.
     pub(crate) fn reorder(&mut self, order: &[usize]) {
-        for field in &mut self.fields {
-            if let Accumulator::Collect(values) = &mut field.accumulator {
-                *values = order.iter().map(|&index| values[index]).collect();
+        for field in self.fields.iter_mut().filter(|field| field.reduce.collects()) {
+            let width = field.reduce.length();
+            if let Data::Rows(rows) = &mut field.data {
+                *rows = order.iter().flat_map(|row| &rows[row * width..][..width]).copied().collect();
             }
         }
     }
 
-    /// Whether a part keeps values of images, even if only those of the last updates.
+    /// Whether a part collects, even if only the last updates.
     fn parts_collect(&self) -> bool {
         let collects = |part: &Self| part.collected().next().is_some() || part.parts_collect();
         self.inner().into_iter().chain(&self.parts).any(collects)
     }
 
-    fn collected(&self) -> impl Iterator<Item = &Vec<f64>> {
-        self.fields.iter().filter_map(|field| match &field.accumulator {
-            Accumulator::Collect(values) => Some(values),
+    /// Rows that are collected, and how many numbers each has.
+    fn collected(&self) -> impl Iterator<Item = (&Vec<f64>, usize)> {
+        self.fields.iter().filter(|field| field.reduce.collects()).filter_map(|field| match &field.data {
+            Data::Rows(rows) => Some((rows, field.reduce.length().max(1))),
             _ => None,
         })
     }

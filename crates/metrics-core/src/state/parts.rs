@@ -1,91 +1,98 @@
-//! States within a state: several side by side, the last few updates, or resampled ones.
+//! States within a state: several side by side, the last few updates, resampled ones, or one with the extremes of its batches.
 
-use super::{HostBatch, State};
+use std::fmt;
+use std::sync::Arc;
+
+use super::{HostBatch, Reduce, State};
 use crate::{Error, Growth, Result};
 
 /// The most replicates of [`State::resampled`].
 pub(crate) const MAX_REPLICATES: usize = 1 << 16;
 
-/// What each part of a state gets of a contribution.
+/// What each part of a state gets of a batch's statistics.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Mode {
-    /// The contribution's part of the same position.
+pub(crate) enum Mode {
+    /// The part of the same position.
     #[default]
     Each,
-    /// A whole contribution: there is one part for each of the last `window` updates, which begins as a copy of `one`.
+    /// Statistics as they are: there is one part for each of the last `window` updates, which begins as a copy of `one`.
     Recent { one: Box<State>, window: usize },
-    /// Each contribution, with its images counted as often as drawn.
+    /// Statistics as they are for the first part. The second keeps the smallest and the largest value that a batch has, computed of a
+    /// copy of `empty` that has this batch alone.
+    Extremes { empty: Box<State>, value: ValueOfBatch },
+    /// Statistics whose samples count as often as they are drawn.
     Resampled {
         seed: u64,
-        /// The number of the first image, and of the next.
+        /// The number of the first sample, and of the next.
         first: u64,
         next: u64,
     },
 }
 
-/// States within a state. They absorb, are merged, saved and reset with it.
-///
-/// ```
-/// use metrics_core::{Contribution, Reduction, State};
-///
-/// let score = || State::for_reduction("score", Reduction::Mean);
-/// let mut state = State::of_parts(vec![score(), State::recent(score(), 1)]);
-/// for value in [1.0, 3.0] {
-///     let score = || Contribution::new(1).with_values("score", vec![value]);
-///     state.absorb(Contribution::new(1).with_part(score()).with_part(score()))?;
-/// }
-/// let [all, last] = state.parts()? else { unreachable!() };
-/// assert_eq!((all.mean("score")?, last.together()?.mean("score")?), (2.0, 3.0));
-/// # Ok::<(), metrics_core::Error>(())
-/// ```
+/// How the value of a batch is computed of a state that has this batch alone.
+#[derive(Clone)]
+pub(crate) struct ValueOfBatch(pub(crate) Arc<dyn Fn(&State) -> Result<f64> + Send + Sync>);
+
+impl fmt::Debug for ValueOfBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ValueOfBatch")
+    }
+}
+
+/// Several values by name that are computed of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Values,
+    Labels,
+}
+
+/// The names of the extremes.
+pub(crate) const EXTREMES: [&str; 2] = ["min", "max"];
+
+/// States within a state. They accumulate, are merged, saved and reset with it.
 impl State {
-    /// Of several states side by side. A contribution has one [part](crate::Contribution::with_part) for each.
-    pub fn of_parts(parts: Vec<Self>) -> Self {
+    /// Of several states side by side. Statistics have one [part](Statistics::with_part) for each.
+    pub(crate) fn of_parts(parts: Vec<Self>) -> Self {
         let queue = parts.first().map(|part| part.queue.emptied()).unwrap_or_default();
         Self { parts, queue, ..Self::default() }
     }
 
-    /// Of the last `window` updates, at least one, each in a state that declares what `one` does. Contributions are those
+    /// Of a state, and the extremes of its batches' values. Statistics are those that the state takes.
+    pub(crate) fn extremes(mut state: Self, value: ValueOfBatch) -> Self {
+        state.reset();
+        let queue = state.queue.emptied();
+        let [min, max] = EXTREMES;
+        let extremes = Self::new().with(min, Reduce::Min).with(max, Reduce::Max);
+        let mode = Mode::Extremes { empty: Box::new(state.clone()), value };
+        Self { parts: vec![state, extremes], mode, queue, ..Self::default() }
+    }
+
+    /// Of the last `window` updates, at least one, each in a state that declares what `one` does. Statistics are those
     /// that `one` takes. When two are merged, the other's updates are taken to be the later ones.
-    pub fn recent(mut one: Self, window: usize) -> Self {
+    pub(crate) fn recent(mut one: Self, window: usize) -> Self {
         one.reset();
         let queue = one.queue.emptied();
         Self { mode: Mode::Recent { one: Box::new(one), window: window.max(1) }, queue, ..Self::default() }
     }
 
-    /// Of `replicates` states that declare what `one` does, each of which counts every image as often as it is drawn: a
-    /// Poisson number of mean 1, which is a function of `seed`, the replicate's number and the image's number alone. Images
-    /// are numbered from `first` on, those of weight 0 left out; after the largest number comes 0. Contributions are those that
+    /// Of `replicates` states that declare what `one` does, each of which counts every sample as often as it is drawn: a
+    /// Poisson number of mean 1, which is a function of `seed`, the replicate's number and the sample's number alone. Samples
+    /// are numbered from `first` on, those of weight 0 left out; after the largest number comes 0. Statistics are those that
     /// `one` takes.
     ///
-    /// States that are to be merged have different first images, so that no two images have the same number.
-    ///
-    /// # Errors
-    /// When `replicates`, for each of which a state is made at once, is 0 or more than 65,536.
-    pub fn resampled(mut one: Self, replicates: usize, seed: u64, first: u64) -> Result<Self> {
-        if !(1..=MAX_REPLICATES).contains(&replicates) {
-            let message = format!("`replicates` is {replicates}, but must be 1 to {MAX_REPLICATES}");
-            return Err(Error::argument("resampled", message));
-        }
+    /// States that are to be merged have different first samples, so that no two samples have the same number.
+    pub(crate) fn resampled(mut one: Self, replicates: usize, seed: u64, first: u64) -> Self {
         one.reset();
         let queue = one.queue.emptied();
         let mode = Mode::Resampled { seed, first, next: first };
-        Ok(Self { parts: vec![one; replicates], mode, queue, ..Self::default() })
-    }
-
-    /// Numbers the images of [`State::resampled`] from `first` on, and forgets the data.
-    pub(crate) fn number_from(&mut self, number: u64) {
-        if let Mode::Resampled { first, .. } = &mut self.mode {
-            *first = number;
-        }
-        self.reset();
+        Self { parts: vec![one; replicates], mode, queue, ..Self::default() }
     }
 
     /// The states within this one: of [`State::recent`] one for each of the last updates, oldest first.
     ///
     /// # Errors
-    /// While contributions wait on a device, which [`State::drain`] reads back.
-    pub fn parts(&self) -> Result<&[Self]> {
+    /// While statistics wait on a device, which [`State::drain`] reads back.
+    pub(crate) fn parts(&self) -> Result<&[Self]> {
         self.check_drained()?;
         Ok(&self.parts)
     }
@@ -94,7 +101,7 @@ impl State {
     ///
     /// # Errors
     /// As [`State::parts`], and for a state of another kind.
-    pub fn together(&self) -> Result<Self> {
+    pub(crate) fn together(&self) -> Result<Self> {
         self.check_drained()?;
         let Mode::Recent { one, .. } = &self.mode else {
             return Err(Error::argument(
@@ -109,30 +116,51 @@ impl State {
 
     /// Of which several values by name are computed, so that they are not one number.
     pub(crate) fn grouped(self) -> Self {
-        Self { grouped: true, ..self }
+        Self { group: Some(Group::Values), ..self }
+    }
+
+    /// Of which a value for each label is computed.
+    pub(crate) fn per_label(self) -> Self {
+        Self { group: Some(Group::Labels), ..self }
     }
 
     /// Whether several values by name are computed of it, or of the updates that it keeps.
     pub(crate) fn is_grouped(&self) -> bool {
-        self.grouped || self.inner().is_some_and(Self::is_grouped)
+        self.group.is_some() || self.inner().is_some_and(Self::is_grouped)
+    }
+
+    /// Whether these are the values of labels.
+    pub(crate) fn is_per_label(&self) -> bool {
+        self.group == Some(Group::Labels) || self.inner().into_iter().chain(&self.parts).any(Self::is_per_label)
     }
 
     pub(super) fn is_recent(&self) -> bool {
         matches!(self.mode, Mode::Recent { .. })
     }
 
-    /// The state whose contributions this one takes, if that is not itself.
+    /// The state whose statistics this one takes, if that is not itself.
     pub(super) fn inner(&self) -> Option<&Self> {
         match &self.mode {
             Mode::Each => None,
             Mode::Recent { one, .. } => Some(one),
-            Mode::Resampled { .. } => self.parts.first(),
+            Mode::Extremes { .. } | Mode::Resampled { .. } => self.parts.first(),
         }
     }
 
     pub(super) fn apply_to_parts(&mut self, batch: &HostBatch) {
         match &mut self.mode {
             Mode::Each => self.parts.iter_mut().zip(&batch.parts).for_each(|(part, batch)| part.apply(batch)),
+            Mode::Extremes { empty, value } => {
+                let mut alone = (**empty).clone();
+                alone.apply(batch);
+                // A batch without a sample that counts has no value.
+                let value = if alone.samples > 0 { (value.0)(&alone).ok() } else { None };
+                let columns = |value: f64| HostBatch { samples: 1, weights: None, columns: vec![vec![value]; 2], parts: Vec::new() };
+                let batches = [Some(batch.clone()), value.map(columns)];
+                for (part, batch) in self.parts.iter_mut().zip(batches) {
+                    batch.iter().for_each(|batch| part.apply(batch));
+                }
+            }
             Mode::Recent { one, .. } => {
                 let mut update = (**one).clone();
                 update.apply(batch);
@@ -141,14 +169,14 @@ impl State {
                 self.forget_old();
             }
             Mode::Resampled { seed, next, .. } => {
-                // An image of weight 0 gets no number.
-                let number = |image: usize| {
-                    let counts = batch.weight(image) != 0.0;
+                // A sample of weight 0 gets no number.
+                let number = |sample: usize| {
+                    let counts = batch.weight(sample) != 0.0;
                     counts.then(|| std::mem::replace(next, next.wrapping_add(1)))
                 };
-                let numbers: Vec<Option<u64>> = (0..batch.images).map(number).collect();
+                let numbers: Vec<Option<u64>> = (0..batch.samples).map(number).collect();
                 for (replicate, part) in (0..).zip(&mut self.parts) {
-                    let draw = |number: &Option<u64>| number.map_or(0.0, |image| draws(*seed, replicate, image));
+                    let draw = |number: &Option<u64>| number.map_or(0.0, |sample| draws(*seed, replicate, sample));
                     part.apply(&batch.reweighted(&numbers.iter().map(draw).collect::<Vec<_>>()));
                 }
             }
@@ -169,7 +197,7 @@ impl State {
         self.parts.iter_mut().zip(&other.parts).try_for_each(|(ours, theirs)| ours.add(theirs))
     }
 
-    /// Numbers the images that come next after those that `other` has seen.
+    /// Numbers the samples that come next after those that `other` has seen.
     pub(super) fn number_after(&mut self, other: &Self) {
         match (&mut self.mode, &other.mode) {
             (Mode::Recent { one, .. }, Mode::Recent { one: other, .. }) => one.number_after(other),
@@ -192,13 +220,16 @@ impl State {
                 self.parts.clear();
             }
             Mode::Resampled { first, next, .. } => *next = *first,
-            Mode::Each => {}
+            Mode::Each | Mode::Extremes { .. } => {}
         }
         self.parts.iter_mut().for_each(Self::reset);
     }
 
     pub(super) fn parts_bytes(&self) -> usize {
-        let one = if let Mode::Recent { one, .. } = &self.mode { one.bytes() } else { 0 };
+        let one = match &self.mode {
+            Mode::Recent { one: state, .. } | Mode::Extremes { empty: state, .. } => state.bytes(),
+            Mode::Each | Mode::Resampled { .. } => 0,
+        };
         one + self.parts.iter().map(Self::bytes).sum::<usize>()
     }
 
@@ -209,21 +240,21 @@ impl State {
         }
     }
 
-    /// Whether a part leaves the image out because of a number that is not finite.
-    pub(super) fn is_skipped_by_parts(&self, batch: &HostBatch, image: usize) -> bool {
+    /// Whether a part leaves the sample out because of a number that is not finite.
+    pub(super) fn is_skipped_by_parts(&self, batch: &HostBatch, sample: usize) -> bool {
         match self.inner() {
-            Some(inner) => inner.is_skipped(batch, image),
+            Some(inner) => inner.is_skipped(batch, sample),
             None => {
-                self.parts.iter().zip(&batch.parts).any(|(part, batch)| !batch.once && part.is_skipped(batch, image))
+                self.parts.iter().zip(&batch.parts).any(|(part, batch)| part.is_skipped(batch, sample))
             }
         }
     }
 }
 
-/// How often an image is drawn: a Poisson number of mean 1, which is how often each of many images occurs when as many are
+/// How often a sample is drawn: a Poisson number of mean 1, which is how often each of many samples occurs when as many are
 /// drawn from them, without having to know how many there will be.
-fn draws(seed: u64, replicate: u64, image: u64) -> f64 {
-    let hash = mix(mix(mix(seed).wrapping_add(replicate)).wrapping_add(image));
+fn draws(seed: u64, replicate: u64, sample: u64) -> f64 {
+    let hash = mix(mix(mix(seed).wrapping_add(replicate)).wrapping_add(sample));
     let mut rest = (hash >> 11) as f64 * 2f64.powi(-53);
     let (mut count, mut probability) = (0.0, (-1f64).exp());
     // Beyond 20 draws the probability is less than a step of `rest`.
@@ -251,7 +282,7 @@ mod tests {
     #[test]
     fn draws_have_the_moments_of_a_poisson_number() {
         let n = 200_000;
-        let drawn: Vec<_> = (0..n).map(|image| draws(1, image % 100, image / 100)).collect();
+        let drawn: Vec<_> = (0..n).map(|sample| draws(1, sample % 100, sample / 100)).collect();
         let mean = drawn.iter().sum::<f64>() / n as f64;
         let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
         // Standard errors: sqrt(1 / n) = 0.0022 and sqrt(3 / n) = 0.0039; five of them.

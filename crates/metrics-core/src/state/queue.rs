@@ -1,14 +1,14 @@
-//! Contributions that wait on a device, so that an update does not wait for it.
+//! Statistics that wait on a device, so that an update does not wait for it.
 
-use super::Contribution;
+use super::Statistics;
 
 /// How many updates are read back together, unless told.
 const LIMIT: usize = 64;
 
-/// Contributions whose tensors are not on the CPU, in the order of the updates.
+/// Statistics whose tensors are not on the CPU, in the order of the updates.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
-    waiting: Vec<Contribution>,
+    waiting: Vec<Statistics>,
     limit: usize,
     /// Whether tensors on the CPU wait too, for tests.
     everywhere: bool,
@@ -34,21 +34,21 @@ impl Queue {
         self.everywhere = true;
     }
 
-    /// Whether this contribution is to wait too. If not, it and those that wait are to be read back.
-    pub(super) fn takes(&self, contribution: &Contribution) -> bool {
-        let waits = contribution.tensors().any(|tensor| self.everywhere || !tensor.device().is_cpu());
+    /// Whether this statistics is to wait too. If not, it and those that wait are to be read back.
+    pub(super) fn takes(&self, statistics: &Statistics) -> bool {
+        let waits = statistics.tensors().any(|tensor| self.everywhere || !tensor.device().is_cpu());
         waits && self.waiting.len() + 1 < self.limit
     }
 
-    pub(super) fn push(&mut self, contribution: Contribution) {
-        self.waiting.push(contribution);
+    pub(super) fn push(&mut self, statistics: Statistics) {
+        self.waiting.push(statistics);
     }
 
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }
 
-    pub(super) fn waiting(&self) -> &[Contribution] {
+    pub(super) fn waiting(&self) -> &[Statistics] {
         &self.waiting
     }
 
@@ -56,18 +56,18 @@ impl Queue {
         self.waiting.len() as u64
     }
 
-    /// How many updates wait, and how many images they have, those of weight 0 included.
+    /// How many updates wait, and how many samples they have, those of weight 0 included.
     pub(super) fn all(&self) -> (u64, u64) {
-        let images = self.waiting.iter().map(|contribution| contribution.images() as u64);
-        (self.updates(), images.fold(0, u64::saturating_add))
+        let samples = self.waiting.iter().map(|statistics| statistics.samples() as u64);
+        (self.updates(), samples.fold(0, u64::saturating_add))
     }
 
-    /// Images of a weight above 0.
-    pub(super) fn images(&self) -> u64 {
-        self.waiting.iter().map(|contribution| contribution.weighted_images() as u64).sum()
+    /// Samples of a weight above 0.
+    pub(super) fn samples(&self) -> u64 {
+        self.waiting.iter().map(|statistics| statistics.weighted_samples() as u64).sum()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.waiting.iter().map(Contribution::bytes).sum()
+        self.waiting.iter().map(Statistics::bytes).sum()
     }
 }

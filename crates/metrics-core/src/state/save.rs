@@ -1,42 +1,41 @@
 //! States as entries of a checkpoint, and back.
 
-use super::accumulator::Accumulator;
-use super::parts::Mode;
-use super::{Field, MAX_COUNT, State};
+use super::{ArraySum, Data, Field, MAX_COUNT, Mode, Reduce, State};
 use crate::checkpoint::{CheckpointError, Reader, Writer};
-use crate::exact::{Moments, WeightedSum};
+use crate::exact::{ExactArray, ExactSum, Moments, WeightedSum};
 use crate::sketch::Side;
-use crate::{Distribution, QuantileSketch, Reduce, Result};
+use crate::{Distribution, QuantileSketch, Result};
 
 impl State {
     pub(crate) fn save(&self, writer: &mut Writer<'_>) -> Result<()> {
         let state = self.drained()?;
-        writer.integers("counters", vec![state.updates, state.images, state.skipped]);
+        writer.integers("counters", vec![state.updates, state.samples, state.skipped]);
         for field in &state.fields {
-            field.accumulator.save(&mut writer.scope(&field.name));
+            field.data.save(&mut writer.scope(&field.name));
         }
         match state.mode {
-            Mode::Each => {}
+            Mode::Each | Mode::Extremes { .. } => {}
             Mode::Recent { .. } => writer.integers("recent", vec![state.parts.len() as u64]),
-            Mode::Resampled { next, .. } => writer.integers("next image", vec![next]),
+            Mode::Resampled { next, .. } => writer.integers("next sample", vec![next]),
         }
         state.parts.iter().enumerate().try_for_each(|(index, part)| part.save(&mut writer.part(index)))
     }
 
     /// What was saved of a state with these fields.
     pub(crate) fn load(&self, reader: &mut Reader<'_>) -> Result<Self, CheckpointError> {
-        let [updates, images, skipped] = reader.integer_array("counters")?;
-        if let Some(count) = [updates, images, skipped].into_iter().find(|&count| count > MAX_COUNT) {
+        let [updates, samples, skipped] = reader.integer_array("counters")?;
+        if let Some(count) = [updates, samples, skipped].into_iter().find(|&count| count > MAX_COUNT) {
             return Err(reader.refuse("counters", format!("nothing is counted up to {count}")));
         }
         let mut fields = Vec::with_capacity(self.fields.len());
-        for Field { name, accumulator } in &self.fields {
-            let accumulator = Accumulator::load(accumulator.reduce(), &mut reader.scope(name), images)?;
-            fields.push(Field { name: name.clone(), accumulator });
+        for Field { name, reduce, .. } in &self.fields {
+            let data = Data::load(reduce, &mut reader.scope(name), samples)?;
+            fields.push(Field { name: name.clone(), reduce: reduce.clone(), data });
         }
         let (parts, mode) = self.load_parts(reader)?;
-        let (non_finite, grouped, queue) = (self.non_finite, self.grouped, self.queue.emptied());
-        Ok(Self { updates, images, skipped, non_finite, fields, parts, mode, grouped, queue })
+        let Self { non_finite, group, reduction, .. } = *self;
+        let queue = self.queue.emptied();
+        Ok(Self { updates, samples, skipped, non_finite, fields, parts, mode, group, queue, reduction })
     }
 
     fn load_parts(&self, reader: &mut Reader<'_>) -> Result<(Vec<Self>, Mode), CheckpointError> {
@@ -44,7 +43,7 @@ impl State {
         // Nothing is allocated by a number in the file: how many updates there are shows when their entries are read.
         let mut parts = Vec::new();
         match &mut mode {
-            Mode::Each => self.load_each(reader, &mut parts)?,
+            Mode::Each | Mode::Extremes { .. } => self.load_each(reader, &mut parts)?,
             Mode::Recent { one, window } => {
                 one.reset();
                 let [count] = reader.integer_array("recent")?;
@@ -60,7 +59,7 @@ impl State {
                 }
             }
             Mode::Resampled { next, .. } => {
-                [*next] = reader.integer_array("next image")?;
+                [*next] = reader.integer_array("next sample")?;
                 self.load_each(reader, &mut parts)?;
             }
         }
@@ -75,29 +74,52 @@ impl State {
     }
 }
 
-impl Accumulator {
+impl Data {
     fn save(&self, writer: &mut Writer<'_>) {
         match self {
             Self::Sum(sum) => sum.save(writer),
-            Self::Min(value) | Self::Max(value) => writer.floats("value", vec![*value]),
-            Self::Collect(values) => writer.floats("values", values.clone()),
+            Self::Number(value) => writer.floats("value", vec![*value]),
             Self::Summary(distribution) => distribution.save(writer),
+            Self::Arrays(arrays) => {
+                arrays.sums.save(&mut writer.scope("sums"));
+                arrays.weight.save(writer, "weight");
+            }
+            Self::Counts(counts) => writer.integers("counts", counts.clone()),
+            Self::Rows(values) => writer.floats("values", values.clone()),
         }
     }
 
-    fn load(reduce: Reduce, reader: &mut Reader<'_>, images: u64) -> Result<Self, CheckpointError> {
+    fn load(reduce: &Reduce, reader: &mut Reader<'_>, samples: u64) -> Result<Self, CheckpointError> {
         Ok(match reduce {
             Reduce::Sum => Self::Sum(Box::new(WeightedSum::load(reader)?)),
-            Reduce::Min => Self::Min(reader.float_array::<1>("value")?[0]),
-            Reduce::Max => Self::Max(reader.float_array::<1>("value")?[0]),
-            Reduce::Collect => {
-                let values = reader.floats("values")?;
-                if values.len() as u64 != images {
-                    return Err(reader.refuse("values", format!("it has {} values of {images} images", values.len())));
-                }
-                Self::Collect(values.to_vec())
+            Reduce::Min | Reduce::Max => Self::Number(reader.float_array::<1>("value")?[0]),
+            Reduce::Summary => Self::Summary(Box::new(Distribution::load(reader, samples)?)),
+            Reduce::SumArrays(_) | Reduce::SumOuter(_) => {
+                let sums = ExactArray::load(&mut reader.scope("sums"), reduce.length())?;
+                Self::Arrays(Box::new(ArraySum { sums, weight: ExactSum::load(reader, "weight")? }))
             }
-            Reduce::Summary => Self::Summary(Box::new(Distribution::load(reader, images)?)),
+            Reduce::Count(length) => {
+                let counts = reader.integers("counts")?;
+                if counts.len() != *length {
+                    let message = format!("it has {} counts, but must have {length}", counts.len());
+                    return Err(reader.refuse("counts", message));
+                }
+                Self::Counts(counts.to_vec())
+            }
+            Reduce::Last => {
+                let last = reader.floats("values")?;
+                if last.len() as u64 != samples.min(1) {
+                    return Err(reader.refuse("values", format!("{} values cannot be the last of {samples}", last.len())));
+                }
+                Self::Rows(last.to_vec())
+            }
+            Reduce::Collect | Reduce::CollectArrays(_) => {
+                let values = reader.floats("values")?;
+                if samples.checked_mul(reduce.length() as u64) != Some(values.len() as u64) {
+                    return Err(reader.refuse("values", format!("it has {} values of {samples} samples", values.len())));
+                }
+                Self::Rows(values.to_vec())
+            }
         })
     }
 }
@@ -112,8 +134,8 @@ impl Distribution {
         writer.integers("positive", flat(positive));
     }
 
-    fn load(reader: &mut Reader<'_>, images: u64) -> Result<Self, CheckpointError> {
-        let moments = Moments::load(reader, images)?;
+    fn load(reader: &mut Reader<'_>, samples: u64) -> Result<Self, CheckpointError> {
+        let moments = Moments::load(reader, samples)?;
         let [shift, negative_infinities, positive_infinities, nans] = reader.integer_array("sketch")?;
         let sketch = QuantileSketch {
             shift: u32::try_from(shift).unwrap_or(u32::MAX),
@@ -123,7 +145,7 @@ impl Distribution {
             positive_infinities,
             nans,
         };
-        match sketch.problem(images) {
+        match sketch.problem(samples) {
             Some(problem) => Err(reader.refuse("sketch", problem)),
             None => Ok(Self { moments, sketch }),
         }

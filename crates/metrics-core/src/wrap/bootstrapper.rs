@@ -1,19 +1,19 @@
 //! [`BootStrapper`].
 
-use candle_core::Tensor;
+use serde::Serialize;
 
-use super::{check_no_group, emptied, number, scalar};
+use super::{check_one_number, emptied, scalar};
 use crate::state::MAX_REPLICATES;
 use crate::{
-    Agenda, Batch, Contribution, Distribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State,
+    Accumulator, Definition, Distribution, Error, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics,
     Value,
 };
 
-/// How much a metric's value would vary over other samples of as many images: the bootstrap.
+/// How much a metric's value would vary over other samples of as many samples: the bootstrap.
 ///
-/// It keeps several replicates of the metric's state. Each counts every image as often as it is drawn, a Poisson number of
-/// mean 1 that is a function of the seed, the replicate and the image's number in the stream alone, so the same images in
-/// the same order give the same bits, on every platform and however they are batched. Images of weight 0 have no number, as if they
+/// It keeps several replicates of the metric's state. Each counts every sample as often as it is drawn, a Poisson number of
+/// mean 1 that is a function of the seed, the replicate and the sample's number in the stream alone, so the same samples in
+/// the same order give the same bits, on every platform and however they are batched. Samples of weight 0 have no number, as if they
 /// were not there. Computes the [summary](Value::Summary) of the replicates' values: `mean` and `std` are the bootstrap's estimate and
 /// its standard error, `p5` and `p95` bound an interval that covers 90 %, and `count` is the number of replicates that have a value
 /// at all.
@@ -34,97 +34,71 @@ use crate::{
 /// assert!((summary.std - 18.5 / 8.0).abs() < 0.5);
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Serialize)]
+#[serde(tag = "wrapper")]
 pub struct BootStrapper<M> {
-    inner: M,
+    of: M,
     replicates: usize,
     seed: u64,
-    state: State,
+    /// The number of the first sample, which parts of one data set do not have in common.
+    #[serde(skip)]
+    first: u64,
 }
 
-impl<M: Metric + Clone + 'static> BootStrapper<M> {
+impl<M: Metric + Clone + Serialize + 'static> BootStrapper<M> {
     /// Of a metric that computes one number, with 2 to 65,536 replicates.
     ///
     /// # Errors
-    /// For another number of replicates, and for a metric that computes a group. One that computes a value for each image is refused
-    /// at the first update.
-    pub fn new(metric: M, replicates: usize, seed: u64) -> Result<Self> {
+    /// For another number of replicates, and for a metric that computes a group or one number for each sample.
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub fn new(metric: M, replicates: usize, seed: u64) -> Result<Accumulator<Self>> {
         if !(2..=MAX_REPLICATES).contains(&replicates) {
             let message = format!("`replicates` is {replicates}, but must be 2 to {MAX_REPLICATES}");
             return Err(Error::argument("BootStrapper", message));
         }
-        let (inner, state) = emptied(metric);
-        check_no_group("BootStrapper", &inner)?;
-        Ok(Self { inner, replicates, seed, state: State::resampled(state, replicates, seed, 0)? })
-    }
-
-    /// Numbers the images from `image` on instead of from 0; after the largest number comes 0. Parts of a data set that are to be
-    /// merged are told where they start, so that no two images are drawn by the same number. What was accumulated is forgotten.
-    pub fn first_image(mut self, image: u64) -> Self {
-        self.state.number_from(image);
-        self
+        check_one_number("BootStrapper", &metric)?;
+        Accumulator::of(Self { of: emptied(metric), replicates, seed, first: 0 })
     }
 }
 
-/// A measurement whose value is one number.
-fn checked(metric: &dyn Metric, measurement: Measurement) -> Result<Measurement> {
-    number("BootStrapper", metric, &measurement.value)?;
-    Ok(measurement)
+impl<M: Metric + Clone + Serialize + 'static> Accumulator<BootStrapper<M>> {
+    /// Numbers the samples from `sample` on instead of from 0; after the largest number comes 0. Parts of a data set that are to be
+    /// merged are told where they start, so that no two samples are drawn by the same number. What was accumulated is forgotten.
+    pub fn first_sample(self, sample: u64) -> Self {
+        let definition = BootStrapper { first: sample, ..self.definition().clone() };
+        Self::with_fingerprint(definition, self.fingerprint().clone())
+    }
 }
 
-impl<M: Metric + Clone + 'static> Metric for BootStrapper<M> {
+impl<M: Metric + Clone + Serialize + 'static> Definition for BootStrapper<M> {
     fn name(&self) -> &'static str {
-        self.inner.name()
+        self.of.name()
     }
 
     fn info(&self) -> MetricInfo {
-        MetricInfo { growth: self.state.growth(), ..self.inner.info() }
+        self.of.info()
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        let (replicates, seed) = (self.replicates, self.seed);
-        Fingerprint::new(
-            "bootstrap",
-            format!("replicates={replicates} seed={seed} of={}", self.inner.fingerprint().text()),
-        )
+    fn states(&self) -> State {
+        State::resampled(self.of.state().clone(), self.replicates, self.seed, self.first)
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        checked(&self.inner, self.inner.measure(pred, target)?)
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        self.of.statistics(samples)
     }
 
-    fn announce(&self, agenda: &mut Agenda) {
-        self.inner.announce(agenda);
-    }
-
-    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        checked(&self.inner, self.inner.measure_shared(batch)?)
-    }
-
-    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
-        self.inner.by_weight(contribution, weights)
-    }
-
-    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
-        self.inner.by_label(contribution, labels)
-    }
-
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
+    fn compute(&self, state: &State) -> Result<Value> {
         let mut values = Distribution::new();
         for replicate in state.parts()? {
-            match scalar("BootStrapper", &self.inner, replicate) {
+            match scalar("BootStrapper", &self.of, replicate) {
                 Err(Error::NoData { .. }) => {}
                 value => values.add(value?),
             }
         }
         Ok(Value::Summary(values.summary()))
+    }
+
+    fn share(&self, passes: &mut SharedPasses) {
+        self.of.share(passes);
     }
 }

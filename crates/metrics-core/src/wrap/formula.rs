@@ -4,11 +4,15 @@ use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use candle_core::Tensor;
+use serde::{Serialize, Serializer};
 
-use super::{check_no_group, emptied, number, part, scalar};
-use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use super::{check_one_number, emptied, part, scalar};
+use crate::{
+    Accumulator, Definition, Fingerprint, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics,
+    Value,
+};
 
-/// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and [`Formula::abs`].
+/// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and `abs`.
 ///
 /// The value is that of the formula applied to the metrics' values, in f64; for a batch, to the batch's values, with a
 /// gradient where they have one. Each metric's value must be one number; of a summary, the mean is taken.
@@ -24,11 +28,10 @@ use crate::{Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, Metri
 /// assert_eq!(accuracy.compute()?, Value::Scalar(0.8));
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Formula {
     metrics: Vec<Box<dyn Metric>>,
     node: Node,
-    state: State,
 }
 
 #[derive(Clone, Debug)]
@@ -58,94 +61,87 @@ trait Operand: Sized {
 
 impl Formula {
     /// The formula that is the metric itself.
-    pub fn of(metric: impl Metric + 'static) -> Self {
-        let (metric, state) = emptied(metric);
-        let metric: Box<dyn Metric> = Box::new(metric);
-        Self { metrics: vec![metric], node: Node::Metric(0), state: State::of_parts(vec![state]) }
+    pub fn of(metric: impl Metric + 'static) -> Accumulator<Self> {
+        Self { metrics: vec![Box::new(emptied(metric))], node: Node::Metric(0) }.accumulator()
     }
 
+    fn accumulator(self) -> Accumulator<Self> {
+        let fingerprint = Fingerprint::of_text("formula", Shown::of(&self).to_string());
+        Accumulator::with_fingerprint(self, fingerprint)
+    }
+}
+
+impl Accumulator<Formula> {
     /// The absolute value.
     pub fn abs(self) -> Self {
         self.map(|node| Node::Absolute(Box::new(node)))
     }
 
     fn map(self, node: impl FnOnce(Node) -> Node) -> Self {
-        Self { node: node(self.node), ..self }
+        let Formula { metrics, node: of } = self.definition().clone();
+        Formula { metrics, node: node(of) }.accumulator()
     }
 
     fn with_number(self, operator: Operator, number: f64) -> Self {
         self.map(|node| Node::Binary(operator, Box::new(node), Box::new(Node::Number(number))))
     }
 
-    fn with(mut self, operator: Operator, other: Self) -> Self {
-        let node = Node::Binary(operator, Box::new(self.node), Box::new(other.node.shifted(self.metrics.len())));
-        self.metrics.extend(other.metrics);
-        let states = self.metrics.iter().map(|metric| metric.state().clone()).collect();
-        Self { metrics: self.metrics, node, state: State::of_parts(states) }
+    fn with(self, operator: Operator, other: Self) -> Self {
+        let [Formula { mut metrics, node }, other] = [self, other].map(|formula| formula.definition().clone());
+        let node = Node::Binary(operator, Box::new(node), Box::new(other.node.shifted(metrics.len())));
+        metrics.extend(other.metrics);
+        Formula { metrics, node }.accumulator()
     }
 }
 
-impl Metric for Formula {
+impl Definition for Formula {
     fn name(&self) -> &'static str {
         "formula"
     }
 
     /// Nothing is known of which values are better and how far they go.
     fn info(&self) -> MetricInfo {
-        let differentiable = self.metrics.iter().all(|metric| metric.info().differentiable);
-        let growth = self.state.growth();
-        MetricInfo { differentiable, higher_is_better: None, lower: None, upper: None, growth }
+        MetricInfo { differentiable: self.metrics.iter().all(|metric| metric.info().differentiable), ..Default::default() }
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("formula", Shown { node: &self.node, metrics: &self.metrics }.to_string())
+    fn states(&self) -> State {
+        State::of_parts(self.metrics.iter().map(|metric| metric.state().clone()).collect())
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        self.measure_shared(&Batch::of(self, pred, target))
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let samples = if samples.is_sharing() {
+            samples.clone()
+        } else {
+            let metrics = self.metrics.iter().map(|metric| (metric.name(), &**metric));
+            samples.clone().sharing(SharedPasses::of_metrics(metrics))
+        };
+        let (mut parts, mut values) = (Vec::new(), Vec::new());
+        for metric in &self.metrics {
+            check_one_number("Formula", &**metric)?;
+            let mut statistics = metric.statistics(&samples)?;
+            values.extend(statistics.take_known());
+            parts.push(statistics);
+        }
+        let all = Statistics::new(parts.first().map_or(0, Statistics::samples));
+        let all = if parts.iter().all(Statistics::is_of_number) { all.of_number() } else { all };
+        let all = parts.into_iter().fold(all, Statistics::with_part);
+        if samples.wants_value() { Ok(all.with_known_value(self.node.value(&values)?)) } else { Ok(all) }
     }
 
-    fn announce(&self, agenda: &mut Agenda) {
-        self.metrics.iter().for_each(|metric| metric.announce(agenda));
-    }
-
-    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        let measured = self.metrics.iter().map(|metric| {
-            check_no_group("Formula", &**metric)?;
-            let measurement = metric.measure_shared(batch)?;
-            number("Formula", &**metric, &measurement.value)?;
-            Ok(measurement)
-        });
-        let measured: Vec<_> = measured.collect::<Result<_>>()?;
-        let images = measured.first().map_or(0, |measurement| measurement.contribution.images());
-        let (values, parts): (Vec<_>, Vec<_>) = measured.into_iter().map(|m| (m.value, m.contribution)).unzip();
-        let value = self.node.value(&values)?;
-        Ok(Measurement {
-            value,
-            contribution: parts.into_iter().fold(Contribution::new(images), Contribution::with_part),
-        })
-    }
-
-    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
-        let whole = Contribution::new(contribution.images());
-        let parts = self.metrics.iter().zip(contribution.parts());
-        let weighted = parts.map(|(metric, part)| metric.by_weight(part.clone(), weights));
-        let weighted: Vec<_> = weighted.collect::<Result<_>>()?;
-        Ok(weighted.into_iter().fold(whole, Contribution::with_part).with_weights_of_parts(weights))
-    }
-
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
+    fn compute(&self, state: &State) -> Result<Value> {
         let value = |index: usize| scalar("Formula", &*self.metrics[index], part("Formula", state, index)?);
         let values = (0..self.metrics.len()).map(value).collect::<Result<Vec<_>>>()?;
         self.node.value(&values).map(Value::Scalar)
+    }
+
+    fn share(&self, passes: &mut SharedPasses) {
+        self.metrics.iter().for_each(|metric| metric.share(passes));
+    }
+}
+
+impl Serialize for Formula {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Shown::of(self))
     }
 }
 
@@ -227,11 +223,17 @@ struct Shown<'a> {
     metrics: &'a [Box<dyn Metric>],
 }
 
+impl<'a> Shown<'a> {
+    fn of(Formula { metrics, node }: &'a Formula) -> Self {
+        Self { node, metrics }
+    }
+}
+
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show = |node| Shown { node, metrics: self.metrics };
         match self.node {
-            Node::Metric(index) => f.write_str(&self.metrics[*index].fingerprint().text()),
+            Node::Metric(index) => write!(f, "{}", self.metrics[*index].fingerprint()),
             // To the last bit.
             Node::Number(number) => write!(f, "{number:?}"),
             Node::Negative(node) => write!(f, "-{}", show(node)),
@@ -249,7 +251,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-impl Neg for Formula {
+impl Neg for Accumulator<Formula> {
     type Output = Self;
 
     fn neg(self) -> Self {
@@ -259,26 +261,26 @@ impl Neg for Formula {
 
 macro_rules! operators {
     ($($trait:ident $method:ident $operator:ident),+) => {$(
-        impl $trait for Formula {
-            type Output = Formula;
+        impl $trait for Accumulator<Formula> {
+            type Output = Accumulator<Formula>;
 
-            fn $method(self, other: Formula) -> Formula {
+            fn $method(self, other: Self) -> Accumulator<Formula> {
                 self.with(Operator::$operator, other)
             }
         }
 
-        impl $trait<f64> for Formula {
-            type Output = Formula;
+        impl $trait<f64> for Accumulator<Formula> {
+            type Output = Accumulator<Formula>;
 
-            fn $method(self, number: f64) -> Formula {
+            fn $method(self, number: f64) -> Accumulator<Formula> {
                 self.with_number(Operator::$operator, number)
             }
         }
 
-        impl $trait<Formula> for f64 {
-            type Output = Formula;
+        impl $trait<Accumulator<Formula>> for f64 {
+            type Output = Accumulator<Formula>;
 
-            fn $method(self, formula: Formula) -> Formula {
+            fn $method(self, formula: Accumulator<Formula>) -> Accumulator<Formula> {
                 let number = Node::Number(self);
                 formula.map(|node| Node::Binary(Operator::$operator, Box::new(number), Box::new(node)))
             }

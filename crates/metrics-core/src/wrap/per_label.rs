@@ -2,19 +2,21 @@
 
 use std::collections::HashSet;
 
-use candle_core::Tensor;
+use serde::Serialize;
 
 use super::{emptied, group, part, value_or_nan};
 use crate::error::list;
-use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{
+    Accumulator, Definition, Error, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics, Value,
+};
 
-/// A metric for each label that images can have.
+/// A metric for each label that samples can have.
 ///
-/// Updated with a label for each image, by [`Metric::update_labelled`] or
-/// [`MetricCollection::update_labelled`](crate::MetricCollection::update_labelled). Images are measured once, whatever their
-/// labels. An update without labels is refused, and so is `forward`, instead of which there is [`Metric::forward_labelled`].
+/// Updated with a label for each sample: see [`Samples::labels`]. Samples are measured once, whatever their
+/// labels. A batch without labels is refused.
 ///
-/// Computes a group with the value of every label, in their order. That of a label without images that count is NaN.
+/// Computes a group with the value of every label, in their order. That of a label without samples that count is NaN. The batch's own
+/// value, as `forward` gives it, is the metric's, of all samples.
 ///
 /// Other wrappers go inside, as in `PerLabel::new(BootStrapper::new(metric, 100, 0)?, labels)`; only
 /// [`Running`](crate::Running) may also go around.
@@ -26,23 +28,25 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 ///
 /// let mut metric = PerLabel::new(Mae::new(), ["day", "night"])?;
 /// let pred = Tensor::new(&[[1f32], [2.0], [3.0]], &Device::Cpu)?;
-/// metric.update_labelled(&pred, &pred.zeros_like()?, &["day", "night", "day"])?;
+/// let target = pred.zeros_like()?;
+/// metric.update_with(&Samples::new(&pred, &target).labels(&["day", "night", "day"]))?;
 /// assert_eq!(format!("{:.1}", metric.compute()?), "{day: 2.0, night: 2.0}");
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Serialize)]
+#[serde(tag = "wrapper")]
 pub struct PerLabel<M> {
-    inner: M,
+    of: M,
     labels: Vec<String>,
-    state: State,
 }
 
-impl<M: Metric> PerLabel<M> {
+impl<M: Metric + Clone + Serialize + 'static> PerLabel<M> {
     /// Of a metric, for these labels.
     ///
     /// # Errors
-    /// When there is no label, or one is empty or there twice.
-    pub fn new<L: Into<String>>(metric: M, labels: impl IntoIterator<Item = L>) -> Result<Self> {
+    /// When there is no label, or one is empty or there twice; and for a metric with a `PerLabel` in it.
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub fn new<L: Into<String>>(metric: M, labels: impl IntoIterator<Item = L>) -> Result<Accumulator<Self>> {
         let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
         let refuse = |message: String| Err(Error::argument("PerLabel", message));
         if labels.is_empty() {
@@ -51,80 +55,71 @@ impl<M: Metric> PerLabel<M> {
         let mut seen = HashSet::new();
         for (index, label) in labels.iter().enumerate() {
             if label.is_empty() {
-                return refuse(format!("label {index} of `labels` is empty, but must tell images apart"));
+                return refuse(format!("label {index} of `labels` is empty, but must tell samples apart"));
             }
             if !seen.insert(label) {
                 return refuse(format!("`labels` has `{label}` twice, but each label once is enough"));
             }
         }
-        let (inner, state) = emptied(metric);
-        let state = State::of_parts(vec![state; labels.len()]).grouped();
-        Ok(Self { inner, labels, state })
+        if metric.state().is_per_label() {
+            let message = "there is a `PerLabel` in it, around which only `Running` may go";
+            return refuse(format!("`{}` cannot be told apart: {message}", metric.name()));
+        }
+        Accumulator::of(Self { of: emptied(metric), labels })
+    }
+
+    /// The label of each sample, if all are known.
+    fn known<'a>(&self, samples: &Samples<'a>, count: usize) -> Result<&'a [&'a str]> {
+        let refuse = |message: String| Err(Error::argument("PerLabel", message));
+        let Some(labels) = samples.sample_labels() else {
+            return refuse("the samples have no labels, but must have: see `Samples::labels`".into());
+        };
+        if labels.len() != count {
+            return refuse(format!("`labels` has length {}, but the batch has {count} samples", labels.len()));
+        }
+        match labels.iter().find(|label| !self.labels.iter().any(|known| known == *label)) {
+            Some(label) => refuse(format!("`labels` has `{label}`, but must have {}", list(&self.labels))),
+            None => Ok(labels),
+        }
     }
 }
 
-impl<M: Metric + Clone + 'static> Metric for PerLabel<M> {
+impl<M: Metric + Clone + Serialize + 'static> Definition for PerLabel<M> {
     fn name(&self) -> &'static str {
-        self.inner.name()
+        self.of.name()
     }
 
     fn info(&self) -> MetricInfo {
-        MetricInfo { growth: self.state.growth(), ..self.inner.info() }
+        self.of.info()
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("per_label", format!("labels={:?} of={}", self.labels, self.inner.fingerprint().text()))
+    fn states(&self) -> State {
+        State::of_parts(vec![self.of.state().clone(); self.labels.len()]).per_label()
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        self.measure_shared(&Batch::of(self, pred, target))
-    }
-
-    fn announce(&self, agenda: &mut Agenda) {
-        self.inner.announce(agenda);
-    }
-
-    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        let Measurement { value, contribution } = self.inner.measure_shared(batch)?;
-        if contribution.needs_labels() {
-            let message = "there is a `PerLabel` in it, around which only `Running` may go";
-            return Err(Error::argument(
-                "PerLabel",
-                format!("`{}` cannot be told apart: {message}", self.inner.name()),
-            ));
-        }
-        Ok(Measurement { value, contribution: contribution.needing_labels() })
-    }
-
-    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
-        let refuse = |message: String| Err(Error::argument("PerLabel", message));
-        if labels.len() != contribution.images() {
-            let (labels, images) = (labels.len(), contribution.images());
-            return refuse(format!("`labels` has length {labels}, but the batch has {images} images"));
-        }
-        if let Some(label) = labels.iter().find(|label| !self.labels.iter().any(|known| known == *label)) {
-            return refuse(format!("`labels` has `{label}`, but must have {}", list(&self.labels)));
-        }
-        let mut whole = Contribution::new(contribution.images());
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let mut statistics = self.of.statistics(samples)?;
+        let value = statistics.take_known();
+        let labels = self.known(samples, statistics.samples())?;
+        let mut all = Statistics::new(statistics.samples());
         for known in &self.labels {
             let weights: Vec<_> = labels.iter().map(|label| f64::from(u8::from(label == known))).collect();
-            whole = whole.with_part(self.inner.by_weight(contribution.clone(), &weights)?.labelled());
+            all = all.with_part(statistics.clone().with_weights(&weights)?);
         }
-        Ok(whole)
+        Ok(match value {
+            Some(value) => all.with_known_value(value),
+            None => all,
+        })
     }
 
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
+    fn compute(&self, state: &State) -> Result<Value> {
         let value = |(index, label): (usize, &String)| {
-            Ok((label.clone(), value_or_nan(&self.inner, part("PerLabel", state, index)?)?))
+            Ok((label.clone(), value_or_nan(&self.of, part("PerLabel", state, index)?)?))
         };
         group(self.labels.iter().enumerate().map(value).collect::<Result<Vec<_>>>()?)
+    }
+
+    fn share(&self, passes: &mut SharedPasses) {
+        self.of.share(passes);
     }
 }

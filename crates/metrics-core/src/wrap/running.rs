@@ -1,14 +1,16 @@
 //! [`Running`].
 
-use candle_core::Tensor;
+use serde::Serialize;
 
 use super::emptied;
-use crate::metric::value_of;
-use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, Result, State, Value};
+use crate::{
+    Accumulator, Definition, Error, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics, Value,
+};
 
 /// A metric over the last few updates.
 ///
-/// It keeps a state for each of them, also for one whose images all have weight 0; what [was skipped](Metric::skipped) is counted over all updates. Merging takes the other's updates to be the later ones.
+/// It keeps a state for each of them, also for one whose samples all have weight 0; what [was skipped](Metric::skipped) is counted
+/// over all updates. Merging takes the other's updates to be the later ones.
 ///
 /// ```
 #[doc = include_str!("../../doc/mae.md")]
@@ -23,69 +25,49 @@ use crate::{Agenda, Batch, Contribution, Error, Fingerprint, Measurement, Metric
 /// assert_eq!(metric.compute()?, Value::Scalar(2.0));
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Serialize)]
+#[serde(tag = "wrapper")]
 pub struct Running<M> {
-    inner: M,
+    of: M,
     window: usize,
-    state: State,
 }
 
-impl<M: Metric> Running<M> {
+impl<M: Metric + Clone + Serialize + 'static> Running<M> {
     /// A metric over the last `window` updates.
     ///
     /// # Errors
     /// When `window` is 0.
-    pub fn new(metric: M, window: usize) -> Result<Self> {
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub fn new(metric: M, window: usize) -> Result<Accumulator<Self>> {
         if window == 0 {
             return Err(Error::argument("Running", "`window` is 0, but must be at least one update"));
         }
-        let (inner, state) = emptied(metric);
-        Ok(Self { inner, window, state: State::recent(state, window) })
+        Accumulator::of(Self { of: emptied(metric), window })
     }
 }
 
-impl<M: Metric + Clone + 'static> Metric for Running<M> {
+impl<M: Metric + Clone + Serialize + 'static> Definition for Running<M> {
     fn name(&self) -> &'static str {
-        self.inner.name()
+        self.of.name()
     }
 
     fn info(&self) -> MetricInfo {
-        MetricInfo { growth: self.state.growth(), ..self.inner.info() }
+        self.of.info()
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("running", format!("window={} of={}", self.window, self.inner.fingerprint().text()))
+    fn states(&self) -> State {
+        State::recent(self.of.state().clone(), self.window)
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        self.inner.measure(pred, target)
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        self.of.statistics(samples)
     }
 
-    fn announce(&self, agenda: &mut Agenda) {
-        self.inner.announce(agenda);
+    fn compute(&self, state: &State) -> Result<Value> {
+        self.of.compute_of(&state.together()?)
     }
 
-    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        self.inner.measure_shared(batch)
-    }
-
-    fn by_weight(&self, contribution: Contribution, weights: &[f64]) -> Result<Contribution> {
-        self.inner.by_weight(contribution, weights)
-    }
-
-    fn by_label(&self, contribution: Contribution, labels: &[&str]) -> Result<Contribution> {
-        self.inner.by_label(contribution, labels)
-    }
-
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
-        value_of(&self.inner, &state.together()?)
+    fn share(&self, passes: &mut SharedPasses) {
+        self.of.share(passes);
     }
 }

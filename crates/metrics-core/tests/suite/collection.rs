@@ -58,7 +58,7 @@ fn a_failing_member_leaves_all_as_they_were() -> Result<()> {
         ] {
             let text = match mood {
                 Mood::Refuses => "member `moody`: moody: `pred` came too late",
-                Mood::Miscounts => "member `moody`: contribution: the declared field `zero` is missing",
+                Mood::Miscounts => "member `moody`: statistics: the declared field `zero` is missing",
             };
             assert_eq!(error.to_string(), text);
             assert_eq!(states(&metrics), before);
@@ -144,7 +144,7 @@ fn merging_matches_names_and_checks_all_before_it_writes() -> Result<()> {
     assert_eq!(ours.merge(&fewer).unwrap_err().to_string(), "there is no `spread`; there is `mean`");
     assert_eq!(ours.merge(&more).unwrap_err().to_string(), "there is no `more`; there is `mean`, `spread`");
     let error = ours.merge(&other).unwrap_err().to_string();
-    assert!(error.starts_with("member `spread`: cannot merge mae[reduction=sum] into "), "{error}");
+    assert!(error.starts_with("member `spread`: cannot merge mae[reduction=\"sum\"] into "), "{error}");
     assert_eq!(ours.compute()?, before);
 
     let mut swapped = MetricCollection::new()
@@ -164,7 +164,7 @@ fn clone_reset_and_compute_before_update() -> Result<()> {
     metrics.reset();
     assert_eq!(copy.compute()?.scalar("mean"), Some(1.0));
     let error = metrics.compute().unwrap_err().to_string();
-    assert_eq!(error, "member `mean`: mae: there is no data yet: no image that counts was added");
+    assert_eq!(error, "member `mean`: mae: there is no data yet: no sample that counts was added");
     assert!(MetricCollection::new().compute()?.is_empty());
     Ok(())
 }
@@ -173,7 +173,8 @@ fn clone_reset_and_compute_before_update() -> Result<()> {
 fn the_fingerprint_lists_names_and_configurations() -> Result<()> {
     let fingerprint = mean_and_spread()?.fingerprint();
     assert_eq!(fingerprint.kind(), "collection");
-    assert_eq!(fingerprint.config(), "mean=mae[reduction=mean] spread=mae[reduction=summary]");
+    let members = "mean.mae.reduction=\"mean\" mean.member=0 spread.mae.reduction=\"summary\" spread.member=1";
+    assert_eq!(fingerprint.to_string(), format!("collection[{members}]"));
     assert_ne!(fingerprint, mean_and_spread()?.prefix("x/").fingerprint());
     Ok(())
 }

@@ -1,12 +1,10 @@
 //! What tracks, what does not, and what keeps a graph alive.
 
 use candle_core::{Device, Tensor, Var};
-use metrics_core::{Contribution, Metric, MetricCollection, Reduction, Result, State};
+use metrics_core::{Metric, MetricCollection, Reduction, Result, State, Statistics};
 use metrics_detach::eval_scope;
 
-use crate::toy::{Mae, batch, probe, zeros};
-
-const REDUCTIONS: [Reduction; 4] = [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary];
+use crate::toy::{Mae, REDUCTIONS, batch, probe, zeros};
 
 #[test]
 fn forward_is_differentiable() -> Result<()> {
@@ -70,13 +68,13 @@ fn nothing_tracks_in_an_eval_scope() -> Result<()> {
 }
 
 #[test]
-fn a_contribution_holds_no_graph() -> Result<()> {
+fn statistics_hold_no_graph() -> Result<()> {
     let (scores, graph) = probe(&Tensor::new(&[0.5f32, 1.0], &Device::Cpu)?)?;
-    let contribution = Contribution::new(2).with("score", scores);
+    let statistics = Statistics::new(2).with("score", scores);
     assert!(graph.upgrade().is_none());
 
-    let mut state = State::for_reduction("score", Reduction::None);
-    state.absorb(contribution)?;
+    let mut state = State::scores(Reduction::None);
+    state.accumulate(statistics)?;
     assert_eq!(state.values("score")?, [0.5, 1.0]);
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor, Var};
 use metrics_core::{
-    EvalOnly, Finding, Fingerprint, Growth, Measurement, MemoryReport, Metric, MetricCollection, MetricInfo, MinMax,
-    Reduction, Result, RetentionMonitor, Running, State, Value, resident_bytes,
+    EvalOnly, Finding, Growth, MemoryReport, Metric, MetricCollection, MinMax, Reduction, Result, RetentionMonitor,
+    Running, resident_bytes,
 };
 
 use crate::toy::{Mae, batch, zeros};
@@ -89,7 +89,7 @@ fn json_keeps_a_report_as_it_is() -> Result<()> {
 #[test]
 fn a_window_that_fills_is_no_leak() -> Result<()> {
     let running = || Running::new(Mae::new(Reduction::Summary), 100);
-    let mut metrics = MetricCollection::new().with("of late", MinMax::new(running()?))?;
+    let mut metrics = MetricCollection::new().with("of late", MinMax::new(running()?)?)?;
     let mut monitor = RetentionMonitor::new();
     let pred = batch(&[0.5, 1.0]);
     for _ in 0..150 {
@@ -100,54 +100,31 @@ fn a_window_that_fills_is_no_leak() -> Result<()> {
     Ok(())
 }
 
-/// Declares constant memory, and keeps every value.
-#[derive(Clone)]
-struct Hoarder(Mae);
-
-impl Metric for Hoarder {
-    fn name(&self) -> &'static str {
-        "hoarder"
-    }
-
-    fn info(&self) -> MetricInfo {
-        MetricInfo { growth: Growth::Constant, ..self.0.info() }
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        self.0.fingerprint()
-    }
-
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        self.0.measure(pred, target)
-    }
-
-    fn state(&self) -> &State {
-        self.0.state()
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        self.0.state_mut()
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
-        self.0.finish(state)
-    }
+/// A report of a metric that keeps every value and says that it does not grow.
+fn denied(metric: &dyn Metric) -> MemoryReport {
+    let json = serde_json::to_string(&metric.memory()).expect("an object");
+    assert!(json.contains("per_image"), "{json}");
+    serde_json::from_str(&json.replace("per_image", "constant")).expect("a report")
 }
 
-/// What a monitor finds in 30 updates, and the monitor.
-fn watch(mut metric: impl Metric, mut monitor: RetentionMonitor) -> Result<(Vec<Finding>, RetentionMonitor)> {
+/// What a monitor finds in 30 updates of a metric that keeps every value, and the monitor.
+fn watch(
+    mut monitor: RetentionMonitor,
+    report: impl Fn(&dyn Metric) -> MemoryReport,
+) -> Result<(Vec<Finding>, RetentionMonitor)> {
+    let mut metric = Mae::new(Reduction::None);
     let pred = batch(&[0.5, 1.0]);
     let mut findings = Vec::new();
     for _ in 0..30 {
         metric.update(&pred, &zeros(&pred))?;
-        findings.extend(monitor.check(&metric));
+        findings.extend(monitor.check(report(&metric)));
     }
     Ok((findings, monitor))
 }
 
 #[test]
 fn a_state_that_grows_against_its_word_is_a_warning() -> Result<()> {
-    let (findings, monitor) = watch(Hoarder(Mae::new(Reduction::None)), RetentionMonitor::new())?;
+    let (findings, monitor) = watch(RetentionMonitor::new(), denied)?;
     let [Finding::State { rise }] = findings[..] else { panic!("{findings:?}") };
     // Two images of 8 bytes, from the first to the last of 8 checks.
     assert_eq!((rise.to - rise.from, rise.checks), (7 * 16, 8));
@@ -159,7 +136,7 @@ fn a_state_that_grows_against_its_word_is_a_warning() -> Result<()> {
 
 #[test]
 fn a_state_that_grows_by_design_is_told_once() -> Result<()> {
-    let (findings, monitor) = watch(Mae::new(Reduction::None), RetentionMonitor::new())?;
+    let (findings, monitor) = watch(RetentionMonitor::new(), Metric::memory)?;
     assert_eq!(findings, [Finding::PerImage { metrics: vec!["mae".into()] }]);
     assert_eq!(findings[0].to_string(), "8 bytes an image are kept, as configured, by `mae`");
     assert!(!findings[0].is_warning() && !monitor.has_warned());
@@ -169,10 +146,10 @@ fn a_state_that_grows_by_design_is_told_once() -> Result<()> {
 
 #[test]
 fn calls_between_the_checks_are_passed_over() -> Result<()> {
-    let (findings, monitor) = watch(Hoarder(Mae::new(Reduction::None)), RetentionMonitor::new().every(3).warm_up(2))?;
+    let (findings, monitor) = watch(RetentionMonitor::new().every(3).warm_up(2), denied)?;
     // Ten checks, of which 8 count.
     assert_eq!((findings.len(), monitor.checks(), monitor.is_conclusive()), (1, 8, true));
-    let (findings, monitor) = watch(Hoarder(Mae::new(Reduction::None)), RetentionMonitor::new().every(4).warm_up(2))?;
+    let (findings, monitor) = watch(RetentionMonitor::new().every(4).warm_up(2), denied)?;
     assert_eq!((findings, monitor.checks(), monitor.is_conclusive()), (vec![], 6, false));
     assert_eq!(monitor.to_string(), "too few checks to tell: 6 after the warm-up");
     Ok(())

@@ -1,9 +1,15 @@
 //! The life of one metric.
 
-use metrics_core::{Error, Fingerprint, Growth, Measurement, Metric, Reduction, Result, Value};
+use candle_core::{DType, Tensor, Var};
+use metrics_core::{
+    Accumulator, Configured, Definition, Error, EvalOnly, Fingerprint, Growth, Metric, MetricCollection, MetricInfo,
+    MinMax, NonFinite, Reduce, Reduction, Result, Samples, State, Statistics, Value,
+};
 use metrics_detach::Detached;
+use serde::Serialize;
+use serde_json::json;
 
-use crate::toy::{Mae, Mood, Moody, batch, zeros};
+use crate::toy::{Mae, Mood, Moody, REDUCTIONS, batch, zeros};
 
 fn updated(metric: impl Metric + 'static, batches: &[&[f32]]) -> Result<Box<dyn Metric>> {
     let mut metric: Box<dyn Metric> = Box::new(metric);
@@ -43,7 +49,7 @@ fn compute_needs_an_update() -> Result<()> {
     assert_eq!(metric.updates(), 0);
     let error = metric.compute().unwrap_err();
     assert!(matches!(&error, Error::NoData { metric } if metric == "mae"));
-    assert_eq!(error.to_string(), "mae: there is no data yet: no image that counts was added");
+    assert_eq!(error.to_string(), "mae: there is no data yet: no sample that counts was added");
     Ok(())
 }
 
@@ -99,7 +105,7 @@ fn merging_refuses_another_kind_or_configuration() -> Result<()> {
     let sum = updated(Mae::new(Reduction::Sum), &[&[1.0]])?;
     let error = mean.merge(&*sum).unwrap_err();
     assert!(matches!(error, Error::Incompatible { .. }));
-    assert_eq!(error.to_string(), "cannot merge mae[reduction=sum] into mae[reduction=mean]");
+    assert_eq!(error.to_string(), "cannot merge mae[reduction=\"sum\"] into mae[reduction=\"mean\"]");
 
     assert!(mean.merge(&Moody::new(Mood::Refuses)).is_err());
     assert_eq!((mean.updates(), mean.compute()?), (1, Value::Scalar(1.0)));
@@ -113,7 +119,7 @@ fn a_failed_batch_changes_nothing() -> Result<()> {
         let pred = batch(&[3.0]);
         assert!(metric.update(&pred, &zeros(&pred)).is_err());
         assert!(metric.forward(&pred, &zeros(&pred)).is_err());
-        assert_eq!((metric.updates(), metric.state().images()), (2, 2), "{mood:?}");
+        assert_eq!((metric.updates(), metric.state().samples()), (2, 2), "{mood:?}");
     }
     Ok(())
 }
@@ -128,7 +134,7 @@ fn memory_grows_only_where_every_value_is_kept() -> Result<()> {
     ] {
         let before = Mae::new(reduction).state_bytes();
         let metric = updated(Mae::new(reduction), &[&[1.0, 2.0], &[6.0]])?;
-        assert_eq!(metric.info().growth, growth);
+        assert_eq!(metric.growth(), growth);
         assert_eq!(metric.state_bytes() - before, bytes, "{reduction}");
         assert!(before < fixed, "{reduction}: {before} bytes");
     }
@@ -136,35 +142,146 @@ fn memory_grows_only_where_every_value_is_kept() -> Result<()> {
 }
 
 #[test]
-fn fingerprints_tell_configurations_apart() -> serde_json::Result<()> {
-    let fingerprint = Fingerprint::new("ab", "c");
-    assert_eq!((fingerprint.kind(), fingerprint.config()), ("ab", "c"));
-    assert_ne!(fingerprint, Fingerprint::new("a", "bc"));
-    assert_ne!(fingerprint.hash(), Fingerprint::new("a", "bc").hash());
-    // FNV-1a of the three bytes "a", NUL, "b", computed by hand-written Python.
-    assert_eq!(Fingerprint::new("a", "b").hash(), 0xe5d2_9919_0426_66b2);
+fn fingerprints_are_the_settings_and_nothing_else() -> Result<()> {
+    let fingerprint = |settings: serde_json::Value| Fingerprint::of("ab", &settings);
+    let nested = fingerprint(json!({"window": {"sigma": 0.5, "size": null}, "by": "a b", "list": [1, 2.5]}))?;
+    assert_eq!(nested.kind(), "ab");
+    assert_eq!(nested.to_string(), r#"ab[by="a b" list=[1,2.5] window.sigma=0.5 window.size=null]"#);
+    assert_eq!(Fingerprint::of("ab", &())?.to_string(), "ab[]");
+    assert_eq!(Fingerprint::of("ab", &1.5)?.to_string(), "ab[value=1.5]");
+    assert_eq!(fingerprint(json!({"a": 1, "b": 2}))?, fingerprint(json!({"b": 2, "a": 1}))?);
+    for other in [json!({"a": 1}), json!({"a": 1, "b": 3}), json!({"a": {"b": 2}}), json!(1)] {
+        assert_ne!(fingerprint(json!({"a": 1, "b": 2}))?, fingerprint(other)?);
+    }
+    assert_ne!(Fingerprint::of("a", &())?, Fingerprint::of("b", &())?);
+    let unequal = Fingerprint::of("ab", &std::collections::HashMap::from([(vec![1], 2)])).unwrap_err().to_string();
+    assert!(unequal.starts_with("ab: its settings cannot be serialized: "), "{unequal}");
 
-    let text = serde_json::to_string(&fingerprint)?;
-    assert_eq!(text, r#"{"kind":"ab","config":"c"}"#);
-    assert_eq!(serde_json::from_str::<Fingerprint>(&text)?, fingerprint);
+    let text = serde_json::to_string(&nested).expect("a map");
+    assert_eq!(text, r#"{"ab":{"by":"a b","list":[1,2.5],"window":{"sigma":0.5,"size":null}}}"#);
+    assert_eq!(serde_json::from_str::<Fingerprint>(&text).expect("a fingerprint"), nested);
+
+    let metric = updated(Mae::new(Reduction::Mean), &[&[1.0]])?;
+    assert_eq!(metric.fingerprint(), Mae::with_policy(Reduction::Mean, NonFinite::Skip).fingerprint());
+    assert_eq!(serde_json::to_string(&metric).expect("a map"), r#"{"mae":{"reduction":"mean"}}"#);
     Ok(())
+}
+
+#[test]
+fn an_accumulator_shows_its_definition_and_how_far_it_is() -> Result<()> {
+    let mut metric = Mae::new(Reduction::Sum);
+    let pred = batch(&[1.0]);
+    metric.update(&pred, &zeros(&pred))?;
+    assert_eq!(format!("{metric:?}"), r#"mae[reduction="sum"] after 1 updates"#);
+    assert_eq!(serde_json::to_string(metric.definition()).expect("a map"), r#"{"reduction":"sum"}"#);
+    let info = metric.info();
+    assert_eq!((info.differentiable, info.higher_is_better), (true, Some(false)));
+    assert_eq!((info.lower, info.upper), (Some(0.0), None));
+    let json = serde_json::to_string(&info).expect("a map");
+    assert_eq!(serde_json::from_str::<MetricInfo>(&json).expect("an info"), info);
+    Ok(())
+}
+
+/// Settings within a configuration, and two states.
+#[derive(Clone, Serialize)]
+struct Ratio {
+    config: RatioConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct RatioConfig {
+    scale: f64,
+}
+
+impl Definition for Ratio {
+    fn name(&self) -> &'static str {
+        "ratio"
+    }
+
+    fn states(&self) -> State {
+        State::new().with("error", Reduce::Sum).with("size", Reduce::Sum)
+    }
+
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let rows = |tensor: &Tensor| tensor.abs()?.flatten_from(1)?.sum(1);
+        let error = rows(&(samples.pred()? - samples.target()?)?)?;
+        Ok(Statistics::new(error.dim(0)?).with("error", &error).with("size", &rows(samples.target()?)?))
+    }
+
+    fn compute(&self, state: &State) -> Result<Value> {
+        Ok(Value::Scalar(self.config.scale * state.sum("error")? / state.sum("size")?))
+    }
+}
+
+impl Configured for Ratio {
+    type Config = RatioConfig;
+
+    fn configured(config: RatioConfig) -> Result<Self> {
+        if config.scale > 0.0 { Ok(Self { config }) } else { Err(Error::argument("ratio", "`scale` must be positive")) }
+    }
+
+    fn config(&self) -> &RatioConfig {
+        &self.config
+    }
+}
+
+#[test]
+fn a_metric_of_a_configuration() -> Result<()> {
+    let ratio = |scale| Accumulator::<Ratio>::new(RatioConfig { scale });
+    let mut percent = ratio(100.0)?;
+    assert_eq!((percent.config().scale, percent.info()), (100.0, MetricInfo::default()));
+    assert_eq!(percent.fingerprint().to_string(), "ratio[config.scale=100.0]");
+    assert_eq!(ratio(0.0).unwrap_err().to_string(), "ratio: `scale` must be positive");
+    let pred = Var::from_tensor(&batch(&[1.0, 3.0]))?;
+    // The value of a batch is computed of its state, without a gradient.
+    let value = percent.forward_with(&Samples::new(&pred, &batch(&[2.0, 2.0])).weights(&[3.0, 1.0]))?;
+    assert_eq!((value.dtype(), value.track_op(), value.to_scalar::<f32>()?), (DType::F32, false, 50.0));
+    assert_eq!(percent.compute()?, Value::Scalar(50.0));
+    let wide = pred.to_dtype(DType::F64)?;
+    assert_eq!(percent.forward(&wide, &(&wide * 4.0)?)?.to_scalar::<f64>()?, 75.0);
+    let none = percent.forward_with(&Samples::new(&pred, &batch(&[2.0, 2.0])).weights(&[0.0, 0.0]))?;
+    assert!(none.to_scalar::<f32>()?.is_nan());
+    assert_eq!((percent.updates(), percent.state().samples()), (3, 4));
+    Ok(())
+}
+
+#[test]
+fn what_samples_lack_is_told() {
+    let pred = batch(&[1.0]);
+    for (samples, missing) in [(Samples::default(), "pred"), (Samples::from(&pred), "target")] {
+        let error = Mae::new(Reduction::Mean).update_with(&samples).unwrap_err().to_string();
+        assert_eq!(error, format!("samples: there is no `{missing}`, but this metric needs it"));
+    }
+    let mut metric = Mae::new(Reduction::Mean);
+    metric.update_with(&(&pred, &zeros(&pred)).into()).expect("both are there");
+    assert_eq!(metric.updates(), 1);
+}
+
+#[test]
+fn metrics_are_sent_and_shared() {
+    fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Box<dyn Metric>>();
+    is_send_and_sync::<MetricCollection>();
+    is_send_and_sync::<EvalOnly<MetricCollection>>();
+    is_send_and_sync::<Accumulator<MinMax<Accumulator<Mae>>>>();
+    is_send_and_sync::<State>();
 }
 
 #[test]
 fn a_batch_has_the_value_that_would_be_computed_of_it_alone() -> Result<()> {
     let pred = batch(&[0.5, 1.5, 4.0]);
-    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary] {
+    for reduction in REDUCTIONS {
         let mut metric = Mae::new(reduction);
         let value = metric.forward(&pred, &zeros(&pred))?;
         let computed = match metric.compute()? {
             Value::Scalar(value) => vec![value],
             Value::PerImage(values) => values,
             Value::Summary(summary) => vec![summary.mean],
-            Value::Group(_) => unreachable!("it has no groups"),
+            Value::Array { .. } | Value::Group(_) => unreachable!("it has neither"),
         };
         assert_eq!(Detached::from(value).to_vec_f64()?, computed, "{reduction}");
     }
-    let error = Measurement::for_reduction("mae", &pred, Reduction::Mean).unwrap_err().to_string();
-    assert_eq!(error, "contribution: the field `mae` is [3, 4], but must have one number per image");
+    let error = Statistics::scores(&pred).unwrap_err().to_string();
+    assert_eq!(error, "statistics: `scores` is [3, 4], but must have one number per sample");
     Ok(())
 }

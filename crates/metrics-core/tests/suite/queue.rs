@@ -1,11 +1,12 @@
 //! Updates that wait on a device. There is only the CPU here, which is made to be waited for.
 
 use candle_core::{DType, Device, Tensor};
-use metrics_core::{Contribution, Error, Metric, MetricCollection, NonFinite, Reduce, Reduction, Result, State, Value};
+use metrics_core::{
+    Accumulator, Error, Metric, MetricCollection, NonFinite, Reduce, Reduction, Result, State, Statistics, Value,
+};
 
-use crate::toy::{Mae, batch, probe, zeros};
+use crate::toy::{Mae, REDUCTIONS, batch, probe, samples, waiting, zeros};
 
-const REDUCTIONS: [Reduction; 4] = [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary];
 const BATCHES: [&[f32]; 5] = [&[0.1, 1e-30], &[3e7], &[0.7, 0.2, 0.3], &[1e-3], &[5.0, 6.0]];
 
 fn update(metric: &mut dyn Metric, errors: &[f32]) -> Result<()> {
@@ -13,7 +14,7 @@ fn update(metric: &mut dyn Metric, errors: &[f32]) -> Result<()> {
     metric.update(&pred, &zeros(&pred))
 }
 
-fn updated(mut metric: Mae) -> Result<Mae> {
+fn updated(mut metric: Accumulator<Mae>) -> Result<Accumulator<Mae>> {
     BATCHES.iter().try_for_each(|errors| update(&mut metric, errors))?;
     Ok(metric)
 }
@@ -25,7 +26,7 @@ fn waiting_changes_no_bit() -> Result<()> {
         for limit in [0, 1, 2, 3, 5, 6, 64] {
             let queued = updated(Mae::queued(reduction, limit))?;
             assert_eq!(queued.state().waiting(), if limit > 1 { BATCHES.len() % limit } else { 0 });
-            assert_eq!((queued.updates(), queued.state().images()), (5, 9));
+            assert_eq!((queued.updates(), queued.state().samples()), (5, 9));
             assert_eq!(queued.save_state()?, plain.save_state()?);
             assert_eq!(queued.compute()?, plain.compute()?);
             let mut merged = queued.clone();
@@ -41,8 +42,7 @@ fn waiting_changes_no_bit() -> Result<()> {
 
 #[test]
 fn at_most_64_updates_wait() -> Result<()> {
-    let mut metric = Mae::new(Reduction::Mean);
-    *metric.state_mut() = State::for_reduction("mae", Reduction::Mean).queue_everywhere();
+    let mut metric = waiting(Mae::new(Reduction::Mean));
     for updates in 1..=200 {
         update(&mut metric, &[1.0])?;
         assert_eq!(metric.state().waiting(), updates % 64);
@@ -88,11 +88,11 @@ fn every_dtype_and_mixed_fields_keep_their_order() -> Result<()> {
     let mut state = State::new().with("a", Reduce::Collect).with("b", Reduce::Collect).queue_everywhere();
     for (index, dtype) in [DType::F16, DType::F32, DType::BF16, DType::F32, DType::F64].into_iter().enumerate() {
         let values = Tensor::new(&[index as f64, 0.5], &Device::Cpu)?.to_dtype(dtype)?;
-        state.absorb(Contribution::new(2).with("a", &values).with("b", &values))?;
+        state.accumulate(Statistics::new(2).with("a", &values).with("b", &values))?;
     }
     assert_eq!(state.waiting(), 5);
     // Plain numbers have nothing to wait for, but come after those that wait.
-    state.absorb(Contribution::new(1).with_values("a", vec![5.0]).with_values("b", vec![6.0]))?;
+    state.accumulate(Statistics::new(1).with_values("a", vec![5.0]).with_values("b", vec![6.0]))?;
     assert_eq!(state.waiting(), 0);
     assert_eq!(state.values("a")?, [0.0, 0.5, 1.0, 0.5, 2.0, 0.5, 3.0, 0.5, 4.0, 0.5, 5.0]);
     assert_eq!(state.values("b")?[10], 6.0);
@@ -102,11 +102,11 @@ fn every_dtype_and_mixed_fields_keep_their_order() -> Result<()> {
 #[test]
 fn fields_are_read_when_nothing_waits() -> Result<()> {
     let mut metric = updated(Mae::queued(Reduction::Sum, 64))?;
-    let error = metric.state().sum("mae").unwrap_err();
+    let error = metric.state().sum("score").unwrap_err();
     let expected = "state: 5 updates wait on a device, but must be read back with `drain` first";
     assert_eq!(error.to_string(), expected);
     metric.state_mut().drain()?;
-    assert_eq!(Value::Scalar(metric.state().sum("mae")?), updated(Mae::new(Reduction::Sum))?.compute()?);
+    assert_eq!(Value::Scalar(metric.state().sum("score")?), updated(Mae::new(Reduction::Sum))?.compute()?);
     Ok(())
 }
 
@@ -115,14 +115,14 @@ fn shapes_and_weights_are_checked_at_once() -> Result<()> {
     let mut metric = Mae::queued(Reduction::Mean, 64);
     assert!(metric.update(&batch(&[1.0]), &batch(&[1.0, 2.0])).is_err());
     let pred = batch(&[1.0]);
-    assert!(metric.update_weighted(&pred, &zeros(&pred), &[-1.0]).is_err());
+    assert!(metric.update_with(&samples(&pred).weights(&[-1.0])).is_err());
     assert_eq!((metric.state().waiting(), metric.updates()), (0, 0));
     Ok(())
 }
 
 #[test]
 fn an_error_that_is_noticed_late_changes_nothing() -> Result<()> {
-    let strict = || Mae::queued(Reduction::Summary, 4).with_policy(NonFinite::Error);
+    let strict = || Mae::queued_with_policy(Reduction::Summary, 4, NonFinite::Error);
     let mut metrics = MetricCollection::new().with("plain", Mae::new(Reduction::Mean))?.with("strict", strict())?;
     let add = |metrics: &mut MetricCollection, error: f32| {
         let pred = batch(&[error]);
@@ -147,7 +147,7 @@ fn an_error_that_is_noticed_late_changes_nothing() -> Result<()> {
             Error::Member { name, error } if name == "strict" => *error,
             other => other,
         };
-        assert!(matches!(inner, Error::NonFinite { image: 0, .. }), "{inner}");
+        assert!(matches!(inner, Error::NonFinite { sample: 0, .. }), "{inner}");
         assert_eq!(states(&metrics), before);
     }
     metrics.reset();
@@ -157,10 +157,10 @@ fn an_error_that_is_noticed_late_changes_nothing() -> Result<()> {
 }
 
 #[test]
-fn skipped_images_are_counted_when_they_are_read() -> Result<()> {
-    let mut metric = Mae::queued(Reduction::Mean, 64).with_policy(NonFinite::Skip);
+fn skipped_samples_are_counted_when_they_are_read() -> Result<()> {
+    let mut metric = Mae::queued_with_policy(Reduction::Mean, 64, NonFinite::Skip);
     update(&mut metric, &[1.0, f32::INFINITY])?;
     metric.state_mut().drain()?;
-    assert_eq!((metric.skipped(), metric.state().images(), metric.compute()?), (1, 1, Value::Scalar(1.0)));
+    assert_eq!((metric.skipped(), metric.state().samples(), metric.compute()?), (1, 1, Value::Scalar(1.0)));
     Ok(())
 }

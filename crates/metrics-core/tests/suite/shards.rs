@@ -1,7 +1,7 @@
 //! Ten million values, shuffled, over shards that are merged in many orders: the same bits.
 
 use metrics_core::exact::ExactSum;
-use metrics_core::{Contribution, Reduce, Result, State};
+use metrics_core::{Reduce, Result, State, Statistics};
 
 const VALUES: usize = 10_000_000;
 
@@ -88,19 +88,19 @@ fn states_of_a_million_values_are_the_same_bits() -> Result<()> {
     values.truncate(1 << 20);
     Random(4).shuffle(&mut values);
     let empty = || State::new().with("sum", Reduce::Sum).with("max", Reduce::Max).with("summary", Reduce::Summary);
-    let absorb = |state: &mut State, values: &[f64]| {
-        let weights = values.iter().map(|x| f64::from(x.to_bits() as u8)).collect();
+    let accumulate = |state: &mut State, values: &[f64]| {
+        let weights: Vec<_> = values.iter().map(|x| f64::from(x.to_bits() as u8)).collect();
         let fields = ["sum", "max", "summary"];
-        let contribution = Contribution::new(values.len()).with_weights(weights);
-        state.absorb(fields.iter().fold(contribution, |c, name| c.with_values(*name, values.to_vec())))
+        let weighted = Statistics::new(values.len()).with_weights(&weights)?;
+        state.accumulate(fields.iter().fold(weighted, |all, name| all.with_values(*name, values.to_vec())))
     };
     let bits = |state: &State| -> Result<Vec<u64>> {
         let s = state.summary("summary")?;
         let numbers = [state.sum("sum")?, state.mean("sum")?, state.max("max")?, s.mean, s.std, s.median, s.p5, s.p95];
-        Ok(numbers.into_iter().map(f64::to_bits).chain([s.count, state.images()]).collect())
+        Ok(numbers.into_iter().map(f64::to_bits).chain([s.count, state.samples()]).collect())
     };
     let mut whole = empty();
-    absorb(&mut whole, &values)?;
+    accumulate(&mut whole, &values)?;
 
     Random(5).shuffle(&mut values);
     let mut parts = Vec::new();
@@ -108,7 +108,7 @@ fn states_of_a_million_values_are_the_same_bits() -> Result<()> {
         let mut part = empty();
         let shard = &values[shard * values.len() / 8..(shard + 1) * values.len() / 8];
         // Of batches of different sizes.
-        shard.chunks(1 + shard.len() / 7).try_for_each(|batch| absorb(&mut part, batch))?;
+        shard.chunks(1 + shard.len() / 7).try_for_each(|batch| accumulate(&mut part, batch))?;
         parts.push(part);
     }
     for order in orders(8) {

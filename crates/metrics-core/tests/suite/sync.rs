@@ -8,7 +8,7 @@ use metrics_core::{
 };
 use proptest::prelude::*;
 
-use crate::toy::{First, Mae, Mood, Moody, batch, zeros};
+use crate::toy::{First, Mae, Mood, Moody, batch, samples, zeros};
 
 /// Every reduction, and wrappers whose values do not depend on how the images were split.
 fn empty() -> Result<MetricCollection> {
@@ -156,7 +156,7 @@ fn without_keys_values_come_in_the_order_of_ranks() -> Result<()> {
 fn wrappers_are_put_together_as_by_merging() -> Result<()> {
     let empty = || -> Result<_> {
         let running = Running::new(Mae::new(Reduction::None), 3)?;
-        let replicates = MinMax::new(BootStrapper::new(Mae::new(Reduction::Mean), 2, 1)?);
+        let replicates = MinMax::new(BootStrapper::new(Mae::new(Reduction::Mean), 2, 1)?)?;
         let labels = PerLabel::new(Mae::new(Reduction::Summary), ["a", "b"])?;
         MetricCollection::new().with("running", running)?.with("replicates", replicates)?.with("labels", labels)
     };
@@ -164,7 +164,7 @@ fn wrappers_are_put_together_as_by_merging() -> Result<()> {
         let mut metrics = empty()?;
         for step in 0..rank {
             let pred = batch(&[rank as f32, step as f32]);
-            metrics.update_labelled(&pred, &zeros(&pred), &["a", "b"])?;
+            metrics.update_with(&samples(&pred).labels(&["a", "b"]))?;
         }
         Ok(metrics)
     };
@@ -203,7 +203,7 @@ fn nothing_of_all_ranks_is_nothing() -> Result<()> {
         Ok(metrics)
     }) {
         let error = result?.compute().expect_err("no rank has seen anything").to_string();
-        assert_eq!(error, "member `mean`: mae: there is no data yet: no image that counts was added");
+        assert_eq!(error, "member `mean`: mae: there is no data yet: no sample that counts was added");
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ fn a_difference_is_one_error_for_all() -> Result<()> {
     type Build = fn() -> Result<MetricCollection>;
     let other_configuration: Build = || MetricCollection::new().with("mae", Mae::new(Reduction::Sum));
     let other_layout: Build =
-        || MetricCollection::new().with("mae", Mae::new(Reduction::Mean).with_policy(NonFinite::Skip));
+        || MetricCollection::new().with("mae", Mae::with_policy(Reduction::Mean, NonFinite::Skip));
     let other_kind: Build = || MetricCollection::new().with("mae", Moody::new(Mood::Refuses));
     let more: Build = || {
         let mae = Mae::new(Reduction::Mean);
@@ -225,12 +225,12 @@ fn a_difference_is_one_error_for_all() -> Result<()> {
         (more, "sync: rank 2: there is a member `mae of late`, but rank 0 has none"),
         (
             other_configuration,
-            "sync: rank 2: member `mae` is mae[reduction=sum], but that of rank 0 is mae[reduction=mean]",
+            "sync: rank 2: member `mae` is mae[reduction=\"sum\"], but that of rank 0 is mae[reduction=\"mean\"]",
         ),
-        (other_kind, "sync: rank 2: member `mae` is moody[Refuses], but that of rank 0 is mae[reduction=mean]"),
+        (other_kind, "sync: rank 2: member `mae` is moody[mood=\"Refuses\"], but that of rank 0 is mae[reduction=\"mean\"]"),
         (
             other_layout,
-            "sync: rank 2: member `mae` is state[mae: sum; non-finite: skip], but that of rank 0 is state[mae: sum]",
+            "sync: rank 2: member `mae` is state[score: sum; non-finite: skip], but that of rank 0 is state[score: sum]",
         ),
     ];
     for (build, expected) in cases {
@@ -306,7 +306,7 @@ fn another_version_or_damage_is_one_error_for_all() -> Result<()> {
 fn what_one_rank_cannot_give_is_an_error_for_all() -> Result<()> {
     let error = same_error(ranks(3, |mut member| {
         // It is read back, and refused, when the state is to be given.
-        let mae = Mae::queued(Reduction::Mean, 64).with_policy(NonFinite::Error);
+        let mae = Mae::queued_with_policy(Reduction::Mean, 64, NonFinite::Error);
         let mut metrics = MetricCollection::new().with("mae", mae)?;
         add(&mut metrics, &[if member.rank() == 1 { f32::NAN } else { 1.0 }])?;
         metrics.sync(&mut member)
@@ -326,7 +326,7 @@ fn keys_that_do_not_fit_are_one_error_for_all() -> Result<()> {
             }
         }))
     };
-    let few = "sync: rank 1: keys: member `values` keeps the values of 2 images, but there are 1 keys";
+    let few = "sync: rank 1: keys: member `values` keeps the values of 2 samples, but there are 1 keys";
     assert_eq!(sync([Some(&[0, 1]), Some(&[2])]), few);
     assert_eq!(sync([Some(&[0, 1]), None]), "sync: rank 1: there are no keys, but rank 0 gives some");
     assert_eq!(sync([None, Some(&[0, 1])]), "sync: rank 1: there are keys, but rank 0 gives none");
@@ -335,12 +335,12 @@ fn keys_that_do_not_fit_are_one_error_for_all() -> Result<()> {
     let in_parts = [
         MetricCollection::new().with("parts", PerLabel::new(listed(), ["a"])?)?,
         MetricCollection::new().with("parts", Running::new(listed(), 3)?)?,
-        MetricCollection::new().with("parts", MinMax::new(Running::new(First::new(), 3)?))?,
+        MetricCollection::new().with("parts", MinMax::new(Running::new(First::new(), 3)?)?)?,
         MetricCollection::new().with("parts", BootStrapper::new(First::new(), 2, 0)?)?,
     ];
     for mut metrics in in_parts {
         let error = metrics.sync_by_key(&mut Solo, &[]).expect_err("values are in parts").to_string();
-        let parts = "keys: member `parts` keeps the values of images in parts, which keys cannot put in order";
+        let parts = "keys: member `parts` keeps the values of samples in parts, which keys cannot put in order";
         assert_eq!(error, format!("sync: rank 0: {parts}"));
     }
     // What keeps no value of an image has no order either.

@@ -5,57 +5,74 @@ use std::sync::{Arc, Weak};
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
 use metrics_core::{
-    Contribution, Error, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduction, Result, State, Value,
+    Accumulator, Definition, Error, Metric, MetricInfo, NonFinite, Reduce, Reduction, Result, Samples, State,
+    Statistics, Value,
 };
+use serde::Serialize;
+
+pub(crate) const REDUCTIONS: [Reduction; 4] = [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::Summary];
 
 /// Mean absolute error per image, optionally times a trainable weight.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Mae {
     reduction: Reduction,
+    #[serde(skip)]
     weight: Option<Var>,
-    state: State,
+    #[serde(skip)]
+    policy: NonFinite,
+    /// How many updates wait, as if the CPU were another device.
+    #[serde(skip)]
+    queue: Option<usize>,
 }
 
 impl Mae {
-    pub(crate) fn new(reduction: Reduction) -> Self {
-        Self { reduction, weight: None, state: State::for_reduction("mae", reduction) }
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub(crate) fn new(reduction: Reduction) -> Accumulator<Self> {
+        Self::of(reduction).metric()
     }
 
     /// Whose updates wait as if the CPU were another device.
-    pub(crate) fn queued(reduction: Reduction, limit: usize) -> Self {
-        let state = State::for_reduction("mae", reduction).queue_everywhere().queue_limit(limit);
-        Self { state, ..Self::new(reduction) }
+    pub(crate) fn queued(reduction: Reduction, limit: usize) -> Accumulator<Self> {
+        Self { queue: Some(limit), ..Self::of(reduction) }.metric()
     }
 
-    pub(crate) fn with_policy(self, policy: NonFinite) -> Self {
-        Self { state: self.state.non_finite(policy), ..self }
+    pub(crate) fn with_policy(reduction: Reduction, policy: NonFinite) -> Accumulator<Self> {
+        Self { policy, ..Self::of(reduction) }.metric()
     }
 
-    pub(crate) fn weighted(weight: Var) -> Self {
-        Self { weight: Some(weight), ..Self::new(Reduction::Mean) }
+    pub(crate) fn queued_with_policy(reduction: Reduction, limit: usize, policy: NonFinite) -> Accumulator<Self> {
+        Self { policy, queue: Some(limit), ..Self::of(reduction) }.metric()
+    }
+
+    pub(crate) fn weighted(weight: Var) -> Accumulator<Self> {
+        Self { weight: Some(weight), ..Self::of(Reduction::Mean) }.metric()
+    }
+
+    fn of(reduction: Reduction) -> Self {
+        Self { reduction, weight: None, policy: NonFinite::Propagate, queue: None }
+    }
+
+    fn metric(self) -> Accumulator<Self> {
+        Accumulator::of(self).expect("settings that can be serialized")
     }
 }
 
-impl Metric for Mae {
+impl Definition for Mae {
     fn name(&self) -> &'static str {
         "mae"
     }
 
     fn info(&self) -> MetricInfo {
-        MetricInfo {
-            differentiable: true,
-            higher_is_better: Some(false),
-            lower: Some(0.0),
-            upper: None,
-            growth: self.state.growth(),
-        }
+        MetricInfo::differentiable().higher_is_better(false).bounds(Some(0.0), None)
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("mae", format!("reduction={}", self.reduction))
+    fn states(&self) -> State {
+        let state = State::scores(self.reduction).non_finite(self.policy);
+        self.queue.iter().fold(state, |state, limit| state.queue_everywhere().queue_limit(*limit))
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let (pred, target) = (samples.pred()?, samples.target()?);
         if pred.dims() != target.dims() {
             let (pred, target) = (pred.dims(), target.dims());
             return Err(Error::argument("mae", format!("`pred` is {pred:?} but `target` is {target:?}")));
@@ -64,130 +81,111 @@ impl Metric for Mae {
         if let Some(weight) = &self.weight {
             per_image = per_image.broadcast_mul(weight)?;
         }
-        Measurement::for_reduction("mae", &per_image, self.reduction)
-    }
-
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
-        state.reduced("mae", self.reduction)
+        Statistics::scores(&per_image)
     }
 }
 
-/// The first image's error, which there must be: a metric that takes the promise of [`Metric::finish`] at its word.
-#[derive(Clone, Debug)]
+/// The first image's error, which there must be: a metric that takes the promise of [`Definition::compute`] at its word, and
+/// gives the value of a batch itself.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct First {
-    state: State,
+    #[serde(skip)]
+    policy: NonFinite,
 }
 
 impl First {
-    pub(crate) fn new() -> Self {
-        Self { state: State::for_reduction("error", Reduction::None) }
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub(crate) fn new() -> Accumulator<Self> {
+        Self::with_policy(NonFinite::Propagate)
     }
 
-    pub(crate) fn with_policy(self, policy: NonFinite) -> Self {
-        Self { state: self.state.non_finite(policy) }
+    pub(crate) fn with_policy(policy: NonFinite) -> Accumulator<Self> {
+        Accumulator::of(Self { policy }).expect("settings that can be serialized")
     }
 }
 
-impl Metric for First {
+impl Definition for First {
     fn name(&self) -> &'static str {
         "first"
     }
 
     fn info(&self) -> MetricInfo {
-        MetricInfo { growth: self.state.growth(), ..Mae::new(Reduction::Mean).info() }
+        Mae::of(Reduction::Mean).info()
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("first", "")
+    fn states(&self) -> State {
+        State::new().with("error", Reduce::Collect).non_finite(self.policy)
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        let errors = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-        let contribution = Contribution::new(errors.dim(0)?).with("error", &errors);
-        Ok(Measurement { value: errors.get(0)?, contribution })
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let errors = (samples.pred()? - samples.target()?)?.abs()?.flatten_from(1)?.mean(1)?;
+        Ok(Statistics::new(errors.dim(0)?).with("error", &errors).with_value(errors.get(0)?))
     }
 
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
-        assert!(state.images() > 0, "there is an image, as promised");
+    fn compute(&self, state: &State) -> Result<Value> {
+        assert!(state.samples() > 0, "there is an image, as promised");
         Ok(Value::Scalar(state.values("error")?[0]))
     }
 }
 
 /// How [`Moody`] fails once it has measured two batches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) enum Mood {
     /// It refuses the batch.
     Refuses,
-    /// It contributes to a field that its state does not have, which shows when the contribution is read back.
+    /// It gives a field that its state does not have, which shows when the statistics are accumulated.
     Miscounts,
 }
 
 /// A metric that fails on its third update, and on every one after.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Moody {
     mood: Mood,
-    state: State,
     /// Shared by clones, and not of the state, which others keep for it when it is part of another metric.
+    #[serde(skip)]
     measured: Arc<AtomicUsize>,
 }
 
 impl Moody {
-    pub(crate) fn new(mood: Mood) -> Self {
-        Self { mood, state: State::for_reduction("zero", Reduction::Sum), measured: Arc::default() }
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub(crate) fn new(mood: Mood) -> Accumulator<Self> {
+        Accumulator::of(Self { mood, measured: Arc::default() }).expect("settings that can be serialized")
     }
 }
 
-impl Metric for Moody {
+impl Definition for Moody {
     fn name(&self) -> &'static str {
         "moody"
     }
 
     fn info(&self) -> MetricInfo {
-        Mae::new(Reduction::Sum).info()
+        Mae::of(Reduction::Sum).info()
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("moody", format!("{:?}", self.mood))
+    fn states(&self) -> State {
+        State::new().with("zero", Reduce::Sum)
     }
 
-    fn measure(&self, pred: &Tensor, _: &Tensor) -> Result<Measurement> {
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
         let field = match (self.measured.fetch_add(1, Ordering::Relaxed), self.mood) {
             (0 | 1, _) => "zero",
             (_, Mood::Refuses) => return Err(Error::argument("moody", "`pred` came too late")),
             (_, Mood::Miscounts) => "nought",
         };
-        let images = pred.dim(0)?;
-        let contribution = Contribution::new(images).with_values(field, vec![0.0; images]);
-        Ok(Measurement { value: Tensor::new(0f32, pred.device())?, contribution })
+        let images = samples.pred()?.dim(0)?;
+        let value = Tensor::new(0f32, samples.pred()?.device())?;
+        Ok(Statistics::new(images).with_values(field, vec![0.0; images]).with_value(value))
     }
 
-    fn state(&self) -> &State {
-        &self.state
+    fn compute(&self, state: &State) -> Result<Value> {
+        state.sum("zero").map(Value::Scalar)
     }
+}
 
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
-        state.reduced("zero", Reduction::Sum)
-    }
+/// A metric that has seen nothing, whose updates wait as if the CPU were another device.
+pub(crate) fn waiting<M: Metric>(mut metric: M) -> M {
+    *metric.state_mut() = metric.state().clone().queue_everywhere();
+    metric
 }
 
 /// A batch `[errors.len(), 4]` whose mean absolute errors against [`zeros`] are `errors`.
@@ -199,6 +197,11 @@ pub(crate) fn batch(errors: &[f32]) -> Tensor {
 /// The target of [`batch`].
 pub(crate) fn zeros(batch: &Tensor) -> Tensor {
     batch.detach().zeros_like().expect("a small tensor on the CPU")
+}
+
+/// [`batch`] against [`zeros`].
+pub(crate) fn samples<'a>(batch: &Tensor) -> Samples<'a> {
+    Samples::new(batch, &zeros(batch))
 }
 
 /// A tracked copy of a tensor, and a weak reference that lives exactly as long as the graph behind that copy.

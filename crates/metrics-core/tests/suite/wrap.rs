@@ -2,15 +2,15 @@
 
 use candle_core::{Tensor, Var};
 use metrics_core::{
-    BootStrapper, Contribution, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite, PerLabel,
-    Reduction, Result, Running, Summary, Value,
+    Accumulator, BootStrapper, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite, PerLabel, Reduction,
+    Result, Running, Summary, Value,
 };
 
-use crate::toy::{First, Mae, Mood, Moody, batch, probe, zeros};
+use crate::toy::{First, Mae, Mood, Moody, batch, probe, samples, waiting, zeros};
 
 const BATCHES: [&[f32]; 5] = [&[1.0, 3.0], &[10.0], &[2.0, 4.0, 9.0], &[0.5], &[7.0, 8.0]];
 
-fn mean() -> Mae {
+fn mean() -> Accumulator<Mae> {
     Mae::new(Reduction::Mean)
 }
 
@@ -41,10 +41,10 @@ fn every_wrapper() -> Result<Vec<Box<dyn Metric>>> {
     Ok(vec![
         Box::new(Running::new(mean(), 2)?),
         Box::new(Running::new(Mae::new(Reduction::None), 3)?),
-        Box::new(MinMax::new(mean())),
+        Box::new(MinMax::new(mean())?),
         Box::new(BootStrapper::new(summarised, 8, 1)?),
         Box::new(Formula::of(mean()) / 2.0 - Formula::of(Mae::new(Reduction::Sum))),
-        Box::new(MinMax::new(Running::new(BootStrapper::new(mean(), 3, 7)?, 2)?)),
+        Box::new(MinMax::new(Running::new(BootStrapper::new(mean(), 3, 7)?, 2)?)?),
         Box::new(BootStrapper::new(Formula::of(mean()) + Formula::of(formula), 4, 2)?),
     ])
 }
@@ -69,9 +69,7 @@ fn every_wrapper_is_saved_reset_cloned_and_queued() -> Result<()> {
         // What comes after is the same too.
         assert_eq!(computed(&updated(loaded, &BATCHES)?)?, computed(&updated(metric.clone(), &BATCHES)?)?);
 
-        let mut queued = wrapper.clone();
-        *queued.state_mut() = queued.state().clone().queue_everywhere();
-        let queued = updated(queued, &BATCHES)?;
+        let queued = updated(waiting(wrapper.clone()), &BATCHES)?;
         assert_eq!(queued.state().waiting(), 5);
         assert_eq!(queued.save_state()?, checkpoint);
 
@@ -117,10 +115,10 @@ fn a_wrapped_metric_that_fails_changes_nothing() -> Result<()> {
         let moody = || Moody::new(mood);
         let wrappers: [Box<dyn Metric>; 5] = [
             Box::new(Running::new(moody(), 2)?),
-            Box::new(MinMax::new(moody())),
+            Box::new(MinMax::new(moody())?),
             Box::new(BootStrapper::new(moody(), 4, 1)?),
             Box::new(Formula::of(mean()) + Formula::of(Running::new(moody(), 1)?)),
-            Box::new(Running::new(MinMax::new(BootStrapper::new(Formula::of(moody()) * 2.0, 3, 1)?), 5)?),
+            Box::new(Running::new(MinMax::new(BootStrapper::new(Formula::of(moody()) * 2.0, 3, 1)?)?, 5)?),
         ];
         for wrapper in wrappers {
             let mut metrics =
@@ -132,7 +130,7 @@ fn a_wrapped_metric_that_fails_changes_nothing() -> Result<()> {
             for failed in [
                 metrics.update(&pred, &zeros(&pred)),
                 metrics.forward(&pred, &zeros(&pred)).map(drop),
-                metrics.update_weighted(&pred, &zeros(&pred), &[1.0, 2.0]),
+                metrics.update_with(&samples(&pred).weights(&[1.0, 2.0])),
             ] {
                 assert!(matches!(failed, Err(Error::Member { name, .. }) if name == "moody"));
             }
@@ -159,10 +157,10 @@ fn no_wrapper_keeps_a_graph() -> Result<()> {
 fn running_forgets_what_is_old() -> Result<()> {
     let metric = updated(Running::new(mean(), 2)?, &BATCHES)?;
     assert_eq!(metric.compute()?, Value::Scalar((0.5 + 7.0 + 8.0) / 3.0));
-    assert_eq!((metric.updates(), metric.state().images()), (5, 9));
+    assert_eq!((metric.updates(), metric.state().samples()), (5, 9));
     let shorter = updated(Running::new(mean(), 9)?, &BATCHES)?;
     assert_eq!(shorter.compute()?, updated(mean(), &BATCHES)?.compute()?);
-    assert_eq!(Running::new(Mae::new(Reduction::None), 2)?.info().growth, Growth::Bounded);
+    assert_eq!(Running::new(Mae::new(Reduction::None), 2)?.growth(), Growth::Bounded);
 
     let error = Running::new(mean(), 0).unwrap_err();
     assert_eq!(error.to_string(), "Running: `window` is 0, but must be at least one update");
@@ -193,12 +191,12 @@ fn running_has_a_flat_size_once_its_window_is_full() -> Result<()> {
 
 #[test]
 fn min_and_max_are_those_of_the_batches() -> Result<()> {
-    let metric = updated(MinMax::new(mean()), &BATCHES)?;
+    let metric = updated(MinMax::new(mean())?, &BATCHES)?;
     assert_eq!((scalar(&metric, "min")?, scalar(&metric, "max")?), (0.5, 10.0));
     assert_eq!(Value::Scalar(scalar(&metric, "value")?), updated(mean(), &BATCHES)?.compute()?);
 
-    let mut ours = updated(MinMax::new(mean()), &BATCHES[1..2])?;
-    ours.merge(&updated(MinMax::new(mean()), &[&[4.0]])?)?;
+    let mut ours = updated(MinMax::new(mean())?, &BATCHES[1..2])?;
+    ours.merge(&updated(MinMax::new(mean())?, &[&[4.0]])?)?;
     assert_eq!((scalar(&ours, "min")?, scalar(&ours, "max")?, scalar(&ours, "value")?), (4.0, 10.0, 7.0));
     Ok(())
 }
@@ -206,11 +204,11 @@ fn min_and_max_are_those_of_the_batches() -> Result<()> {
 #[test]
 fn weights_of_images_reach_the_parts_that_are_of_images() -> Result<()> {
     let pred = batch(&[1.0, 5.0]);
-    let mut metric = MinMax::new(mean());
-    metric.update_weighted(&pred, &zeros(&pred), &[3.0, 1.0])?;
+    let mut metric = MinMax::new(mean())?;
+    metric.update_with(&samples(&pred).weights(&[3.0, 1.0]))?;
     assert_eq!(["value", "min", "max"].map(|name| scalar(&metric, name).ok()), [Some(2.0); 3]);
     let mut formula = Formula::of(Running::new(mean(), 2)?) * 10.0;
-    formula.update_weighted(&pred, &zeros(&pred), &[0.0, 1.0])?;
+    formula.update_with(&samples(&pred).weights(&[0.0, 1.0]))?;
     assert_eq!(formula.compute()?, Value::Scalar(50.0));
     Ok(())
 }
@@ -219,25 +217,22 @@ fn weights_of_images_reach_the_parts_that_are_of_images() -> Result<()> {
 fn extremes_are_of_the_images_that_count() -> Result<()> {
     let pred = batch(&[1.0, f32::NAN, 5.0]);
     let target = zeros(&pred);
-    let mut metric = MinMax::new(mean());
-    metric.update_weighted(&pred, &target, &[3.0, 0.0, 1.0])?;
-    metric.update_weighted(&pred, &target, &[0.0; 3])?; // none
-    metric.update_weighted(&pred, &target, &[0.0, 0.0, 2.0])?;
+    let mut metric = MinMax::new(mean())?;
+    metric.update_with(&samples(&pred).weights(&[3.0, 0.0, 1.0]))?;
+    metric.update_with(&samples(&pred).weights(&[0.0; 3]))?; // none
+    metric.update_with(&samples(&pred).weights(&[0.0, 0.0, 2.0]))?;
     let extremes = |metric: &dyn Metric| Ok::<_, Error>((scalar(metric, "min")?, scalar(metric, "max")?));
     assert_eq!((extremes(&metric)?, scalar(&metric, "value")?), ((2.0, 5.0), 18.0 / 6.0));
 
-    let error = metric.by_weight(Contribution::new(1), &[1.0]).unwrap_err().to_string();
-    assert_eq!(error, "MinMax: `contribution` has no parts, but must be what `measure` gives");
-
-    let mut skipping = MinMax::new(mean().with_policy(NonFinite::Skip));
+    let mut skipping = MinMax::new(Mae::with_policy(Reduction::Mean, NonFinite::Skip))?;
     skipping.update(&pred, &target)?;
     update(&mut skipping, &[f32::NAN])?;
     update(&mut skipping, &[7.0])?;
     assert_eq!((extremes(&skipping)?, skipping.skipped()), ((3.0, 7.0), 2));
 
-    let mut labelled = PerLabel::new(MinMax::new(mean()), ["good", "bad", "none"])?;
-    labelled.update_labelled(&pred, &target, &["good", "bad", "good"])?;
-    labelled.update_labelled(&pred, &target, &["bad", "bad", "good"])?;
+    let mut labelled = PerLabel::new(MinMax::new(mean())?, ["good", "bad", "none"])?;
+    labelled.update_with(&samples(&pred).labels(&["good", "bad", "good"]))?;
+    labelled.update_with(&samples(&pred).labels(&["bad", "bad", "good"]))?;
     let Value::Group(report) = labelled.compute()? else { panic!("not a group") };
     let Some(good) = report.get("good") else { panic!("no such label") };
     assert_eq!(format!("{good:.1}"), "{value: 3.7, min: 3.0, max: 5.0}");
@@ -251,33 +246,33 @@ fn no_wrapper_asks_for_the_value_of_nothing() -> Result<()> {
     let wrappers: [Box<dyn Metric>; 8] = [
         Box::new(First::new()),
         Box::new(Running::new(First::new(), 1)?),
-        Box::new(MinMax::new(First::new())),
-        Box::new(MinMax::new(First::new().with_policy(NonFinite::Skip))),
+        Box::new(MinMax::new(First::new())?),
+        Box::new(MinMax::new(First::with_policy(NonFinite::Skip))?),
         Box::new(BootStrapper::new(First::new(), 40, 1)?),
         Box::new(Formula::of(First::new()) + 1.0),
-        Box::new(PerLabel::new(MinMax::new(First::new()), ["a", "b", "none"])?),
+        Box::new(PerLabel::new(MinMax::new(First::new())?, ["a", "b", "none"])?),
         Box::new(BootStrapper::new(Formula::of(First::new()) + Formula::of(Running::new(First::new(), 1)?), 40, 1)?),
     ];
     let pred = batch(&[1.0]);
     for mut metric in wrappers {
-        metric.update_labelled(&pred, &zeros(&pred), &["a"])?;
+        metric.update_with(&samples(&pred).labels(&["a"]))?;
         metric.compute()?;
         // A last update of nothing that counts.
-        if metric.update_weighted(&pred, &zeros(&pred), &[0.0]).is_ok() {
+        if metric.update_with(&samples(&pred).weights(&[0.0])).is_ok() {
             let value = metric.compute();
             assert!(matches!(value, Ok(_) | Err(Error::NoData { .. })), "{value:?} of {metric:?}");
         }
         metric.reset();
-        if metric.update_weighted(&pred, &zeros(&pred), &[0.0]).is_ok() {
-            assert_eq!((metric.updates(), metric.state().images()), (1, 0), "{metric:?}");
+        if metric.update_with(&samples(&pred).weights(&[0.0])).is_ok() {
+            assert_eq!((metric.updates(), metric.state().samples()), (1, 0), "{metric:?}");
             assert!(matches!(metric.compute(), Err(Error::NoData { .. })), "{metric:?}");
         }
     }
     let mut labelled = PerLabel::new(First::new(), ["a", "none"])?;
-    labelled.update_labelled(&pred, &zeros(&pred), &["a"])?;
+    labelled.update_with(&samples(&pred).labels(&["a"]))?;
     assert_eq!(format!("{:.1}", labelled.compute()?), "{a: 1.0, none: NaN}");
-    let mut running = updated(MinMax::new(Running::new(First::new(), 1)?), &[&[2.0]])?;
-    running.update_weighted(&pred, &zeros(&pred), &[0.0])?;
+    let mut running = updated(MinMax::new(Running::new(First::new(), 1)?)?, &[&[2.0]])?;
+    running.update_with(&samples(&pred).weights(&[0.0]))?;
     assert_eq!(format!("{:.1}", running.compute()?), "{value: NaN, min: 2.0, max: 2.0}");
     Ok(())
 }
@@ -286,8 +281,8 @@ fn no_wrapper_asks_for_the_value_of_nothing() -> Result<()> {
 fn weights_count_in_every_wrapper() -> Result<()> {
     let pred = batch(&[1.0, 2.0, 6.0]);
     for mut wrapper in every_wrapper()? {
-        wrapper.update_weighted(&pred, &zeros(&pred), &[0.0, 1.0, 3.0])?;
-        assert_eq!(wrapper.state().images(), 2, "{wrapper:?}");
+        wrapper.update_with(&samples(&pred).weights(&[0.0, 1.0, 3.0]))?;
+        assert_eq!(wrapper.state().samples(), 2, "{wrapper:?}");
     }
     Ok(())
 }
@@ -301,7 +296,7 @@ fn images_of_weight_0_have_no_number() -> Result<()> {
         let pred = batch(&[&[100.0], errors, &[f32::NAN]].concat());
         let mut weights = vec![1.0; errors.len() + 2];
         (weights[0], weights[errors.len() + 1]) = (0.0, 0.0);
-        padded.update_weighted(&pred, &zeros(&pred), &weights)?;
+        padded.update_with(&samples(&pred).weights(&weights))?;
     }
     assert_eq!(padded.save_state()?, plain.save_state()?);
     assert_eq!(summary(&padded)?, summary(&plain)?);
@@ -311,13 +306,13 @@ fn images_of_weight_0_have_no_number() -> Result<()> {
 #[test]
 fn images_may_be_numbered_from_any_number() -> Result<()> {
     for first in [1 << 56, 1 << 57, u64::MAX - 1, u64::MAX] {
-        let bootstrap = || Ok::<_, Error>(BootStrapper::new(mean(), 20, 1)?.first_image(first));
+        let bootstrap = || Ok::<_, Error>(BootStrapper::new(mean(), 20, 1)?.first_sample(first));
         let metric = updated(bootstrap()?, &BATCHES)?;
         let mut loaded = bootstrap()?;
         loaded.load_state(&metric.save_state()?)?;
         assert_eq!(loaded.save_state()?, metric.save_state()?);
         let mut merged = updated(bootstrap()?, &BATCHES[..2])?;
-        merged.merge(&updated(bootstrap()?.first_image(first.wrapping_add(3)), &BATCHES[2..])?)?;
+        merged.merge(&updated(bootstrap()?.first_sample(first.wrapping_add(3)), &BATCHES[2..])?)?;
         assert_eq!(summary(&merged)?, summary(&metric)?, "from {first} on");
         let whole = updated(bootstrap()?, &[&BATCHES.concat()])?;
         assert_eq!(summary(&whole)?, summary(&metric)?);
@@ -334,7 +329,7 @@ fn labels_may_have_any_text() -> Result<()> {
     };
     let mut metrics = build()?;
     let pred = batch(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
-    metrics.update_labelled(&pred, &zeros(&pred), &labels)?;
+    metrics.update_with(&samples(&pred).labels(&labels))?;
     let mut loaded = build()?;
     loaded.load_bytes(&metrics.to_bytes()?)?;
     let report = loaded.compute()?;
@@ -349,17 +344,17 @@ fn labels_may_have_any_text() -> Result<()> {
 
 #[test]
 fn images_that_are_skipped_are_counted_once() -> Result<()> {
-    let skipping = || mean().with_policy(NonFinite::Skip);
+    let skipping = || Mae::with_policy(Reduction::Mean, NonFinite::Skip);
     let pred = batch(&[1.0, f32::NAN, f32::NAN, 4.0, f32::NAN]);
     let wrappers: [Box<dyn Metric>; 4] = [
         Box::new(PerLabel::new(skipping(), ["a", "b"])?),
-        Box::new(Running::new(PerLabel::new(MinMax::new(skipping()), ["a", "b"])?, 1)?),
+        Box::new(Running::new(PerLabel::new(MinMax::new(skipping())?, ["a", "b"])?, 1)?),
         Box::new(Formula::of(skipping()) + Formula::of(mean()) * Formula::of(skipping())),
-        Box::new(MinMax::new(Running::new(skipping(), 3)?)),
+        Box::new(MinMax::new(Running::new(skipping(), 3)?)?),
     ];
     for mut wrapper in wrappers {
-        wrapper.update_labelled(&pred, &zeros(&pred), &["a", "a", "b", "b", "b"])?;
-        assert_eq!((wrapper.skipped(), wrapper.state().images()), (3, 2), "{wrapper:?}");
+        wrapper.update_with(&samples(&pred).labels(&["a", "a", "b", "b", "b"]))?;
+        assert_eq!((wrapper.skipped(), wrapper.state().samples()), (3, 2), "{wrapper:?}");
     }
     Ok(())
 }
@@ -369,7 +364,7 @@ fn wrappers_wait_as_what_they_wrap() -> Result<()> {
     let queued = || Mae::queued(Reduction::Mean, 2);
     let wrappers: [Box<dyn Metric>; 4] = [
         Box::new(Running::new(queued(), 3)?),
-        Box::new(MinMax::new(queued())),
+        Box::new(MinMax::new(queued())?),
         Box::new(BootStrapper::new(queued(), 3, 1)?),
         Box::new(Formula::of(queued()) / 2.0),
     ];
@@ -390,7 +385,7 @@ fn the_bootstrap_numbers_images_within_other_wrappers() -> Result<()> {
     let mut loaded = Running::new(bootstrap()?, 5)?;
     loaded.load_state(&running.save_state()?)?;
     let mut merged = updated(Running::new(bootstrap()?, 5)?, &BATCHES[..2])?;
-    merged.merge(&updated(Running::new(bootstrap()?.first_image(3), 5)?, &BATCHES[2..])?)?;
+    merged.merge(&updated(Running::new(bootstrap()?.first_sample(3), 5)?, &BATCHES[2..])?)?;
     for metric in [&mut running, &mut loaded, &mut merged] {
         update(metric, &[6.0, 2.5])?;
     }
@@ -411,7 +406,7 @@ fn the_bootstrap_depends_on_the_images_and_the_seed_alone() -> Result<()> {
 
     // Shards that are told where they start.
     let mut ours = updated(bootstrap(1)?, &BATCHES[..2])?;
-    ours.merge(&updated(bootstrap(1)?.first_image(3), &BATCHES[2..])?)?;
+    ours.merge(&updated(bootstrap(1)?.first_sample(3), &BATCHES[2..])?)?;
     assert_eq!(summary(&ours)?, whole);
     update(&mut ours, &[6.0])?;
     assert_eq!(summary(&ours)?, summary(&updated(updated(bootstrap(1)?, &BATCHES)?, &[&[6.0]])?)?);
@@ -436,13 +431,13 @@ fn the_bootstrap_finds_the_standard_error() -> Result<()> {
 
 #[test]
 fn the_bootstrap_counts_skipped_images_once() -> Result<()> {
-    let mut metric = BootStrapper::new(mean().with_policy(NonFinite::Skip), 20, 5)?;
+    let mut metric = BootStrapper::new(Mae::with_policy(Reduction::Mean, NonFinite::Skip), 20, 5)?;
     update(&mut metric, &[1.0, f32::NAN, 2.0])?;
     assert!(metric.skipped() == 1 && summary(&metric)?.mean.is_finite());
     // However often an image is drawn, and by two replicates not at all.
-    let mut metric = BootStrapper::new(mean().with_policy(NonFinite::Skip), 2, 5)?;
+    let mut metric = BootStrapper::new(Mae::with_policy(Reduction::Mean, NonFinite::Skip), 2, 5)?;
     update(&mut metric, &[f32::NAN; 20])?;
-    assert_eq!((metric.skipped(), metric.state().images()), (20, 0));
+    assert_eq!((metric.skipped(), metric.state().samples()), (20, 0));
     Ok(())
 }
 
@@ -453,9 +448,9 @@ fn labels_have_values_of_their_own() -> Result<()> {
         .with("each", PerLabel::new(mean(), ["day", "night", "dusk"])?)?
         .with("last", Running::new(PerLabel::new(Mae::new(Reduction::Sum), ["night", "day", "dusk"])?, 1)?)?;
     let pred = batch(&[1.0, 2.0, 6.0]);
-    metrics.update_labelled(&pred, &zeros(&pred), &["day", "night", "day"])?;
+    metrics.update_with(&samples(&pred).labels(&["day", "night", "day"]))?;
     let pred = batch(&[4.0]);
-    metrics.update_labelled(&pred, &zeros(&pred), &["night"])?;
+    metrics.update_with(&samples(&pred).labels(&["night"]))?;
 
     let report = metrics.compute()?;
     let value = |name: &str| report.scalar(name).expect("a number");
@@ -478,7 +473,7 @@ fn a_labelled_batch_has_one_differentiable_value() -> Result<()> {
     let mut metrics = MetricCollection::new().with("each", PerLabel::new(mean(), ["day", "night"])?)?;
     let pred = Var::from_tensor(&batch(&[1.0, 2.0]))?;
     let labels = ["day", "night"];
-    let outputs = metrics.forward_labelled(&pred, &zeros(&pred), &labels)?;
+    let outputs = metrics.forward_with(&samples(&pred).labels(&labels))?;
     let value = outputs.get("each").expect("a value");
     assert_eq!(value.to_scalar::<f32>()?, 1.5);
     assert!(value.backward()?.get(&pred).is_some());
@@ -486,13 +481,13 @@ fn a_labelled_batch_has_one_differentiable_value() -> Result<()> {
 
     let before = metrics.save_state()?;
     assert!(metrics.forward(&pred, &zeros(&pred)).is_err());
-    assert!(metrics.forward_labelled(&pred, &zeros(&pred), &labels[..1]).is_err());
+    assert!(metrics.forward_with(&samples(&pred).labels(&labels[..1])).is_err());
     assert_eq!(metrics.save_state()?, before);
-    let detached = metrics.eval_only().forward_labelled(&pred, &zeros(&pred), &labels)?;
+    let detached = metrics.eval_only().forward_with(&samples(&pred).labels(&labels))?;
     assert!(detached.iter().all(|(_, value)| !value.track_op()));
 
     let mut metric = PerLabel::new(mean(), labels)?;
-    assert!(metric.forward_labelled(&pred, &zeros(&pred), &labels)?.track_op());
+    assert!(metric.forward_with(&samples(&pred).labels(&labels))?.track_op());
     assert_eq!(scalar(&metric, "day")?, 1.0);
     Ok(())
 }
@@ -501,7 +496,7 @@ fn a_labelled_batch_has_one_differentiable_value() -> Result<()> {
 fn labels_go_around_other_wrappers() -> Result<()> {
     let mut metric = PerLabel::new(BootStrapper::new(mean(), 100, 1)?, ["a", "b"])?;
     let pred = batch(&[1.0, 5.0, 1.0, 5.0, 1.0]);
-    metric.update_labelled(&pred, &zeros(&pred), &["a", "b", "a", "b", "a"])?;
+    metric.update_with(&samples(&pred).labels(&["a", "b", "a", "b", "a"]))?;
     let Value::Group(report) = metric.compute()? else { panic!("not a group") };
     for (label, value) in [("a", 1.0), ("b", 5.0)] {
         let Some(Value::Summary(summary)) = report.get(label) else { panic!("not a summary") };
@@ -518,20 +513,20 @@ fn labels_that_do_not_fit_change_nothing() -> Result<()> {
     let pred = batch(&[1.0, 2.0]);
     let before = metrics.save_state()?;
     for (labels, message) in [
-        (&["day"][..], "PerLabel: `labels` has length 1, but the batch has 2 images"),
+        (&["day"][..], "PerLabel: `labels` has length 1, but the batch has 2 samples"),
         (&["day", "noon"], "PerLabel: `labels` has `noon`, but must have `day`, `night`"),
     ] {
-        let error = metrics.update_labelled(&pred, &zeros(&pred), labels).unwrap_err();
+        let error = metrics.update_with(&samples(&pred).labels(labels)).unwrap_err();
         assert_eq!(error.to_string(), format!("member `each`: {message}"));
     }
     let error = metrics.update(&pred, &zeros(&pred)).unwrap_err().to_string();
-    let expected = "contribution: the images have no labels, but must have: see `update_labelled`";
+    let expected = "PerLabel: the samples have no labels, but must have: see `Samples::labels`";
     assert_eq!(error, format!("member `each`: {expected}"));
     assert_eq!(metrics.save_state()?, before);
 
     let refused = |labels: &[&str]| PerLabel::new(mean(), labels.iter().copied()).unwrap_err().to_string();
     assert_eq!(refused(&[]), "PerLabel: `labels` has none, but must have at least one");
-    assert_eq!(refused(&["a", ""]), "PerLabel: label 1 of `labels` is empty, but must tell images apart");
+    assert_eq!(refused(&["a", ""]), "PerLabel: label 1 of `labels` is empty, but must tell samples apart");
     assert_eq!(refused(&["a", "a"]), "PerLabel: `labels` has `a` twice, but each label once is enough");
     Ok(())
 }
@@ -575,8 +570,9 @@ fn a_formula_is_differentiable() -> Result<()> {
 #[test]
 fn formulas_are_told_apart() -> Result<()> {
     let a = || Formula::of(mean());
-    let text = ((a() - 1.0) * -a()).abs().fingerprint();
-    assert_eq!(text.config(), "|((mae[reduction=mean] - 1.0) * -mae[reduction=mean])|");
+    let formula = ((a() - 1.0) * -a()).abs();
+    let value = r#""|((mae[reduction=\"mean\"] - 1.0) * -mae[reduction=\"mean\"])|""#;
+    assert_eq!(formula.fingerprint().to_string(), format!("formula[value={value}]"));
     let mut difference = a() - Formula::of(Mae::new(Reduction::Sum));
     assert!(difference.merge(&(Formula::of(Mae::new(Reduction::Sum)) - a())).is_err());
     Ok(())
@@ -590,11 +586,11 @@ fn values_that_are_no_number_are_refused() -> Result<()> {
     let message = |wrapper, found| format!("{wrapper}: the value of `mae` is {found}, but must be one number");
 
     assert_eq!(refused(Box::new(Formula::of(listed()))), message("Formula", "[2]"));
-    assert_eq!(refused(Box::new(MinMax::new(listed()))), message("MinMax", "[2]"));
+    assert_eq!(refused(Box::new(MinMax::new(listed())?)), message("MinMax", "[2]"));
     assert_eq!(refused(Box::new(BootStrapper::new(listed(), 2, 0)?)), message("BootStrapper", "[2]"));
-    assert_eq!(refused(Box::new(Formula::of(MinMax::new(mean())))), message("Formula", "a group of values"));
+    assert_eq!(refused(Box::new(Formula::of(MinMax::new(mean())?))), message("Formula", "a group of values"));
     let labelled = PerLabel::new(mean(), ["a"])?;
-    assert_eq!(refused(Box::new(MinMax::new(labelled.clone()))), message("MinMax", "a group of values"));
+    assert_eq!(refused(Box::new(MinMax::new(labelled.clone())?)), message("MinMax", "a group of values"));
     let running = Formula::of(Running::new(labelled.clone(), 2)?);
     assert_eq!(refused(Box::new(running)), message("Formula", "a group of values"));
     let error = BootStrapper::new(labelled.clone(), 2, 0).unwrap_err().to_string();

@@ -11,7 +11,7 @@
 //! digits of it.
 
 use candle_core::{D, Tensor};
-use metrics_core::{Error, NonFinite, Reduction, Result};
+use metrics_core::{Accumulator, Error, NonFinite, Reduction, Result};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,7 @@ pub fn gmsd_per_image(pred: &Tensor, target: &Tensor, config: &GmsdConfig) -> Re
 }
 
 /// GMSD as a metric over a data set; see [`GmsdConfig`].
-pub type Gmsd = ScoreMetric<GmsdConfig>;
+pub type Gmsd = Accumulator<ScoreMetric<GmsdConfig>>;
 
 /// GMSD as a training loss: the score itself, 0 for equal images; see [`GmsdConfig`].
 pub type GmsdLoss = ScoreLoss<GmsdConfig>;

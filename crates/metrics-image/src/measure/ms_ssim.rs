@@ -1,7 +1,7 @@
 //! MS-SSIM: SSIM over several scales; see [`MsSsimConfig`] for the formula and [`similarity`](super::similarity) for the pass.
 
 use candle_core::Tensor;
-use metrics_core::{Agenda, Batch, Error, Result};
+use metrics_core::{Accumulator, Error, Result, Samples, SharedPasses};
 use serde::{Deserialize, Serialize};
 
 use super::similarity::Term;
@@ -228,7 +228,7 @@ pub fn ms_ssim_per_image(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) 
 }
 
 /// MS-SSIM as a metric over a data set; see [`MsSsimConfig`].
-pub type MsSsim = ScoreMetric<MsSsimConfig>;
+pub type MsSsim = Accumulator<ScoreMetric<MsSsimConfig>>;
 
 /// `1 - ms_ssim`, reduced over the batch: 0 for equal images; for the formula see [`MsSsimConfig`].
 ///
@@ -271,11 +271,11 @@ impl Kind for MsSsimConfig {
         check_scales(op, &ssim::sides(&prepared), &prepared.score.plan, config)?;
         Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
     }
-    fn announce(config: &Self, agenda: &mut Agenda) {
-        Need::MsSsim(config).announce(agenda);
+    fn share(config: &Self, passes: &mut SharedPasses) {
+        Need::MsSsim(config).share(passes);
     }
-    fn shared(config: &Self, batch: &Batch) -> Option<Tensor> {
-        Need::MsSsim(config).met(batch)
+    fn shared(config: &Self, samples: &Samples) -> Option<Tensor> {
+        Need::MsSsim(config).shared(samples)
     }
 }
 

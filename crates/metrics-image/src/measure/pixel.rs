@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    Agenda, Batch, Contribution, Fingerprint, Measurement, Metric, MetricInfo, NonFinite, Reduce, Reduction, Result,
-    State, Value,
+    Accumulator, Configured, Definition, MetricInfo, NonFinite, Reduce, Reduction, Result, Samples, SharedPasses, State,
+    Statistics, Value,
 };
 use metrics_detach::DetachExt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::{DataRange, Input, check, settings};
 use crate::engine::backend::{self, Program, Scales};
@@ -358,7 +358,6 @@ macro_rules! mean_error {
             const LOSS_NAME: &'static str = $loss;
             const HIGHER_IS_BETTER: bool = false;
             const LOSS: [f64; 2] = [1.0, 0.0];
-            const STATE: &'static str = "error";
 
             fn bounds(_: &ErrorConfig) -> [Option<f64>; 2] {
                 [Some(0.0), None]
@@ -368,12 +367,12 @@ macro_rules! mean_error {
                 let score = PixelErrors { error: PixelError::$error, unit: Unit::Values };
                 prepared(op, pred, target, (&config.input, Spread::Unused), score)
             }
-            fn announce(config: &ErrorConfig, agenda: &mut Agenda) {
-                Need::Errors(&config.input, PixelError::$error).announce(agenda);
+            fn share(config: &ErrorConfig, passes: &mut SharedPasses) {
+                Need::Errors(&config.input, PixelError::$error).share(passes);
             }
-            fn shared(config: &ErrorConfig, batch: &Batch) -> Option<Tensor> {
-                let sums = Need::Errors(&config.input, PixelError::$error).met(batch)?;
-                sums.affine(1.0 / scored_values(batch.pred(), &config.input), 0.0).ok()
+            fn shared(config: &ErrorConfig, samples: &Samples) -> Option<Tensor> {
+                let sums = Need::Errors(&config.input, PixelError::$error).shared(samples)?;
+                sums.affine(1.0 / scored_values(samples.pred().ok()?, &config.input), 0.0).ok()
             }
         }
     };
@@ -395,10 +394,10 @@ mean_error!(Squared, "mse", "MseLoss", Squared, "Mean squared error");
 /// assert_eq!(metric.compute()?.scalar(), Some(0.25));
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-pub type Mae = ScoreMetric<Absolute>;
+pub type Mae = Accumulator<ScoreMetric<Absolute>>;
 
 /// Mean squared error as a metric over a data set; see [`ErrorConfig`].
-pub type Mse = ScoreMetric<Squared>;
+pub type Mse = Accumulator<ScoreMetric<Squared>>;
 
 /// Mean absolute error of two batches of images, `Σ |x - y| / n`, reduced over the batch; differentiable in both, with gradient 0
 /// where pixels are equal.
@@ -666,61 +665,63 @@ impl PsnrLoss {
 /// assert!((metric.compute()?.scalar().unwrap() - 20.0).abs() < 1e-12);
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
+pub type Psnr = Accumulator<PsnrMetric>;
+
+/// What [`Psnr`] accumulates.
 #[derive(Clone, Debug)]
-pub struct Psnr {
+pub struct PsnrMetric {
     config: PsnrConfig,
-    /// Written once: every merge compares it.
-    fingerprint: Fingerprint,
-    state: State,
 }
 
 const ERROR: &str = "squared_error";
 const PIXELS: &str = "pixels";
-const SCORE: &str = "score";
 
-impl Psnr {
-    /// A metric of this configuration that has seen nothing.
-    ///
-    /// # Errors
-    /// If [`PsnrConfig::build`] refuses the configuration.
-    pub fn new(config: PsnrConfig) -> Result<Self> {
-        config.validate()?;
-        let state = match config.pooling {
-            Pooling::Pooled => State::new().with(ERROR, Reduce::Sum).with(PIXELS, Reduce::Sum),
-            Pooling::PerImage => State::for_reduction(SCORE, config.reduction),
-        };
-        let state = state.non_finite(config.non_finite);
-        let effective = match config.pooling {
-            Pooling::Pooled => config.clone().reduction(Reduction::default()), // is without effect
-            Pooling::PerImage => config.clone(),
-        };
-        let fingerprint = Fingerprint::new("psnr", format!("{effective:?}"));
-        Ok(Self { config, fingerprint, state })
-    }
-
-    /// The configuration.
-    pub fn config(&self) -> &PsnrConfig {
-        &self.config
-    }
-
+impl PsnrMetric {
     fn need(&self) -> Need<'_> {
         Need::Errors(&self.config.input, PixelError::Squared)
     }
 
-    /// From the images' relative mean squared errors.
-    fn measurement(&self, errors: &Tensor, pred: &Tensor) -> Result<Measurement> {
-        let (images, values) = (errors.dim(0)?, scored_values(pred, &self.config.input));
-        let contribution = match self.config.pooling {
-            Pooling::Pooled => Contribution::new(images)
-                .with(ERROR, errors.affine(values, 0.0)?.detached())
-                .with_values(PIXELS, vec![values; images]),
-            Pooling::PerImage => Contribution::new(images).with(SCORE, decibels_of(errors, &self.config)?.detached()),
-        };
-        Ok(Measurement { value: value(errors, &self.config, compute_dtype(pred.dtype()))?, contribution })
+    /// The relative mean squared errors of the images, `[N]`, from a pass that is shared, if one is.
+    fn shared_errors(&self, samples: &Samples) -> Result<Option<Tensor>> {
+        let Some(sums) = self.need().shared(samples) else { return Ok(None) };
+        let (pred, target, input) = (samples.pred()?, samples.target()?, &self.config.input);
+        check_input("psnr", input, Spread::Target, pred, target)?;
+        // In the order of `PixelErrors`, for the same bits.
+        let values = scored_values(pred, input);
+        Ok(Some(match input.range.fixed() {
+            Some(range) => sums.affine(1.0 / (range * range * values), 0.0)?,
+            None => {
+                let squared = found_ranges(pred, target, input)?.to_dtype(sums.dtype())?.sqr()?;
+                (&sums * squared.affine(values, 0.0)?.recip()?)?
+            }
+        }))
     }
 }
 
-impl Metric for Psnr {
+impl Configured for PsnrMetric {
+    type Config = PsnrConfig;
+
+    fn configured(config: PsnrConfig) -> Result<Self> {
+        config.validate()?;
+        Ok(Self { config })
+    }
+
+    fn config(&self) -> &PsnrConfig {
+        &self.config
+    }
+}
+
+/// The settings that have an effect.
+impl Serialize for PsnrMetric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.config.pooling {
+            Pooling::Pooled => self.config.clone().reduction(Reduction::default()).serialize(serializer),
+            Pooling::PerImage => self.config.serialize(serializer),
+        }
+    }
+}
+
+impl Definition for PsnrMetric {
     fn name(&self) -> &'static str {
         "psnr"
     }
@@ -728,58 +729,44 @@ impl Metric for Psnr {
     fn info(&self) -> MetricInfo {
         let summed = self.config.pooling == Pooling::PerImage && self.config.reduction == Reduction::Sum;
         let best = decibels(0.0, &self.config); // of equal images: what floor and cap leave of infinity
-        MetricInfo {
-            differentiable: true,
-            higher_is_better: Some(true),
-            lower: None,
-            upper: (best.is_finite() && !summed).then_some(best),
-            growth: self.state.growth(),
-        }
+        MetricInfo::differentiable().higher_is_better(true).bounds(None, (best.is_finite() && !summed).then_some(best))
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint.clone()
+    fn states(&self) -> State {
+        let state = match self.config.pooling {
+            Pooling::Pooled => State::new().with(ERROR, Reduce::Sum).with(PIXELS, Reduce::Sum),
+            Pooling::PerImage => State::scores(self.config.reduction),
+        };
+        state.non_finite(self.config.non_finite)
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> Result<Measurement> {
-        self.measurement(
-            &op::apply("psnr", relative_errors("psnr", pred, target, &self.config)?, Output::PerImage)?,
-            pred,
-        )
-    }
-
-    fn announce(&self, agenda: &mut Agenda) {
-        self.need().announce(agenda);
-    }
-
-    fn measure_shared(&self, batch: &Batch) -> Result<Measurement> {
-        let (pred, target, input) = (batch.pred(), batch.target(), &self.config.input);
-        let Some(sums) = self.need().met(batch) else { return self.measure(pred, target) };
-        check_input("psnr", input, Spread::Target, pred, target)?;
-        // In the order of `PixelErrors`, for the same bits.
-        let values = scored_values(pred, input);
-        let errors = match input.range.fixed() {
-            Some(range) => sums.affine(1.0 / (range * range * values), 0.0)?,
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let errors = match self.shared_errors(samples)? {
+            Some(errors) => errors,
             None => {
-                let squared = found_ranges(pred, target, input)?.to_dtype(sums.dtype())?.sqr()?;
-                (&sums * squared.affine(values, 0.0)?.recip()?)?
+                let errors = relative_errors("psnr", samples.pred()?, samples.target()?, &self.config)?;
+                op::apply("psnr", errors, Output::PerImage)?
             }
         };
-        self.measurement(&errors, pred)
+        if self.config.pooling == Pooling::PerImage {
+            return Statistics::scores(&decibels_of(&errors, &self.config)?);
+        }
+        let (images, pred) = (errors.dim(0)?, samples.pred()?);
+        let values = scored_values(pred, &self.config.input);
+        let statistics = Statistics::new(images)
+            .with(ERROR, errors.affine(values, 0.0)?.detached())
+            .with_values(PIXELS, vec![values; images]);
+        Ok(statistics.with_value(value(&errors, &self.config, compute_dtype(pred.dtype()))?))
     }
 
-    fn state(&self) -> &State {
-        &self.state
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-
-    fn finish(&self, state: &State) -> Result<Value> {
+    fn compute(&self, state: &State) -> Result<Value> {
         match self.config.pooling {
             Pooling::Pooled => Ok(Value::Scalar(decibels(state.sum(ERROR)? / state.sum(PIXELS)?, &self.config))),
-            Pooling::PerImage => state.reduced(SCORE, self.config.reduction),
+            Pooling::PerImage => state.reduced(),
         }
+    }
+
+    fn share(&self, passes: &mut SharedPasses) {
+        self.need().share(passes);
     }
 }

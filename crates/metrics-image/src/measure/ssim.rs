@@ -15,7 +15,7 @@
 //! exactly 1. What is summed is `1 - ssim` and `1 - cs`, of which f32 has more digits than of numbers near 1.
 
 use candle_core::Tensor;
-use metrics_core::{Agenda, Batch, Error, NonFinite, Reduction, Result};
+use metrics_core::{Accumulator, Error, NonFinite, Reduction, Result, Samples, SharedPasses};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
@@ -397,7 +397,7 @@ pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -
 }
 
 /// SSIM as a metric over a data set; see [`SsimConfig`].
-pub type Ssim = ScoreMetric<SsimConfig>;
+pub type Ssim = Accumulator<ScoreMetric<SsimConfig>>;
 
 /// `1 - ssim`, reduced over the batch: 0 for equal images; for the formula see [`SsimConfig`].
 ///
@@ -433,11 +433,11 @@ impl Kind for SsimConfig {
         let prepared = prepare(op, config, pred, target, Term::Ssim)?;
         Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
     }
-    fn announce(config: &Self, agenda: &mut Agenda) {
-        Need::Ssim(config).announce(agenda);
+    fn share(config: &Self, passes: &mut SharedPasses) {
+        Need::Ssim(config).share(passes);
     }
-    fn shared(config: &Self, batch: &Batch) -> Option<Tensor> {
-        Need::Ssim(config).met(batch)
+    fn shared(config: &Self, samples: &Samples) -> Option<Tensor> {
+        Need::Ssim(config).shared(samples)
     }
 }
 

@@ -11,7 +11,7 @@
 //! keeps nothing of the reference. The moments are taken around a pivot: `x` is the prediction, `d`; `y` the target, `r`.
 
 use candle_core::{D, Tensor};
-use metrics_core::{Error, NonFinite, Reduction, Result};
+use metrics_core::{Accumulator, Error, NonFinite, Reduction, Result};
 use pulp::Simd;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -135,7 +135,7 @@ pub fn vif_per_image(pred: &Tensor, target: &Tensor, config: &VifConfig) -> Resu
 }
 
 /// VIFp as a metric over a data set; see [`VifConfig`].
-pub type Vif = ScoreMetric<VifConfig>;
+pub type Vif = Accumulator<ScoreMetric<VifConfig>>;
 
 /// `1 - vif`, a training loss; below 0 where the prediction has more contrast than the target. See [`VifConfig`].
 pub type VifLoss = ScoreLoss<VifConfig>;
