@@ -34,7 +34,7 @@ impl Leading {
             limbs::double_and_add(&mut remainder, next(position));
             let fits = limbs::compare(&remainder, &divisor) != Ordering::Less;
             if fits {
-                limbs::subtract(&mut remainder, &divisor);
+                limbs::add(&mut remainder, divisor.iter().copied(), true);
             }
             bits = (bits << 1) | u128::from(fits);
         }
