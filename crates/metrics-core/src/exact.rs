@@ -1,9 +1,10 @@
 //! Sums without rounding: the same bits whatever the order, the number of threads or the split over processes.
 //!
 //! Floating-point addition is not associative, so a running `f64` sum depends on who added what first. [`ExactSum`]
-//! holds the sum as one wide integer instead, and rounds when it is read. [`WeightedSum`] does the same for products, and
-//! [`Moments`] for squares.
+//! holds the sum as one wide integer instead, and rounds when it is read. [`WeightedSum`] does the same for products,
+//! [`Moments`] for squares, and [`ExactArray`] for large vectors and matrices.
 
+mod array;
 mod fixed;
 mod limbs;
 mod moments;
@@ -12,6 +13,7 @@ mod round;
 mod weighted;
 mod words;
 
+pub use array::ExactArray;
 pub use moments::Moments;
 pub(crate) use order::{larger, smaller};
 pub use weighted::WeightedSum;
