@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
-use metrics_core::{Checkpoint, CheckpointError, Error, Metric};
+use metrics_core::{Checkpoint, CheckpointError, Error, Metric, Samples};
 
 use file::{File, Random};
-use subjects::Subject;
+use subjects::{Subject, samples};
 
 /// A few seconds.
 const FILES: u64 = 4000;
@@ -85,13 +85,13 @@ fn is_loaded(Subject { metric, batch, .. }: &Subject, bytes: &[u8]) -> Result<bo
         ensure!(saved(&*loaded)? == before, "an error has changed the state");
         return Ok(false);
     }
-    works(&*loaded, batch)?;
+    works(loaded.clone(), batch)?;
     let mut twice = loaded.clone();
     let merged = twice.merge(&*loaded);
-    unless(merged.is_err(), || works(&*twice, batch))?;
+    unless(merged.is_err(), || works(twice, batch))?;
     let mut into_valid = metric.clone();
     let merged = into_valid.merge(&*loaded);
-    unless(merged.is_err(), || works(&*into_valid, batch))?;
+    unless(merged.is_err(), || works(into_valid, batch))?;
     loaded.reset();
     let mut fresh = metric.clone();
     fresh.reset();
@@ -103,27 +103,26 @@ fn unless(failed: bool, then: impl FnOnce() -> Result<()>) -> Result<()> {
     if failed { Ok(()) } else { then() }
 }
 
-fn works(metric: &dyn Metric, [pred, target]: &[Tensor; 2]) -> Result<()> {
-    round_trips(metric)?;
-    let mut metric = metric.clone_box();
+fn works(mut metric: Box<dyn Metric>, [pred, target]: &[Tensor; 2]) -> Result<()> {
+    round_trips(metric.clone())?;
     let _ = (metric.compute(), metric.state_bytes(), metric.memory().to_string());
     // Whether it is taken or refused.
-    let _ = metric.update_labelled(pred, target, &["day", "a/b%\n"]);
-    let _ = metric.update_weighted(pred, target, &[0.0, 2.5]);
+    let _ = metric.update_with(&samples(pred, target));
+    let _ = metric.update_with(&samples(pred, target).weights(&[0.0, 2.5]));
+    let _ = metric.update_with(&Samples::new(pred, target).weights(&[0.0, 2.5]));
     let _ = metric.forward(pred, target);
     if let Ok(value) = metric.compute() {
         let _ = (format!("{value}"), serde_json::to_string(&value)?);
     }
-    round_trips(&*metric)
+    round_trips(metric)
 }
 
 /// What is saved can be loaded, and is the same then.
-fn round_trips(metric: &dyn Metric) -> Result<()> {
-    let bytes = saved(metric)?;
-    let mut loaded = metric.clone_box();
-    loaded.reset();
-    loaded.load_state(&Checkpoint::from_bytes(&bytes)?)?;
-    ensure!(saved(&*loaded)? == bytes, "it is not the same once it is loaded");
+fn round_trips(mut metric: Box<dyn Metric>) -> Result<()> {
+    let bytes = saved(&*metric)?;
+    metric.reset();
+    metric.load_state(&Checkpoint::from_bytes(&bytes)?)?;
+    ensure!(saved(&*metric)? == bytes, "it is not the same once it is loaded");
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    BootStrapper, Contribution, Fingerprint, Formula, Growth, Measurement, Metric, MetricInfo, MinMax, NonFinite,
-    PerLabel, Reduce, Reduction, Running, State, Value,
+    Accumulator, Aggregate, BootStrapper, Definition, Formula, Metric, MinMax, NonFinite, PerLabel, Reduce, Reduction,
+    Running, Samples, State, Statistics, Value,
 };
 use metrics_image::{ErrorConfig, Mae, MsSsim, MsSsimConfig, Mse, Pooling, Psnr, PsnrConfig, Ssim, SsimConfig};
+use serde::Serialize;
 use tests::images::textured;
 
 pub(crate) struct Subject {
@@ -30,17 +31,19 @@ pub(crate) fn all() -> Result<Vec<Subject>> {
         Box::new(Psnr::new(PsnrConfig::new(1.0).pooling(Pooling::PerImage).non_finite(NonFinite::Skip))?),
         Box::new(Ssim::new(SsimConfig::new(1.0).reduction(Reduction::Summary))?),
         Box::new(MsSsim::new(MsSsimConfig::new(1.0).betas([0.4, 0.6]).non_finite(NonFinite::Error))?),
-        Box::new(First::new()),
+        Box::new(first()?),
         Box::new(Running::new(mae(Reduction::Summary)?, usize::MAX)?),
         Box::new(Running::new(mae(Reduction::None)?, 2)?),
-        Box::new(MinMax::new(psnr()?)),
-        Box::new(BootStrapper::new(mean()?, 3, 7)?.first_image(u64::MAX - 2)),
+        Box::new(MinMax::new(psnr()?)?),
+        Box::new(BootStrapper::new(mean()?, 3, 7)?.first_sample(u64::MAX - 2)),
         Box::new(PerLabel::new(mae(Reduction::Summary)?, labels)?),
         Box::new(Formula::of(mean()?) / 2.0 - Formula::of(mae(Reduction::Sum)?)),
-        Box::new(PerLabel::new(BootStrapper::new(First::new(), 3, 1)?, labels)?),
-        Box::new(Running::new(PerLabel::new(MinMax::new(First::new()), labels)?, 2)?),
-        Box::new(MinMax::new(Running::new(BootStrapper::new(mean()?, 3, 7)?, 2)?)),
-        Box::new(BootStrapper::new(Formula::of(First::new()) + Formula::of(Running::new(mean()?, 1)?), 3, 2)?),
+        Box::new(PerLabel::new(BootStrapper::new(first()?, 3, 1)?, labels)?),
+        Box::new(Running::new(PerLabel::new(MinMax::new(first()?)?, labels)?, 2)?),
+        Box::new(MinMax::new(Running::new(BootStrapper::new(mean()?, 3, 7)?, 2)?)?),
+        Box::new(BootStrapper::new(Formula::of(first()?) + Formula::of(Running::new(mean()?, 1)?), 3, 2)?),
+        Box::new(Aggregate::last("loss")),
+        Box::new(Running::new(Aggregate::mean("loss"), 2)?),
     ];
     metrics.into_iter().map(subject).collect()
 }
@@ -48,53 +51,52 @@ pub(crate) fn all() -> Result<Vec<Subject>> {
 fn subject(mut metric: Box<dyn Metric>) -> Result<Subject> {
     let image = |seed| textured((2, 1, 24, 24), seed, DType::F32);
     for seed in [1, 3, 5] {
-        metric.update_labelled(&image(seed)?, &image(seed + 1)?, &["day", "a/b%\n"])?;
+        metric.update_with(&samples(&image(seed)?, &image(seed + 1)?))?;
     }
     let bytes = metric.save_state()?.to_bytes()?;
     Ok(Subject { metric, bytes, batch: [image(7)?, image(8)?] })
 }
 
-/// The smallest error of any image plus the first image's, which there must be, in a state with a field of every kind that the
-/// metrics above have not.
-#[derive(Clone)]
-struct First(State);
-
-impl First {
-    fn new() -> Self {
-        let state = State::new().with("all", Reduce::Collect).with("min", Reduce::Min).with("max", Reduce::Max);
-        Self(state)
-    }
+/// A batch of two images, with labels and a number of the loop.
+pub(crate) fn samples(pred: &Tensor, target: &Tensor) -> Samples<'static> {
+    Samples::new(pred, target).labels(&["day", "a/b%\n"]).number("loss", 0.5)
 }
 
-impl Metric for First {
+/// The smallest error of any image plus the first image's, which there must be, in a state with a field of every kind that the
+/// metrics above have not.
+#[derive(Clone, Serialize)]
+struct First;
+
+fn first() -> metrics_core::Result<Accumulator<First>> {
+    Accumulator::of(First)
+}
+
+impl Definition for First {
     fn name(&self) -> &'static str {
         "first"
     }
 
-    fn info(&self) -> MetricInfo {
-        let growth = Growth::PerImage;
-        MetricInfo { differentiable: false, higher_is_better: None, lower: None, upper: None, growth }
+    fn states(&self) -> State {
+        let state = State::new().with("all", Reduce::Collect).with("min", Reduce::Min).with("max", Reduce::Max);
+        let state = state.with("last", Reduce::Last).with("rows", Reduce::CollectArrays(vec![24]));
+        let state = state.with("sums", Reduce::SumArrays(vec![1, 24])).with("outer", Reduce::SumOuter(3));
+        state.with("counts", Reduce::Count(4))
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new("first", "")
+    fn statistics(&self, samples: &Samples) -> metrics_core::Result<Statistics> {
+        let difference = (samples.pred()? - samples.target()?)?.abs()?;
+        let (errors, rows) = (difference.flatten_from(1)?.mean(1)?, difference.mean(2)?);
+        let statistics = Statistics::new(errors.dim(0)?).with("all", &errors).with("min", &errors).with("max", &errors);
+        let statistics = statistics.with("last", &errors).with("rows", rows.squeeze(1)?).with("sums", &rows);
+        let classes = (&rows * 3.0)?.clamp(0.0, 3.0)?.to_dtype(DType::U8)?;
+        let statistics = statistics.with("outer", rows.squeeze(1)?.narrow(1, 0, 3)?).with("counts", classes);
+        Ok(statistics.with_value(errors.get(0)?))
     }
 
-    fn measure(&self, pred: &Tensor, target: &Tensor) -> metrics_core::Result<Measurement> {
-        let errors = (pred - target)?.abs()?.flatten_from(1)?.mean(1)?;
-        let contribution = Contribution::new(errors.dim(0)?).with("all", &errors).with("min", &errors);
-        Ok(Measurement { value: errors.get(0)?, contribution: contribution.with("max", &errors) })
-    }
-
-    fn state(&self) -> &State {
-        &self.0
-    }
-
-    fn state_mut(&mut self) -> &mut State {
-        &mut self.0
-    }
-
-    fn finish(&self, state: &State) -> metrics_core::Result<Value> {
-        Ok(Value::Scalar(state.values("all")?[0] + state.min("min")? - state.max("max")?))
+    fn compute(&self, state: &State) -> metrics_core::Result<Value> {
+        let last = state.last("last")?.unwrap_or_default();
+        let sums = state.array_mean("outer")?[8] + state.array_sum("sums")?[23] + state.counts("counts")?[3] as f64;
+        let rest = (state.values("rows")?[23] + sums + last) * 0.0;
+        Ok(Value::Scalar(state.values("all")?[0] + state.min("min")? - state.max("max")? + rest))
     }
 }

@@ -1,8 +1,8 @@
 //! Sums without rounding: the same bits whatever the order, the number of threads or the split over processes.
 //!
 //! Floating-point addition is not associative, so a running `f64` sum depends on who added what first. [`ExactSum`]
-//! holds the sum as one wide integer instead, and rounds when it is read. [`WeightedSum`] does the same for products, and
-//! [`Moments`] for squares.
+//! holds the sum as one wide integer instead, and rounds when it is read. [`WeightedSum`] does the same for products,
+//! [`Moments`] for squares, and [`ExactArray`] for large vectors and matrices.
 
 mod array;
 mod fixed;
@@ -19,7 +19,6 @@ pub(crate) use order::{larger, smaller};
 pub use weighted::WeightedSum;
 
 use fixed::FixedPoint;
-use round::Leading;
 
 /// 2098 bits for one `f64`, and room for 2^77 of the largest before the sign is reached.
 const SUM_LIMBS: usize = 34;
@@ -90,13 +89,7 @@ impl ExactSum {
         if count == 0 {
             return f64::NAN;
         }
-        if let Some(special) = self.special.value() {
-            return special;
-        }
-        let (negative, magnitude) = self.finite.magnitude();
-        let mean = Leading::of_quotient(&magnitude, &[count], -Self::FRACTION).map_or(0.0, Leading::round);
-        // A quotient of zero has no sign here; one that rounds to zero keeps its own, as in IEEE 754.
-        if negative { -mean } else { mean }
+        self.special.value().unwrap_or_else(|| self.finite.quotient(&[count], -Self::FRACTION))
     }
 
     /// The absolute value of the finite part, in units of 2^-1074.

@@ -129,3 +129,40 @@ fn parts_have_possible_numbers() {
     let error = checkpoint.states(&fingerprint(), [(None, &declared)]).expect_err("it is not there").to_string();
     assert_eq!(error, "the entry `%part000/%part000/counters` is missing");
 }
+
+#[test]
+fn arrays_and_counts_have_possible_lengths() {
+    let state = || {
+        let state = State::new().with("last", Reduce::Last).with("counts", Reduce::Count(3));
+        state.with("rows", Reduce::CollectArrays(vec![2])).with("sums", Reduce::SumArrays(vec![2]))
+    };
+    let mut full = state();
+    let statistics = Statistics::new(2).with_values("last", vec![1.0, 2.0]).with_values("counts", vec![0.0, 2.0]);
+    let rows = || vec![1.0, 2.0, 3.0, 4.0];
+    full.accumulate(statistics.with_values("rows", rows()).with_values("sums", rows())).expect("it fits");
+    let saved = |state: &State| Checkpoint::new(fingerprint(), [(None, state)]).expect("nothing waits on a device");
+    let error = |checkpoint: Checkpoint| {
+        checkpoint.states(&fingerprint(), [(None, &state())]).expect_err("it cannot be").to_string()
+    };
+    for (entry, changed, message) in [
+        ("last/values", Entry::Floats(vec![]), "0 values cannot be the last of 2"),
+        ("last/values", Entry::Floats(vec![1.0, 2.0]), "2 values cannot be the last of 2"),
+        ("counts/counts", Entry::Integers(vec![1, 1]), "it has 2 counts, but must have 3"),
+        ("rows/values", Entry::Floats(vec![1.0, 2.0, 3.0]), "it has 3 values of 2 samples"),
+        ("rows/values", Entry::Floats(vec![0.0; 6]), "it has 6 values of 2 samples"),
+    ] {
+        let mut checkpoint = saved(&full);
+        assert!(checkpoint.entries.0.insert(entry.into(), changed).is_some(), "{entry}");
+        assert_eq!(error(checkpoint), format!("the entry `{entry}` cannot be: {message}"));
+    }
+    let mut checkpoint = saved(&state());
+    checkpoint.entries.0.insert("last/values".into(), Entry::Floats(vec![1.0]));
+    assert_eq!(error(checkpoint), "the entry `last/values` cannot be: 1 values cannot be the last of 0");
+    for missing in saved(&full).entries.0.keys() {
+        let mut checkpoint = saved(&full);
+        checkpoint.entries.0.remove(missing);
+        assert_eq!(error(checkpoint), format!("the entry `{missing}` is missing"));
+    }
+    let states = saved(&full).states(&fingerprint(), [(None, &state())]).expect("it is of the same kind");
+    assert_eq!(saved(&states[0]), saved(&full));
+}

@@ -1,6 +1,7 @@
 //! A wide integer in two's complement: one representation for each number, so equal sums are equal bits.
 
 use super::limbs;
+use super::round::Leading;
 
 /// A signed integer of `64 · LIMBS` bits, least significant limb first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,23 +25,26 @@ impl<const LIMBS: usize> FixedPoint<LIMBS> {
             spill = (word >> 1) >> (63 - offset);
             limb
         });
-        if negative { subtract(limbs, shifted) } else { add(limbs, shifted) }
+        limbs::add(limbs, shifted, negative);
     }
 
     /// Adds another number of the same width.
     pub(super) fn merge(&mut self, other: &Self) {
-        add(&mut self.0, other.0);
+        limbs::add(&mut self.0, other.0, false);
     }
 
     /// Whether the number is negative, and its absolute value.
     pub(super) fn magnitude(&self) -> (bool, [u64; LIMBS]) {
-        let negative = self.0.last().is_some_and(|top| top >> 63 == 1);
-        let mut magnitude = self.0;
-        if negative {
-            magnitude = [0; LIMBS];
-            limbs::subtract(&mut magnitude, &self.0);
-        }
-        (negative, magnitude)
+        let mut magnitude = [0; LIMBS];
+        (limbs::magnitude(&self.0, &mut magnitude), magnitude)
+    }
+
+    /// `2^exponent` times the number, divided by one that is not zero, correctly rounded.
+    pub(super) fn quotient(&self, divisor: &[u64], exponent: i64) -> f64 {
+        let (negative, magnitude) = self.magnitude();
+        let quotient = Leading::of_quotient(&magnitude, divisor, exponent).map_or(0.0, Leading::round);
+        // A quotient of zero has no sign here; one that rounds to zero keeps its own, as in IEEE 754.
+        if negative { -quotient } else { quotient }
     }
 
     /// The limbs, least significant first.
@@ -51,39 +55,5 @@ impl<const LIMBS: usize> FixedPoint<LIMBS> {
     /// The number of these limbs.
     pub(super) fn from_limbs(limbs: [u64; LIMBS]) -> Self {
         Self(limbs)
-    }
-}
-
-#[inline]
-fn add(limbs: &mut [u64], words: impl IntoIterator<Item = u64>) {
-    let mut carry = false;
-    let mut limbs = limbs.iter_mut();
-    for (word, limb) in words.into_iter().zip(limbs.by_ref()) {
-        let (sum, first) = limb.overflowing_add(word);
-        let (sum, second) = sum.overflowing_add(carry.into());
-        (*limb, carry) = (sum, first | second);
-    }
-    for limb in limbs {
-        if !carry {
-            return;
-        }
-        (*limb, carry) = limb.overflowing_add(1);
-    }
-}
-
-#[inline]
-fn subtract(limbs: &mut [u64], words: impl IntoIterator<Item = u64>) {
-    let mut borrow = false;
-    let mut limbs = limbs.iter_mut();
-    for (word, limb) in words.into_iter().zip(limbs.by_ref()) {
-        let (difference, first) = limb.overflowing_sub(word);
-        let (difference, second) = difference.overflowing_sub(borrow.into());
-        (*limb, borrow) = (difference, first | second);
-    }
-    for limb in limbs {
-        if !borrow {
-            return;
-        }
-        (*limb, borrow) = limb.overflowing_sub(1);
     }
 }

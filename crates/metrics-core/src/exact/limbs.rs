@@ -1,4 +1,5 @@
-//! Schoolbook arithmetic on unsigned integers of many 64-bit limbs, least significant limb first.
+//! Schoolbook arithmetic on integers of many 64-bit limbs, least significant limb first: unsigned, and in two's complement
+//! where sums are.
 
 use std::cmp::Ordering;
 
@@ -52,12 +53,32 @@ pub(super) fn add_product(limbs: &mut [u64], ours: &[u64], theirs: &[u64]) {
     }
 }
 
-/// `limbs -= other`, modulo the width of `limbs`. Both have the same length.
-pub(super) fn subtract(limbs: &mut [u64], other: &[u64]) {
-    let mut borrow = false;
-    for (limb, &word) in limbs.iter_mut().zip(other) {
-        let (difference, first) = limb.overflowing_sub(word);
-        let (difference, second) = difference.overflowing_sub(borrow.into());
-        (*limb, borrow) = (difference, first | second);
+/// `limbs += words`, or `limbs -= words` where `negative`, modulo the width of `limbs`.
+#[inline]
+pub(super) fn add(limbs: &mut [u64], words: impl IntoIterator<Item = u64>, negative: bool) {
+    // Minus a number is its complement plus 1.
+    let (flip, mut carry) = (0u64.wrapping_sub(negative.into()), negative);
+    let mut limbs = limbs.iter_mut();
+    for (word, limb) in words.into_iter().zip(limbs.by_ref()) {
+        (*limb, carry) = limb.carrying_add(word ^ flip, carry);
     }
+    for limb in limbs {
+        if carry == negative {
+            return;
+        }
+        (*limb, carry) = limb.carrying_add(flip, carry);
+    }
+}
+
+/// What the limbs beyond the top of a number in two's complement would be.
+pub(super) fn sign(limbs: &[u64]) -> u64 {
+    limbs.last().map_or(0, |top| 0u64.wrapping_sub(top >> 63))
+}
+
+/// Writes the absolute value of a number in two's complement, and says whether it is negative. Both have the same length.
+pub(super) fn magnitude(limbs: &[u64], magnitude: &mut [u64]) -> bool {
+    let negative = sign(limbs) != 0;
+    magnitude.fill(0);
+    add(magnitude, limbs.iter().copied(), negative);
+    negative
 }

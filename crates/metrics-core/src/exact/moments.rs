@@ -122,7 +122,7 @@ impl Moments {
         let sum = self.sum.magnitude();
         let mut square = [0; SPREAD_LIMBS];
         limbs::add_product(&mut square, &sum, &sum);
-        limbs::subtract(&mut spread, &square);
+        limbs::add(&mut spread, square, true);
         spread
     }
 }

@@ -12,6 +12,15 @@ pub(super) struct Leading {
 }
 
 impl Leading {
+    /// Of `2^exponent · magnitude`, 128 bits; `None` of zero.
+    pub(super) fn of(magnitude: &[u64], exponent: i64) -> Option<Self> {
+        let lowest = limbs::highest_bit(magnitude)?.saturating_sub(127);
+        let [low, high] = [lowest, lowest + 64].map(|from| u128::from(limbs::bits_from(magnitude, from)));
+        let bits = low | (high << 64);
+        let (up, inexact) = (bits.leading_zeros(), limbs::any_below(magnitude, lowest));
+        Some(Self { bits: bits << up, exponent: exponent + lowest as i64 - i64::from(up), inexact })
+    }
+
     /// Of `2^exponent · dividend / divisor`, at least 127 bits; `None` of zero. The divisor is not zero.
     pub(super) fn of_quotient(dividend: &[u64], divisor: &[u64], exponent: i64) -> Option<Self> {
         let (top, divisor_top) = (limbs::highest_bit(dividend)?, limbs::highest_bit(divisor)?);
@@ -34,7 +43,7 @@ impl Leading {
             limbs::double_and_add(&mut remainder, next(position));
             let fits = limbs::compare(&remainder, &divisor) != Ordering::Less;
             if fits {
-                limbs::subtract(&mut remainder, &divisor);
+                limbs::add(&mut remainder, divisor.iter().copied(), true);
             }
             bits = (bits << 1) | u128::from(fits);
         }

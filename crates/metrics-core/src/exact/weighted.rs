@@ -1,7 +1,6 @@
 //! Sums of products without rounding.
 
 use super::fixed::FixedPoint;
-use super::round::Leading;
 use super::{ExactSum, Special, integer_and_shift};
 
 /// 4196 bits for the product of two `f64`, in units of 2^-1074 squared, and room for 2^91 of them.
@@ -46,8 +45,7 @@ impl WeightedSum {
         if !(x.is_finite() && weight.is_finite()) {
             return self.special.note(x * weight);
         }
-        let (mantissa, shift) = integer_and_shift(x);
-        let (factor, factor_shift) = integer_and_shift(weight);
+        let [(mantissa, shift), (factor, factor_shift)] = [x, weight].map(integer_and_shift);
         let product = u128::from(mantissa) * u128::from(factor);
         let negative = x.is_sign_negative() != weight.is_sign_negative();
         self.products.add([product as u64, (product >> 64) as u64], shift + factor_shift, negative);
@@ -84,13 +82,8 @@ impl WeightedSum {
         if divisor.iter().all(|&limb| limb == 0) {
             return f64::NAN;
         }
-        if let Some(special) = self.special.value() {
-            return special;
-        }
-        let (negative, magnitude) = self.products.magnitude();
-        let quotient = Leading::of_quotient(&magnitude, divisor, fraction - 2 * ExactSum::FRACTION);
-        let value = quotient.map_or(0.0, Leading::round);
-        if negative { -value } else { value }
+        let quotient = || self.products.quotient(divisor, fraction - 2 * ExactSum::FRACTION);
+        self.special.value().unwrap_or_else(quotient)
     }
 
     pub(super) fn is_special(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Exact sums as lists of integers, to be saved: the limbs, and at the end which infinities and NaN went in.
 
 use super::fixed::FixedPoint;
-use super::{ExactSum, Moments, Special, WeightedSum};
+use super::{ExactArray, ExactSum, Moments, Special, WeightedSum};
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 
 impl ExactSum {
@@ -44,10 +44,37 @@ impl Moments {
     }
 }
 
+impl ExactArray {
+    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
+        writer.integers("sums", self.limb_words().collect());
+        writer.integers("special", self.special_words().collect());
+    }
+
+    /// The length is not saved. Nothing is allocated but in proportion to what was saved.
+    pub(crate) fn load(reader: &mut Reader<'_>, len: usize) -> Result<Self, CheckpointError> {
+        let sums = Self::from_limb_words(len, reader.integers("sums")?);
+        let mut array = sums.map_err(|problem| reader.refuse("sums", problem))?;
+        let special = array.set_special_words(reader.integers("special")?);
+        special.map_err(|problem| reader.refuse("special", problem))?;
+        Ok(array)
+    }
+}
+
+impl Special {
+    pub(super) fn flags(self) -> u64 {
+        let Self { nan, positive_infinity, negative_infinity } = self;
+        u64::from(nan) | (u64::from(positive_infinity) << 1) | (u64::from(negative_infinity) << 2)
+    }
+
+    pub(super) fn from_flags(flags: u64) -> Option<Self> {
+        let is_set = |bit: u32| (flags >> bit) & 1 == 1;
+        let special = Self { nan: is_set(0), positive_infinity: is_set(1), negative_infinity: is_set(2) };
+        (special.flags() == flags).then_some(special)
+    }
+}
+
 fn save<const LIMBS: usize>(writer: &mut Writer<'_>, name: &str, finite: &FixedPoint<LIMBS>, special: Special) {
-    let Special { nan, positive_infinity, negative_infinity } = special;
-    let flags = u64::from(nan) | (u64::from(positive_infinity) << 1) | (u64::from(negative_infinity) << 2);
-    writer.integers(name, finite.limbs().iter().copied().chain([flags]).collect());
+    writer.integers(name, finite.limbs().iter().copied().chain([special.flags()]).collect());
 }
 
 fn load<const LIMBS: usize>(
@@ -60,10 +87,8 @@ fn load<const LIMBS: usize>(
     let Some((limbs, flags)) = limbs_and_flags else {
         return Err(reader.refuse(name, format!("it has {} numbers, but must have {}", words.len(), LIMBS + 1)));
     };
-    if flags > 7 {
+    let Some(special) = Special::from_flags(flags) else {
         return Err(reader.refuse(name, format!("its last number is {flags}, but is at most 7")));
-    }
-    let is_set = |bit: u32| (flags >> bit) & 1 == 1;
-    let special = Special { nan: is_set(0), positive_infinity: is_set(1), negative_infinity: is_set(2) };
+    };
     Ok((FixedPoint::from_limbs(limbs), special))
 }

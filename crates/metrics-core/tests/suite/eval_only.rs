@@ -1,10 +1,10 @@
 //! Metrics that can only evaluate.
 
 use candle_core::{Device, Var};
-use metrics_core::{EvalOnly, Metric, MetricCollection, Reduction, Result, Value};
+use metrics_core::{EvalOnly, Growth, Metric, MetricCollection, NonFinite, Reduction, Result, Value};
 use metrics_detach::Detached;
 
-use crate::toy::{Mae, batch, probe, zeros};
+use crate::toy::{Mae, batch, probe, samples, zeros};
 
 #[test]
 fn a_metric_returns_nothing_that_tracks() -> Result<()> {
@@ -64,5 +64,42 @@ fn a_collection_returns_nothing_that_tracks() -> Result<()> {
     let (fingerprint, bytes) = (metrics.fingerprint(), metrics.state_bytes());
     let inner = metrics.into_inner();
     assert_eq!((inner.fingerprint(), inner.state_bytes()), (fingerprint, bytes));
+    Ok(())
+}
+
+#[test]
+fn what_only_reads_is_that_of_what_is_within() -> Result<()> {
+    let skipping = Mae::with_policy(Reduction::Mean, NonFinite::Skip);
+    let inner = MetricCollection::new().with("mae", Mae::new(Reduction::Sum))?.with("skipping", skipping)?;
+    let mut metrics = inner.clone().eval_only();
+    let pred = batch(&[1.0, f32::NAN, 3.0]);
+    metrics.update_with(&samples(&pred).weights(&[1.0, 1.0, 2.0]))?;
+    assert_eq!(metrics.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["mae", "skipping"]);
+    let skipping = metrics.get("skipping").expect("a member");
+    assert_eq!((skipping.skipped(), skipping.compute()?), (1, Value::Scalar(7.0 / 3.0)));
+    assert!(metrics.get("other").is_none());
+    assert_eq!((metrics.skipped(), metrics.updates(), metrics.len(), metrics.is_empty()), (1, 1, 2, false));
+    assert_eq!((metrics.plan(), metrics.fingerprint()), (inner.plan(), inner.fingerprint()));
+    assert_eq!(metrics.plan().passes().len(), 2);
+
+    let mut loaded = inner.eval_only();
+    loaded.load_bytes(&metrics.to_bytes()?)?;
+    assert_eq!(loaded.save_state()?, metrics.save_state()?);
+    loaded.reset();
+    loaded.load_state(&metrics.save_state()?)?;
+    assert_eq!(loaded.compute()?.scalar("skipping"), Some(7.0 / 3.0));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("metrics.safetensors");
+    metrics.save(&path)?;
+    loaded.load(&path)?;
+    assert_eq!(loaded.to_bytes()?, metrics.to_bytes()?);
+
+    let mut metric = EvalOnly::new(Mae::with_policy(Reduction::Mean, NonFinite::Skip));
+    let value = metric.forward_with(&samples(&pred).weights(&[1.0, 0.0, 3.0]))?;
+    assert_eq!((value.to_f64()?, metric.skipped(), metric.state().samples()), (2.5, 0, 2));
+    assert_eq!((metric.name(), metric.growth()), ("mae", Growth::Constant));
+    let mut other = EvalOnly::new(Mae::with_policy(Reduction::Mean, NonFinite::Skip));
+    other.load_state(&metric.save_state()?)?;
+    assert_eq!(other.compute()?, metric.compute()?);
     Ok(())
 }

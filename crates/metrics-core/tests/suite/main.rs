@@ -1,5 +1,6 @@
 //! Tests of metrics-core through its public interface, in one program so that it is linked once.
 
+mod aggregate;
 mod checkpoint;
 mod collection;
 mod distribution;
@@ -12,6 +13,7 @@ mod memory;
 mod metric;
 mod non_finite;
 mod queue;
+mod reduce;
 mod report;
 mod shards;
 mod sketch;

@@ -136,7 +136,7 @@ fn a_state_that_grows_against_its_word_is_a_warning() -> Result<()> {
 
 #[test]
 fn a_state_that_grows_by_design_is_told_once() -> Result<()> {
-    let (findings, monitor) = watch(RetentionMonitor::new(), Metric::memory)?;
+    let (findings, monitor) = watch(RetentionMonitor::new(), |metric| metric.memory())?;
     assert_eq!(findings, [Finding::PerImage { metrics: vec!["mae".into()] }]);
     assert_eq!(findings[0].to_string(), "8 bytes an image are kept, as configured, by `mae`");
     assert!(!findings[0].is_warning() && !monitor.has_warned());

@@ -131,6 +131,23 @@ val/all/each        (1 values)
 }
 
 #[test]
+fn arrays_keep_their_shape() -> Result<()> {
+    let mut values = Named::new();
+    values.insert("matrix", Value::Array { shape: vec![2, 2], values: vec![1.0, f64::NAN, f64::INFINITY, -0.5] })?;
+    let report = Report::from(values);
+    assert_eq!(report.scalar("matrix"), None);
+    assert_eq!(format!("{:.1}", report.get("matrix").expect("a value")), "[1.0, NaN, inf, -0.5]");
+    assert_eq!(report.to_string(), "metric       value\nmatrix  (4 values)\n");
+    let json = serde_json::to_string(&report).expect("a map");
+    assert_eq!(json, r#"{"matrix":{"shape":[2,2],"values":[1.0,"NaN","inf",-0.5]}}"#);
+    let report: Report = serde_json::from_str(&json).expect("a report");
+    let Some(Value::Array { shape, values }) = report.get("matrix") else { panic!("no array") };
+    assert_eq!((&shape[..], values[0], values[2..].to_vec()), (&[2, 2][..], 1.0, vec![f64::INFINITY, -0.5]));
+    assert!(values[1].is_nan());
+    Ok(())
+}
+
+#[test]
 fn a_name_cannot_break_the_table() -> Result<()> {
     let mut values = Named::new();
     values.insert("two\nlines", Value::Scalar(1.0))?;

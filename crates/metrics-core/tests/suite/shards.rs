@@ -3,29 +3,9 @@
 use metrics_core::exact::ExactSum;
 use metrics_core::{Reduce, Result, State, Statistics};
 
+use crate::toy::Random;
+
 const VALUES: usize = 10_000_000;
-
-/// SplitMix64, as a stream of numbers that is the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
-    }
-}
 
 /// Numbers of both signs over 80 factors of two, so that running sums of them depend on the order.
 fn values() -> Vec<f64> {

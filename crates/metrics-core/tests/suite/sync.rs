@@ -43,7 +43,7 @@ fn bits(metrics: &MetricCollection) -> Result<Vec<Vec<u64>>> {
             let numbers = [s.mean, s.std, s.min, s.p5, s.median, s.p95, s.max];
             numbers.iter().map(|value| value.to_bits()).chain([s.count]).collect()
         }
-        Value::Group(_) => unreachable!("no member has groups"),
+        other => unreachable!("no member computes {other:?}"),
     };
     Ok(values.iter().map(|(_, value)| bits(value)).collect())
 }

@@ -182,6 +182,60 @@ impl Definition for Moody {
     }
 }
 
+/// A field of every kind that the scores of a metric do not have: of vectors `[samples, 3]` and classes `[samples, 2]` below 5.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Kinds {
+    #[serde(skip)]
+    policy: NonFinite,
+}
+
+impl Kinds {
+    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
+    pub(crate) fn new() -> Accumulator<Self> {
+        Self::with_policy(NonFinite::Propagate)
+    }
+
+    pub(crate) fn with_policy(policy: NonFinite) -> Accumulator<Self> {
+        Accumulator::of(Self { policy }).expect("settings that can be serialized")
+    }
+}
+
+impl Definition for Kinds {
+    fn name(&self) -> &'static str {
+        "kinds"
+    }
+
+    fn states(&self) -> State {
+        State::new()
+            .with("last", Reduce::Last)
+            .with("sums", Reduce::SumArrays(vec![3]))
+            .with("outer", Reduce::SumOuter(3))
+            .with("counts", Reduce::Count(5))
+            .with("rows", Reduce::CollectArrays(vec![3]))
+            .non_finite(self.policy)
+    }
+
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        let (vectors, classes) = (samples.pred()?, samples.target()?);
+        let statistics = Statistics::new(vectors.dim(0)?).with("last", vectors.get_on_dim(1, 0)?);
+        let statistics = statistics.with("sums", vectors).with("outer", vectors).with("rows", vectors);
+        Ok(statistics.with("counts", classes))
+    }
+
+    /// The uncentered second moments.
+    fn compute(&self, state: &State) -> Result<Value> {
+        Ok(Value::Array { shape: vec![3, 3], values: state.array_mean("outer")? })
+    }
+}
+
+/// What [`Kinds`] is updated with: vectors of these numbers times 1, 0.1 and -1, and their classes.
+pub(crate) fn kinds<'a>(numbers: &[f32]) -> Samples<'a> {
+    let vectors: Vec<_> = numbers.iter().map(|x| [*x, 0.1 * x, -x]).collect();
+    let classes: Vec<_> = numbers.iter().map(|x| [x.abs().min(4.0) as u32, 0]).collect();
+    let pred = Tensor::new(vectors, &Device::Cpu).expect("a small tensor on the CPU");
+    Samples::new(&pred, &Tensor::new(classes, &Device::Cpu).expect("a small tensor on the CPU"))
+}
+
 /// A metric that has seen nothing, whose updates wait as if the CPU were another device.
 pub(crate) fn waiting<M: Metric>(mut metric: M) -> M {
     *metric.state_mut() = metric.state().clone().queue_everywhere();
@@ -227,5 +281,27 @@ impl CustomOp1 for Probe {
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         Ok(Some(grad.clone()))
+    }
+}
+
+/// SplitMix64, as a stream of numbers that is the same in every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Samples with weights.
 
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 use metrics_core::{
-    Accumulator, Error, Formula, Metric, MetricCollection, NonFinite, Reduce, Reduction, Result, Running, State,
-    Statistics, Value,
+    Accumulator, BootStrapper, Error, Formula, Metric, MetricCollection, MinMax, NonFinite, PerLabel, Reduce,
+    Reduction, Result, Running, State, Statistics, Value,
 };
-use metrics_detach::eval_scope;
+use metrics_detach::{Detached, eval_scope};
 
-use crate::toy::{Mae, REDUCTIONS, batch, samples, zeros};
+use crate::toy::{First, Mae, REDUCTIONS, batch, samples, zeros};
 
 fn weighted(reduction: Reduction, errors: &[f32], weights: &[f64]) -> Result<Accumulator<Mae>> {
     let (mut metric, pred) = (Mae::new(reduction), batch(errors));
@@ -115,6 +115,117 @@ fn samples_that_do_not_count_are_no_data() -> Result<()> {
         let mut skipping = Mae::with_policy(reduction, NonFinite::Skip);
         skipping.update(&pred, &zeros(&pred))?;
         assert!(matches!(skipping.compute(), Err(Error::NoData { .. })) && skipping.skipped() == 2);
+    }
+    Ok(())
+}
+
+/// The gradient of a value with respect to the first number of each sample.
+fn gradient(value: &Tensor, pred: &Var) -> Result<Vec<f32>> {
+    let gradients = value.sum_all()?.backward()?;
+    let gradient = gradients.get(pred).expect("a gradient of the prediction");
+    Ok(gradient.get_on_dim(1, 0)?.to_vec1()?)
+}
+
+#[test]
+fn the_value_of_a_weighted_batch_has_its_gradient() -> Result<()> {
+    let pred = Var::from_tensor(&batch(&[1.0, f32::NAN, 5.0]))?;
+    let weights = [3.0, 0.0, 1.0];
+    // Each sample's score is the mean of 4 absolute values of positive numbers; what is left out has no part in it.
+    for (reduction, expected, scores) in [
+        (Reduction::Mean, &[2.0][..], [0.75, 0.0, 0.25]),
+        (Reduction::Sum, &[8.0], [3.0, 0.0, 1.0]),
+        (Reduction::Summary, &[2.0], [0.75, 0.0, 0.25]),
+        (Reduction::None, &[1.0, 5.0], [1.0, 0.0, 1.0]),
+    ] {
+        let mut metric = Mae::new(reduction);
+        let value = metric.forward_with(&samples(&pred).weights(&weights))?;
+        assert_eq!(Detached::from(&value).to_vec_f64()?, expected, "{reduction}");
+        assert_eq!(gradient(&value, &pred)?, scores.map(|score| score / 4.0), "{reduction}");
+        let computed = match metric.compute()? {
+            Value::PerImage(values) => values,
+            value => vec![value.scalar().expect("one number")],
+        };
+        assert_eq!(computed, expected, "as is computed of the batch alone");
+
+        let value = eval_scope(|| metric.forward_with(&samples(&pred).weights(&weights)))?;
+        assert!(!value.track_op());
+        assert_eq!(Detached::from(value).to_vec_f64()?, expected);
+
+        // Where nothing counts there is no value.
+        let none = Detached::from(metric.forward_with(&samples(&pred).weights(&[0.0; 3]))?).to_vec_f64()?;
+        assert!(if reduction == Reduction::None { none.is_empty() } else { none[..].iter().all(|x| x.is_nan()) });
+        assert_eq!((metric.updates(), metric.state().samples()), (3, 4));
+
+        let error = metric.forward_with(&samples(&pred).weights(&weights[..2])).unwrap_err().to_string();
+        assert_eq!(error, "weights: `weights` has length 2, but the batch has 3 samples");
+        assert_eq!(metric.updates(), 3);
+    }
+    Ok(())
+}
+
+#[test]
+fn wrappers_have_the_weighted_value_of_what_they_wrap() -> Result<()> {
+    let mean = || Mae::new(Reduction::Mean);
+    let wrappers: [(Box<dyn Metric>, f64); 7] = [
+        (Box::new(Running::new(mean(), 2)?), 2.0),
+        (Box::new(MinMax::new(mean())?), 2.0),
+        (Box::new(BootStrapper::new(mean(), 20, 1)?), 2.0),
+        (Box::new(PerLabel::new(mean(), ["a", "b"])?), 2.0),
+        (Box::new(Running::new(PerLabel::new(MinMax::new(mean())?, ["a", "b"])?, 2)?), 2.0),
+        (Box::new(Formula::of(mean()) * 2.0 - 1.0), 3.0),
+        (Box::new(Formula::of(Running::new(mean(), 1)?) + Formula::of(Mae::new(Reduction::Sum))), 10.0),
+    ];
+    let pred = Var::from_tensor(&batch(&[1.0, f32::NAN, 5.0]))?;
+    let samples = samples(&pred).weights(&[3.0, 0.0, 1.0]).labels(&["a", "b", "b"]);
+    for (mut metric, expected) in wrappers {
+        let value = metric.forward_with(&samples)?;
+        assert!(Detached::from(&value).to_f64()? == expected && gradient(&value, &pred)?[1] == 0.0, "{metric:?}");
+        let detached = eval_scope(|| metric.forward_with(&samples))?;
+        assert!(!detached.track_op() && Detached::from(detached).to_f64()? == expected, "{metric:?}");
+        assert_eq!((metric.updates(), metric.state().samples()), (2, 4), "{metric:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn labels_and_weights_go_together() -> Result<()> {
+    let mut metrics = MetricCollection::new()
+        .with("all", Mae::new(Reduction::Mean))?
+        .with("each", PerLabel::new(Mae::new(Reduction::Mean), ["day", "night", "dusk"])?)?
+        .with("sums", PerLabel::new(Mae::new(Reduction::Sum), ["day", "night", "dusk"])?)?;
+    let pred = batch(&[1.0, 5.0, 2.0, f32::NAN]);
+    let labels = ["day", "day", "night", "dusk"];
+    metrics.update_with(&samples(&pred).weights(&[3.0, 1.0, 0.5, 0.0]).labels(&labels))?;
+    let report = metrics.compute()?;
+    let value = |name: &str| report.scalar(name).expect("a number");
+    assert_eq!((value("all"), value("each/day"), value("each/night")), (9.0 / 4.5, 2.0, 2.0));
+    assert_eq!((value("sums/day"), value("sums/night")), (8.0, 1.0));
+    assert!(value("each/dusk").is_nan() && value("sums/dusk").is_nan());
+    let before = metrics.save_state()?;
+    for samples in [samples(&pred).weights(&[1.0; 4]), samples(&pred).weights(&[1.0; 3]).labels(&labels)] {
+        assert!(metrics.update_with(&samples).is_err() && metrics.forward_with(&samples).is_err());
+    }
+    assert_eq!(metrics.save_state()?, before);
+    Ok(())
+}
+
+#[test]
+fn a_given_value_with_a_gradient_has_no_weights() -> Result<()> {
+    let pred = Var::from_tensor(&batch(&[1.0, 5.0]))?;
+    let mut metric = First::new();
+    let plain = metric.forward(&pred, &zeros(&pred))?;
+    assert!(plain.track_op() && plain.to_scalar::<f32>()? == 1.0);
+    let message = "`weights` leave its value without a gradient: give none, or update in an eval scope";
+    for wrapper in [Box::new(metric) as Box<dyn Metric>, Box::new(MinMax::new(First::new())?)] {
+        let (mut metric, before) = (wrapper.clone(), wrapper.updates());
+        let error = metric.forward_with(&samples(&pred).weights(&[0.0, 2.0])).unwrap_err().to_string();
+        assert_eq!((error, metric.updates()), (format!("first: {message}"), before));
+        // Without a gradient it is what is computed of the samples that count.
+        let value = eval_scope(|| metric.forward_with(&samples(&pred).weights(&[0.0, 2.0])))?;
+        assert!(!value.track_op() && value.to_scalar::<f32>()? == 5.0);
+        let value = metric.forward_with(&samples(&pred.detach()).weights(&[0.0, 2.0]))?;
+        assert_eq!((value.to_scalar::<f32>()?, metric.updates()), (5.0, before + 2));
+        metric.update_with(&samples(&pred).weights(&[0.0, 2.0]))?;
     }
     Ok(())
 }

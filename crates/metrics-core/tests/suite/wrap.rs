@@ -6,7 +6,7 @@ use metrics_core::{
     Result, Running, Summary, Value,
 };
 
-use crate::toy::{First, Mae, Mood, Moody, batch, probe, samples, waiting, zeros};
+use crate::toy::{First, Kinds, Mae, Mood, Moody, batch, kinds, probe, samples, waiting, zeros};
 
 const BATCHES: [&[f32]; 5] = [&[1.0, 3.0], &[10.0], &[2.0, 4.0, 9.0], &[0.5], &[7.0, 8.0]];
 
@@ -581,24 +581,56 @@ fn formulas_are_told_apart() -> Result<()> {
 #[test]
 fn values_that_are_no_number_are_refused() -> Result<()> {
     let listed = || Mae::new(Reduction::None);
+    let recent = || Running::new(listed(), 2);
     let pred = batch(&[1.0, 2.0]);
-    let refused = |mut metric: Box<dyn Metric>| metric.update(&pred, &zeros(&pred)).unwrap_err().to_string();
     let message = |wrapper, found| format!("{wrapper}: the value of `mae` is {found}, but must be one number");
+    let error = |result: Result<Box<dyn Metric>>| result.map(drop).unwrap_err().to_string();
+    let min_max = |metric: Box<dyn Metric>| error(MinMax::new(metric).map(|metric| Box::new(metric) as _));
+    let bootstrap = |metric: Box<dyn Metric>| error(BootStrapper::new(metric, 2, 0).map(|metric| Box::new(metric) as _));
+    let formula = |metric: Box<dyn Metric>| {
+        let mut formula = Formula::of(mean()) + Formula::of(metric);
+        let forward = formula.forward(&pred, &zeros(&pred)).unwrap_err().to_string();
+        let error = formula.update(&pred, &zeros(&pred)).unwrap_err().to_string();
+        assert_eq!((&forward, formula.updates()), (&error, 0));
+        error
+    };
+    let labelled = || PerLabel::new(mean(), ["a"]);
+    let cases: [(fn() -> Result<Box<dyn Metric>>, &str); 6] = [
+        (|| Ok(Box::new(Mae::new(Reduction::None))), "one for each sample"),
+        (|| Ok(Box::new(Running::new(Mae::new(Reduction::None), 2)?)), "one for each sample"),
+        (|| Ok(Box::new(MinMax::new(mean())?)), "a group of values"),
+        (|| Ok(Box::new(Running::new(MinMax::new(mean())?, 2)?)), "a group of values"),
+        (|| Ok(Box::new(PerLabel::new(mean(), ["a"])?)), "a group of values"),
+        (|| Ok(Box::new(Running::new(PerLabel::new(mean(), ["a"])?, 2)?)), "a group of values"),
+    ];
+    for (metric, found) in cases {
+        assert_eq!(min_max(metric()?), message("MinMax", found));
+        assert_eq!(bootstrap(metric()?), message("BootStrapper", found));
+        assert_eq!(formula(metric()?), message("Formula", found));
+    }
 
-    assert_eq!(refused(Box::new(Formula::of(listed()))), message("Formula", "[2]"));
-    assert_eq!(refused(Box::new(MinMax::new(listed())?)), message("MinMax", "[2]"));
-    assert_eq!(refused(Box::new(BootStrapper::new(listed(), 2, 0)?)), message("BootStrapper", "[2]"));
-    assert_eq!(refused(Box::new(Formula::of(MinMax::new(mean())?))), message("Formula", "a group of values"));
-    let labelled = PerLabel::new(mean(), ["a"])?;
-    assert_eq!(refused(Box::new(MinMax::new(labelled.clone())?)), message("MinMax", "a group of values"));
-    let running = Formula::of(Running::new(labelled.clone(), 2)?);
-    assert_eq!(refused(Box::new(running)), message("Formula", "a group of values"));
-    let error = BootStrapper::new(labelled.clone(), 2, 0).unwrap_err().to_string();
-    assert_eq!(error, message("BootStrapper", "a group of values"));
-
-    let error = refused(Box::new(PerLabel::new(labelled, ["b"])?));
     let expected =
         "PerLabel: `mae` cannot be told apart: there is a `PerLabel` in it, around which only `Running` may go";
-    assert_eq!(error, expected);
+    for metric in [Box::new(labelled()?) as Box<dyn Metric>, Box::new(Running::new(labelled()?, 2)?)] {
+        assert_eq!(PerLabel::new(metric, ["b"]).unwrap_err().to_string(), expected);
+    }
+    // Each sample's number, or what is of each label, may be of the last updates.
+    assert_eq!(updated(recent()?, &[&[1.0, 2.0]])?.compute()?, Value::PerImage(vec![1.0, 2.0]));
+    Ok(())
+}
+
+/// What is computed of an array shows when it is.
+#[test]
+fn an_array_is_no_number() -> Result<()> {
+    let message = |wrapper| format!("{wrapper}: the value of `kinds` is an array [3, 3], but must be one number");
+    let wrappers: [(Box<dyn Metric>, &str); 3] = [
+        (Box::new(MinMax::new(Kinds::new())?), "MinMax"),
+        (Box::new(BootStrapper::new(Kinds::new(), 4, 1)?), "BootStrapper"),
+        (Box::new(Formula::of(Kinds::new()) * 2.0), "Formula"),
+    ];
+    for (mut metric, wrapper) in wrappers {
+        metric.update_with(&kinds(&[1.0, 2.0]))?;
+        assert_eq!(metric.compute().unwrap_err().to_string(), message(wrapper));
+    }
     Ok(())
 }
