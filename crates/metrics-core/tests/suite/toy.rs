@@ -230,10 +230,11 @@ impl Definition for Kinds {
 
 /// What [`Kinds`] is updated with: vectors of these numbers times 1, 0.1 and -1, and their classes.
 pub(crate) fn kinds<'a>(numbers: &[f32]) -> Samples<'a> {
-    let vectors: Vec<_> = numbers.iter().map(|x| [*x, 0.1 * x, -x]).collect();
-    let classes: Vec<_> = numbers.iter().map(|x| [x.abs().min(4.0) as u32, 0]).collect();
-    let pred = Tensor::new(vectors, &Device::Cpu).expect("a small tensor on the CPU");
-    Samples::new(&pred, &Tensor::new(classes, &Device::Cpu).expect("a small tensor on the CPU"))
+    let vectors = numbers.iter().flat_map(|x| [*x, 0.1 * x, -x]).collect();
+    let classes = numbers.iter().flat_map(|x| [x.abs().min(4.0) as u32, 0]).collect();
+    let pred = Tensor::from_vec(vectors, (numbers.len(), 3), &Device::Cpu).expect("a small tensor on the CPU");
+    let target = Tensor::from_vec(classes, (numbers.len(), 2), &Device::Cpu);
+    Samples::new(&pred, &target.expect("a small tensor on the CPU"))
 }
 
 /// A metric that has seen nothing, whose updates wait as if the CPU were another device.
