@@ -5,8 +5,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fnv::Fnv;
-
 /// How many characters of a configuration an error shows: room for two metrics with all of their settings.
 const MAX_SHOWN: usize = 1000;
 
@@ -19,7 +17,7 @@ const MAX_SHOWN: usize = 1000;
 /// use metrics_core::Fingerprint;
 ///
 /// let fingerprint = Fingerprint::new("ssim", "range=1 sigma=1.5");
-/// assert_eq!(fingerprint.to_string(), "ssim[range=1 sigma=1.5]@821673952c201f8e");
+/// assert_eq!(fingerprint.to_string(), "ssim[range=1 sigma=1.5]");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint {
@@ -45,22 +43,14 @@ impl Fingerprint {
 
     /// `kind[config]`.
     pub(crate) fn text(&self) -> String {
-        format!("{}[{}]", self.kind, self.config)
-    }
-
-    /// 64-bit FNV-1a of kind and configuration: the same in every run and on every platform.
-    pub fn hash(&self) -> u64 {
-        // A NUL between the two keeps ("ab", "c") apart from ("a", "bc").
-        let mut hash = Fnv::default();
-        hash.write(self.kind.bytes().chain([0]).chain(self.config.bytes()));
-        hash.value()
+        self.to_string()
     }
 }
 
-/// `kind[config]@hash`, the hash in hexadecimal.
+/// `kind[config]`.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{:016x}", self.text(), self.hash())
+        write!(f, "{}[{}]", self.kind, self.config)
     }
 }
 

@@ -121,7 +121,7 @@
 //! | `device.rs` | [`DeviceChoice`], a device as a user names it |
 //! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
 //! | `error.rs` | [`Error`] |
-//! | `number.rs`, `table.rs`, `fnv.rs` | private: how numbers and tables are written, and a hash |
+//! | `number.rs`, `table.rs` | private: how numbers and tables are written |
 
 #![forbid(unsafe_code)]
 
@@ -134,7 +134,6 @@ mod error;
 mod eval_only;
 pub mod exact;
 mod fingerprint;
-mod fnv;
 mod memory;
 mod metric;
 mod monitor;
