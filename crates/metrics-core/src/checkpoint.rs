@@ -150,7 +150,7 @@ impl Checkpoint {
 
 /// Writes a file, or replaces it as a whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    file::replace(&mut file::Real, path, bytes)
+    file::replace(path, bytes).map_err(|error| CheckpointError::Io { action: "write", error })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
