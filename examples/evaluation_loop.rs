@@ -14,8 +14,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Conv2dConfig, Module, Optimizer, Sequential, VarBuilder, VarMap, conv2d, seq};
 use clap::Parser;
-use metrics_core::{DeviceChoice, EvalOnly, MetricCollection, Named, Report, RetentionMonitor, Tracker};
-use metrics_detach::eval_var_builder;
+use metrics_core::{DeviceChoice, EvalOnly, MetricCollection, Named, Report, Tracker};
+use metrics_detach::{RetentionMonitor, eval_var_builder};
 use metrics_image::{
     ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, Psnr, PsnrConfig, Reduction, Ssim, SsimConfig,
 };
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
         metrics.reset();
         for batch in 0..args.batches {
             history.push(evaluate(&mut metrics, &twin, &held_out, batch)?);
-            for finding in monitor.check(&metrics) {
+            for finding in monitor.check(&metrics.memory()) {
                 println!("memory: {finding}");
             }
         }

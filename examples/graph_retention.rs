@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Conv2dConfig, Module, Optimizer, Sequential, VarBuilder, VarMap, conv2d, loss, seq};
 use clap::Parser;
-use metrics_core::{DeviceChoice, Finding, MemoryReport, MetricCollection, RetentionMonitor, resident_bytes};
-use metrics_detach::{Detached, GraphStats};
+use metrics_core::{DeviceChoice, MetricCollection};
+use metrics_detach::{Detached, Finding, GraphStats, MemoryReport, RetentionMonitor, resident_bytes};
 use metrics_image::{Ssim, SsimConfig, ssim};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -56,7 +56,7 @@ fn naive(args: &Args, device: &Device) -> Result<Run> {
     let mut history: Vec<Tensor> = Vec::new();
     train(args, device, |pred, target, monitor| {
         history.push(ssim(pred, target, &config)?);
-        let findings = monitor.check_with(MemoryReport::default(), &history); // there are no metrics, but the list
+        let findings = monitor.check_with(&MemoryReport::new(), &history); // there are no metrics, but the list
         Ok((GraphStats::of_all(&history), findings))
     })
 }
@@ -68,7 +68,7 @@ fn guarded(args: &Args, device: &Device) -> Result<Run> {
     train(args, device, |pred, target, monitor| {
         let values = metrics.forward(pred, target)?;
         history.push(values.get("ssim").cloned().context("the collection has a metric `ssim`")?);
-        Ok((GraphStats::of_all(&history), monitor.check_with(&metrics, &history)))
+        Ok((GraphStats::of_all(&history), monitor.check_with(&metrics.memory(), &history)))
     })
 }
 

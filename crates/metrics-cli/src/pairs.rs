@@ -83,9 +83,9 @@ fn from_manifest(path: &Path) -> Result<Vec<Pair>> {
 
 /// A number that tells lists of pairs apart: the same in every run.
 pub(crate) fn fingerprint(pairs: &[Pair]) -> u64 {
-    pairs.iter().fold(pairs.len() as u64, |hash, Pair { name, files }| {
-        xxh3_64(format!("{hash} {name:?} {files:?}").as_bytes())
-    })
+    pairs
+        .iter()
+        .fold(pairs.len() as u64, |hash, Pair { name, files }| xxh3_64(format!("{hash} {name:?} {files:?}").as_bytes()))
 }
 
 /// Whatever the bytes are, they give pairs or an error.

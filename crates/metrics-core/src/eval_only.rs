@@ -128,7 +128,7 @@ impl<M: Metric> EvalOnly<M> {
 
     /// As [`Metric::memory`]; what `forward` returns never tracks.
     pub fn memory(&self) -> MemoryReport {
-        self.0.memory().eval_only()
+        self.0.memory().tracking(false)
     }
 }
 
@@ -241,6 +241,6 @@ impl EvalOnly<MetricCollection> {
 
     /// As [`MetricCollection::memory`]; what `forward` returns never tracks.
     pub fn memory(&self) -> MemoryReport {
-        self.0.memory().eval_only()
+        self.0.memory().tracking(false)
     }
 }

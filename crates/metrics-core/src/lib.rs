@@ -116,8 +116,7 @@
 //! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
 //! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
 //! | `shared.rs` | [`Work`] that several metrics share on a [`Batch`], and its [`Plan`] |
-//! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
-//! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
+//! | `memory.rs` | private: what metrics hold, for a [`MemoryReport`] of `metrics-detach` |
 //! | `device.rs` | [`DeviceChoice`], a device as a user names it |
 //! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
 //! | `error.rs` | [`Error`] |
@@ -136,7 +135,6 @@ pub mod exact;
 mod fingerprint;
 mod memory;
 mod metric;
-mod monitor;
 mod named;
 mod non_finite;
 mod number;
@@ -162,9 +160,8 @@ pub use distribution::Distribution;
 pub use error::{Error, Result};
 pub use eval_only::EvalOnly;
 pub use fingerprint::Fingerprint;
-pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
-pub use metric::{CloneMetric, Growth, Measurement, Metric, MetricInfo};
-pub use monitor::{Finding, RetentionMonitor, Rise};
+pub use metric::{CloneMetric, Measurement, Metric, MetricInfo};
+pub use metrics_detach::{Growth, MemoryReport};
 pub use named::{Named, Outputs};
 pub use non_finite::NonFinite;
 pub use reduction::Reduction;

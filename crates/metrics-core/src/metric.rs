@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::apart;
 use crate::state::StagedMerge;
 use crate::{
-    Agenda, Batch, Checkpoint, Contribution, Error, Fingerprint, MemoryReport, Reduction, Result, State, Value,
+    Agenda, Batch, Checkpoint, Contribution, Error, Fingerprint, Growth, MemoryReport, Reduction, Result, State, Value,
 };
 
 /// A metric of a batch of predictions against a batch of targets.
@@ -166,7 +166,7 @@ pub trait Metric: CloneMetric + Send {
 
     /// What this metric holds in memory, as one row under its [`name`](Self::name).
     fn memory(&self) -> MemoryReport {
-        MemoryReport::from(self)
+        crate::memory::report(std::iter::once((self.name(), self)))
     }
 
     /// Adds everything that another metric has accumulated.
@@ -246,18 +246,6 @@ pub struct MetricInfo {
     pub upper: Option<f64>,
     /// How the state grows.
     pub growth: Growth,
-}
-
-/// How a metric's state grows with the data, from least to most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Growth {
-    /// Not at all.
-    Constant,
-    /// Until as many updates are kept as there may be: see [`Running`](crate::Running).
-    Bounded,
-    /// By 8 bytes for each image and each field that keeps every value.
-    PerImage,
 }
 
 /// Makes `Box<dyn Metric>` cloneable. Every metric that is `Clone` has it.

@@ -61,9 +61,9 @@ fn beside(path: &Path, open: bool) -> io::Result<tempfile::NamedTempFile> {
     #[cfg(not(unix))]
     let _ = open;
     // Its own name is nothing that anybody knows.
-    builder.tempfile_in(folder_of(path)).map_err(|error| {
-        io::Error::new(error.kind(), format!("no file can be made beside it: {}", error.kind()))
-    })
+    builder
+        .tempfile_in(folder_of(path))
+        .map_err(|error| io::Error::new(error.kind(), format!("no file can be made beside it: {}", error.kind())))
 }
 
 /// The owner and permissions of the file that was there, as far as the system allows.

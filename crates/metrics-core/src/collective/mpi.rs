@@ -180,6 +180,9 @@ mod tests {
     #[test]
     fn a_cause_that_the_message_has_is_told_once() {
         assert_eq!(told_once("reading: no file"), "reading: no file");
-        assert_eq!(told_once("a: cannot write it: no: such: cannot write it: no: such: no: such"), "a: cannot write it: no: such");
+        assert_eq!(
+            told_once("a: cannot write it: no: such: cannot write it: no: such: no: such"),
+            "a: cannot write it: no: such"
+        );
     }
 }
