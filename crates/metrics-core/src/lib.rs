@@ -117,7 +117,6 @@
 //! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
 //! | `shared.rs` | [`Work`] that several metrics share on a [`Batch`], and its [`Plan`] |
 //! | `memory.rs` | private: what metrics hold, for a [`MemoryReport`] of `metrics-detach` |
-//! | `device.rs` | [`DeviceChoice`], a device as a user names it |
 //! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
 //! | `error.rs` | [`Error`] |
 //! | `number.rs`, `table.rs` | private: how numbers and tables are written |
@@ -127,7 +126,6 @@
 mod checkpoint;
 mod collection;
 mod collective;
-mod device;
 mod distribution;
 mod error;
 mod eval_only;
@@ -155,7 +153,6 @@ pub use collective::Mpi;
 #[cfg(feature = "nccl")]
 pub use collective::Nccl;
 pub use collective::{Collective, Solo, Threads};
-pub use device::DeviceChoice;
 pub use distribution::Distribution;
 pub use error::{Error, Result};
 pub use eval_only::EvalOnly;
