@@ -9,12 +9,14 @@
 //! cargo run --release --example graph_retention -- --steps 30 --size 128
 //! ```
 
+mod device;
+
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Conv2dConfig, Module, Optimizer, Sequential, VarBuilder, VarMap, conv2d, loss, seq};
 use clap::Parser;
-use metrics_core::{DeviceChoice, Finding, MemoryReport, MetricCollection, RetentionMonitor, resident_bytes};
-use metrics_detach::{Detached, GraphStats};
+use metrics_core::MetricCollection;
+use metrics_detach::{Detached, Finding, GraphStats, MemoryReport, RetentionMonitor, resident_bytes};
 use metrics_image::{Ssim, SsimConfig, ssim};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -28,9 +30,9 @@ struct Args {
     /// Height and width of the images; at least the 11 pixels of the SSIM window.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(11..=4096))]
     size: u32,
-    /// Where it runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
-    #[arg(long, default_value_t)]
-    device: DeviceChoice,
+    /// Where it runs: cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
 }
 
 /// A loop that was run.
@@ -56,7 +58,7 @@ fn naive(args: &Args, device: &Device) -> Result<Run> {
     let mut history: Vec<Tensor> = Vec::new();
     train(args, device, |pred, target, monitor| {
         history.push(ssim(pred, target, &config)?);
-        let findings = monitor.check_with(MemoryReport::default(), &history); // there are no metrics, but the list
+        let findings = monitor.check_with(&MemoryReport::new(), &history); // there are no metrics, but the list
         Ok((GraphStats::of_all(&history), findings))
     })
 }
@@ -68,7 +70,7 @@ fn guarded(args: &Args, device: &Device) -> Result<Run> {
     train(args, device, |pred, target, monitor| {
         let values = metrics.forward(pred, target)?;
         history.push(values.get("ssim").cloned().context("the collection has a metric `ssim`")?);
-        Ok((GraphStats::of_all(&history), monitor.check_with(&metrics, &history)))
+        Ok((GraphStats::of_all(&history), monitor.check_with(&metrics.memory(), &history)))
     })
 }
 
@@ -182,7 +184,7 @@ fn print_findings(variant: &str, run: &Run) {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let device = args.device.open(|line| eprintln!("{line}"))?;
+    let device = device::open(&args.device)?;
     // The guarded loop goes first: the allocator may keep what the naive one has freed, and it would count against the other.
     let guarded = guarded(&args, &device)?;
     let naive = naive(&args, &device)?;

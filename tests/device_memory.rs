@@ -3,7 +3,8 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
-use metrics_core::{MetricCollection, Reduction, RetentionMonitor};
+use metrics_core::{MetricCollection, Reduction};
+use metrics_detach::RetentionMonitor;
 use metrics_image::{MsSsim, MsSsimConfig, Psnr, PsnrConfig, Ssim, SsimConfig, SsimLoss};
 use tests::device;
 use tests::images::textured;
@@ -57,7 +58,7 @@ fn updates_leave_nothing(device: &Device) -> Result<()> {
     let mut monitor = RetentionMonitor::new();
     flat(device, "updates", || {
         metrics.update(&pred.affine(0.9, 0.05)?, &target)?;
-        let findings = monitor.check(&metrics);
+        let findings = monitor.check(&metrics.memory());
         ensure!(findings.is_empty(), "{findings:?}");
         Ok(())
     })?;

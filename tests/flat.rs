@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Tensor, Var};
-use metrics_core::{EvalOnly, MetricCollection, Reduction, RetentionMonitor, resident_bytes};
-use metrics_detach::GraphStats;
+use metrics_core::{EvalOnly, MetricCollection, Reduction};
+use metrics_detach::{GraphStats, RetentionMonitor, resident_bytes};
 use metrics_image::{MsSsim, MsSsimConfig, Psnr, PsnrConfig, Ssim, SsimConfig};
 use tests::images::textured;
 
@@ -53,7 +53,7 @@ fn process_memory_is_flat() -> Result<()> {
         let values = metrics.forward(pred, target)?;
         let kept: Vec<_> = values.iter().map(|(_, value)| value).collect();
         ensure!(GraphStats::of_all(kept.iter().copied()).is_free(), "a value holds a graph after {update} updates");
-        let findings = monitor.check_with(&metrics, kept);
+        let findings = monitor.check_with(&metrics.memory(), kept);
         ensure!(findings.is_empty(), "after {update} updates: {findings:?}");
         if update == WARM_UP {
             before = resident_bytes();
@@ -75,7 +75,7 @@ fn live_heap_is_flat() -> Result<()> {
     let mut before = None;
     for (update, (pred, target)) in (1..=UPDATES).zip(pairs.iter().cycle()) {
         metrics.update(pred, target)?;
-        drop(monitor.check(&metrics));
+        drop(monitor.check(&metrics.memory()));
         if update % WARM_UP == 0 {
             let heap = dhat::HeapStats::get();
             let now = (heap.curr_bytes, heap.curr_blocks, metrics.state_bytes());

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Tensor, Var};
-use metrics_core::{Finding, Metric, MetricCollection, Reduction, RetentionMonitor};
-use metrics_detach::Detached;
+use metrics_core::{Metric, MetricCollection, Reduction};
+use metrics_detach::{Detached, Finding, RetentionMonitor};
 use metrics_image::{Psnr, PsnrConfig, Ssim, SsimConfig};
 use tests::images::textured;
 
@@ -25,7 +25,7 @@ fn kept_values_with_graphs_are_a_warning() -> Result<()> {
     for _ in 0..30 {
         let (pred, target) = tracked_pair()?;
         history.push(metrics.forward(&pred, &target)?.get("ssim").expect("a member").clone());
-        findings.extend(monitor.check_with(&metrics, &history));
+        findings.extend(monitor.check_with(&metrics.memory(), &history));
     }
     let [Finding::Graph { rise, bytes }] = findings[..] else { anyhow::bail!("{findings:?}") };
     // From the eleventh step to the eighteenth: the first 10 are the warm-up.
@@ -44,7 +44,7 @@ fn kept_values_of_eval_only_are_not() -> Result<()> {
     for _ in 0..1000 {
         let (pred, target) = tracked_pair()?;
         history.push(metrics.forward(&pred, &target)?.get("ssim").expect("a member").clone());
-        let findings = monitor.check_with(&metrics, &history);
+        let findings = monitor.check_with(&metrics.memory(), &history);
         ensure!(findings.is_empty(), "{findings:?}");
     }
     ensure!(monitor.to_string() == "flat over 990 checks", "{monitor}");
@@ -61,8 +61,8 @@ fn values_kept_as_configured_are_told_once() -> Result<()> {
     let mut findings = Vec::new();
     for _ in 0..100 {
         metric.update(&pred, &target)?;
-        findings.extend(monitor.check(&metric));
+        findings.extend(monitor.check(&metric.memory()));
     }
-    ensure!(findings == [Finding::PerImage { metrics: vec!["ssim".into()] }] && !monitor.has_warned(), "{findings:?}");
+    ensure!(findings == [Finding::PerImage { holders: vec!["ssim".into()] }] && !monitor.has_warned(), "{findings:?}");
     Ok(())
 }

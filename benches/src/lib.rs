@@ -3,13 +3,14 @@
 
 pub mod clock;
 pub mod composition;
+#[path = "../../examples/device.rs"]
+mod device;
 pub mod pass;
 pub mod scene;
 pub mod variants;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use metrics_core::DeviceChoice;
 use rayon::prelude::*;
 
 /// To see how much of a time is the system's allocator, which may give memory back with every call: see docs/engine.md.
@@ -44,7 +45,7 @@ fn noise(i: u64) -> f32 {
 
 /// The device of a name, as `--device` of the programs takes it.
 pub fn device(name: &str) -> Result<Device> {
-    Ok(name.parse::<DeviceChoice>()?.open(|line| eprintln!("{line}"))?)
+    device::open(name)
 }
 
 /// `dims` as in `1×3×64×64`.

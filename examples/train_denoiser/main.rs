@@ -15,11 +15,13 @@
 //! | `data.rs` | photographs, crops and noise |
 //! | `results.rs` | the final measurement, its table and `metrics.json` |
 //! | `pictures.rs`, `curves.rs`, `canvas.rs` | the pictures |
-//! | `options.rs` | the command line |
+//! | `options.rs`, `../device.rs` | the command line, and the device that it names |
 
 mod canvas;
 mod curves;
 mod data;
+#[path = "../device.rs"]
+mod device;
 mod model;
 mod options;
 mod pictures;
@@ -30,7 +32,6 @@ use anyhow::{Context, Result};
 use candle_core::DType;
 use candle_nn::{VarBuilder, VarMap};
 use clap::Parser;
-use metrics_core::DeviceChoice;
 use metrics_detach::eval_var_builder;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -45,9 +46,8 @@ use crate::results::Results;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
-    let mut options = Options::parse();
-    let device = options.device.open(|line| eprintln!("{line}"))?;
-    options.device = DeviceChoice::of(&device); // what `auto` took, for the record
+    let options = Options::parse();
+    let device = device::open(&options.device)?;
     let photos = Photos::load(&options.images, options.crop, &device)?;
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("`--out {}`: cannot create the folder", options.out.display()))?;

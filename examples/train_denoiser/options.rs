@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use metrics_core::DeviceChoice;
 use serde::Serialize;
 
 /// Train a small convolutional denoiser on a photograph, with an image-quality metric as the loss, and measure it on photographs
@@ -42,9 +41,9 @@ pub(crate) struct Options {
     #[arg(long, default_value = "0")]
     pub(crate) seed: u64,
 
-    /// Where training runs: auto, cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
-    #[arg(long, default_value_t)]
-    pub(crate) device: DeviceChoice,
+    /// Where training runs: cpu, cuda, cuda:N or metal; a GPU needs a build with `--features cuda` or `--features metal`.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
 
     /// Folder of two or more photographs, PNG or JPEG; the last two by name are held out, of two the last [default: those that
     /// come with the example].

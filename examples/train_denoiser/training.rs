@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use candle_nn::{AdamW, Module, Optimizer, VarMap, loss};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use metrics_core::{EvalOnly, MetricCollection, Report, RetentionMonitor};
-use metrics_detach::eval_scope;
+use metrics_core::{EvalOnly, MetricCollection, Report};
+use metrics_detach::{RetentionMonitor, eval_scope};
 use metrics_image::{
     L1SsimLoss, MsSsim, MsSsimConfig, MsSsimLoss, Pooling, Psnr, PsnrConfig, PsnrLoss, Ssim, SsimConfig, SsimLoss,
 };
@@ -114,7 +114,7 @@ pub(crate) fn train(
             bar.suspend(|| println!("{}", line(&validation, recent, step as f64 / start.elapsed().as_secs_f64())));
             history.validation.push(validation);
         }
-        for finding in monitor.check(&metrics) {
+        for finding in monitor.check(&metrics.memory()) {
             bar.suspend(|| println!("step {step:>5}   memory: {finding}"));
         }
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
-use metrics_core::DeviceChoice;
 use serde::Serialize;
 
+use crate::device::DeviceChoice;
 use crate::fail_under::Threshold;
 use crate::metrics::{Kind, Preset};
 

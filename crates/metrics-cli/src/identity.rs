@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use metrics_core::Fingerprint;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::args::{CompareArgs, OutputArgs};
 use crate::files;
@@ -38,7 +38,7 @@ impl Identity {
             format!("its output as {}", Format::of(&args.output).name()),
             format!("the device {}", scorer.device()),
             // Of metrics that compute something else under the same options, in another version.
-            format!("metrics of the kind {:016x}", Fingerprint::new("scorer", scorer.fingerprint()).hash()),
+            format!("metrics of the kind {:016x}", xxh3_64(scorer.fingerprint().as_bytes())),
         ];
         Self { pairs: pairs.len() as u64, list: pairs::fingerprint(pairs), conditions }
     }

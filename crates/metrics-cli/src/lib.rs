@@ -15,6 +15,7 @@
 //! | `pairs.rs` | from two files, two folders or a manifest to named pairs of files |
 //! | `line.rs` | errors and names as one line |
 //! | `load.rs` | from files to tensors, within limits |
+//! | `device.rs` | `--device` |
 //! | `metrics.rs` | from options to metrics, and the scores of one pair |
 //! | `score.rs` | threads that load and score pairs, and give the scores back in order |
 //! | `tally.rs` | what all pairs so far add up to |
@@ -33,6 +34,7 @@
 mod args;
 mod catalog;
 mod compare;
+mod device;
 mod draw;
 mod fail_under;
 mod files;

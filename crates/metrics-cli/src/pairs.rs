@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use metrics_core::Fingerprint;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::args::{Match, PairArgs, Usage};
 use crate::load;
@@ -83,9 +83,9 @@ fn from_manifest(path: &Path) -> Result<Vec<Pair>> {
 
 /// A number that tells lists of pairs apart: the same in every run.
 pub(crate) fn fingerprint(pairs: &[Pair]) -> u64 {
-    pairs.iter().fold(pairs.len() as u64, |hash, Pair { name, files }| {
-        Fingerprint::new(format!("{hash:x}"), format!("{name}\0{files:?}")).hash()
-    })
+    pairs
+        .iter()
+        .fold(pairs.len() as u64, |hash, Pair { name, files }| xxh3_64(format!("{hash} {name:?} {files:?}").as_bytes()))
 }
 
 /// Whatever the bytes are, they give pairs or an error.

@@ -23,7 +23,7 @@ use format::Of;
 ///
 /// As bytes and on disk, a file in the safetensors format: one tensor of 64-bit integers or floats for each part of each
 /// field, and in the metadata the format's name and version, kind, configuration, number of updates, and a checksum over
-/// everything. Everything comes back to the last bit, and equal states give equal bytes. The checksum, 64 bits of FNV-1a,
+/// everything. Everything comes back to the last bit, and equal states give equal bytes. The checksum, 64 bits of XXH3,
 /// guards against accidents, not against attackers.
 ///
 /// ```
@@ -150,7 +150,7 @@ impl Checkpoint {
 
 /// Writes a file, or replaces it as a whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    file::replace(&mut file::Real, path, bytes)
+    file::replace(path, bytes).map_err(|error| CheckpointError::Io { action: "write", error })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {

@@ -125,7 +125,7 @@ impl MetricCollection {
 
     /// What each member holds in memory.
     pub fn memory(&self) -> MemoryReport {
-        MemoryReport::of(self.iter())
+        crate::memory::report(self.iter())
     }
 
     /// Which passes over the data an update makes, and which members each serves: metrics that need the same of the data share it,

@@ -8,8 +8,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of a metric, a state or a collection. Whatever was being changed is as it was before the call.
 ///
 /// It converts into [`candle_core::Error`], so `?` works in functions that return Candle's `Result`, as well as in
-/// those that return `anyhow::Result` or a boxed error. A message says all there is: an error within another is a field and not
-/// also its [`source`](std::error::Error::source), so that a chain of errors that is printed whole says it once.
+/// those that return `anyhow::Result` or a boxed error. A message says all there is, an error within another included, which is
+/// also its [`source`](std::error::Error::source): print the message of the outermost error, and look for causes in the chain.
+/// Candle's error has the message alone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -78,6 +79,7 @@ pub enum Error {
         /// The file, or that it is not known which.
         name: String,
         /// What is wrong with it.
+        #[source]
         error: CheckpointError,
     },
 
@@ -103,6 +105,7 @@ pub enum Error {
         /// The member's name in the collection.
         name: String,
         /// Its error.
+        #[source]
         error: Box<Error>,
     },
 

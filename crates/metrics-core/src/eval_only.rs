@@ -144,7 +144,7 @@ impl<M: Evaluate> EvalOnly<M> {
 
     /// What is held in memory; what `forward` returns never tracks.
     pub fn memory(&self) -> MemoryReport {
-        self.0.memory().eval_only()
+        self.0.memory().tracking(false)
     }
 }
 

@@ -91,9 +91,7 @@
 //! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
 //! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
-//! | `memory.rs` | [`MemoryReport`], what metrics and kept values hold; [`resident_bytes`], what the process does |
-//! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
-//! | `device.rs` | [`DeviceChoice`], a device as a user names it |
+//! | `memory.rs` | private: what metrics hold, for a [`MemoryReport`] of `metrics-detach` |
 //! | `number.rs`, `table.rs` | private: how numbers and tables are written |
 
 #![forbid(unsafe_code)]
@@ -109,16 +107,13 @@ mod checkpoint;
 mod collection;
 mod collective;
 mod definition;
-mod device;
 mod distribution;
 mod error;
 mod eval_only;
 pub mod exact;
 mod fingerprint;
-mod fnv;
 mod memory;
 mod metric;
-mod monitor;
 mod named;
 mod non_finite;
 mod number;
@@ -143,14 +138,12 @@ pub use collective::Mpi;
 pub use collective::Nccl;
 pub use collective::{Collective, Solo, Threads};
 pub use definition::{Configured, Definition, MetricInfo};
-pub use device::DeviceChoice;
 pub use distribution::Distribution;
 pub use error::{Error, Result};
 pub use eval_only::{EvalOnly, Evaluate};
 pub use fingerprint::Fingerprint;
-pub use memory::{KeptMemory, MemoryReport, MetricMemory, resident_bytes};
 pub use metric::Metric;
-pub use monitor::{Finding, RetentionMonitor, Rise};
+pub use metrics_detach::{Growth, MemoryReport};
 pub use named::{Named, Outputs};
 pub use non_finite::NonFinite;
 pub use reduction::Reduction;
@@ -158,7 +151,7 @@ pub use report::Report;
 pub use samples::{Number, Samples};
 pub use shared::{Passes, Plan, PlannedPass, SharedPasses};
 pub use sketch::QuantileSketch;
-pub use state::{Growth, Reduce, State, Statistics};
+pub use state::{Reduce, State, Statistics};
 pub use tracker::Tracker;
 pub use value::{Summary, Value};
 pub use wrap::{BootStrapper, Formula, MinMax, PerLabel, Running};

@@ -124,7 +124,7 @@ pub trait Metric: sealed::CloneMetric + Send + Sync {
 
     /// What this metric holds in memory, as one row under its [`name`](Self::name).
     fn memory(&self) -> MemoryReport {
-        MemoryReport::from(self)
+        crate::memory::report(std::iter::once((self.name(), self)))
     }
 
     /// Adds everything that another metric has accumulated.

@@ -39,11 +39,6 @@ impl<T> Named<T> {
         Self { entries: Vec::new() }
     }
 
-    /// With entries whose names the caller knows to be unique and not empty.
-    pub(crate) fn of_unique<'a>(entries: impl Iterator<Item = (&'a str, T)>) -> Self {
-        Self { entries: entries.map(|(name, item)| (name.into(), item)).collect() }
-    }
-
     /// Adds an entry at the end.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! How numbers are written: for people, and for formats without infinities.
 
-pub(crate) use metrics_detach::show_bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// With a fixed number of decimals (6 unless told), or in scientific notation where that would hide or bloat the

@@ -20,7 +20,7 @@ pub(crate) use parts::{EXTREMES, MAX_REPLICATES, Mode, ValueOfBatch};
 pub use statistics::Statistics;
 pub(crate) use statistics::{BatchValue, reduce};
 
-use crate::{NonFinite, Reduction};
+use crate::{Growth, NonFinite, Reduction};
 use batch::HostBatch;
 use queue::Queue;
 
@@ -157,16 +157,4 @@ impl State {
         self.reset_parts();
         self.queue.clear();
     }
-}
-
-/// How a metric's state grows with the data, from least to most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Growth {
-    /// Not at all.
-    Constant,
-    /// Until as many updates are kept as there may be: see [`Running`](crate::Running).
-    Bounded,
-    /// By 8 bytes for each sample and each field that keeps every value.
-    PerImage,
 }

@@ -45,6 +45,9 @@
 //! | `vars.rs` | [`eval_var_builder`], for a model that shares the weights in training but builds no graph |
 //! | `reads.rs` | [`host_reads`], how often a thread has waited for a device |
 //! | `stats.rs` | [`GraphStats`], what a tensor keeps alive |
+//! | `memory.rs` | [`MemoryReport`], what named holders and kept values have in memory |
+//! | `process.rs` | [`resident_bytes`], what the process has |
+//! | `monitor.rs` | [`RetentionMonitor`], which tells when one of these keeps growing |
 //! | `storage.rs`, `deep.rs` | private: sizes of storages, and a stack for deep graphs |
 
 #![forbid(unsafe_code)]
@@ -53,6 +56,9 @@ mod container;
 mod deep;
 mod detached;
 mod eval;
+mod memory;
+mod monitor;
+mod process;
 mod reads;
 mod stats;
 mod storage;
@@ -61,8 +67,9 @@ mod vars;
 pub use container::Detach;
 pub use detached::{DetachExt, Detached};
 pub use eval::{EvalGuard, eval_scope, is_eval};
+pub use memory::{Growth, HeldMemory, KeptMemory, MemoryReport};
+pub use monitor::{Finding, RetentionMonitor, Rise};
+pub use process::resident_bytes;
 pub use reads::host_reads;
 pub use stats::GraphStats;
-#[doc(hidden)]
-pub use stats::show_bytes;
 pub use vars::eval_var_builder;

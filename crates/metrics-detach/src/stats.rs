@@ -86,9 +86,8 @@ impl fmt::Display for GraphStats {
     }
 }
 
-/// A number of bytes: exact below 1 KiB, then to one decimal in the unit that fits. Public for `metrics-core` alone.
-#[doc(hidden)]
-pub fn show_bytes(bytes: usize) -> String {
+/// A number of bytes: exact below 1 KiB, then to one decimal in the unit that fits.
+pub(crate) fn show_bytes(bytes: usize) -> String {
     let (mut size, mut unit) = (bytes as f64, "B");
     for larger in ["KiB", "MiB", "GiB", "TiB"] {
         if size < 1024. {

@@ -15,6 +15,7 @@ pub enum CheckpointError {
         /// What was being done.
         action: &'static str,
         /// The system's error.
+        #[source]
         error: io::Error,
     },
 

@@ -63,7 +63,7 @@ impl Mpi {
         match work(&mut mpi) {
             Err(error) if mpi.world_size() > 1 => {
                 // The exit code remains if standard error is gone.
-                let _ = writeln!(io::stderr(), "error: rank {}: {error:#}", mpi.rank());
+                let _ = writeln!(io::stderr(), "error: rank {}: {}", mpi.rank(), told_once(&format!("{error:#}")));
                 mpi.abort(1)
             }
             result => result,
@@ -157,11 +157,32 @@ impl Collective for Mpi {
     }
 }
 
+/// A chain of errors without the causes at its end that the text before them ends with too.
+fn told_once(chain: &str) -> &str {
+    let repeated = |&at: &usize| chain[..at].ends_with(&chain[at + 2..]);
+    let repeated = chain.rmatch_indices(": ").map(|(at, _)| at).find(repeated);
+    repeated.map_or(chain, |at| told_once(&chain[..at]))
+}
+
 /// A panic unwinds into the end of MPI, which waits for all processes, while they wait for what this one was to give.
 impl Drop for Mpi {
     fn drop(&mut self) {
         if std::thread::panicking() && self.world_size() > 1 {
             self.abort(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told_once;
+
+    #[test]
+    fn a_cause_that_the_message_has_is_told_once() {
+        assert_eq!(told_once("reading: no file"), "reading: no file");
+        assert_eq!(
+            told_once("a: cannot write it: no: such: cannot write it: no: such: no: such"),
+            "a: cannot write it: no: such"
+        );
     }
 }

@@ -142,8 +142,10 @@ fn each_way_to_be_wrong_has_its_error() -> Result<()> {
     assert_eq!(foreign.to_string(), "its format is `candle-weights`, but must be `candle-metrics`");
     let anonymous = refused(b"\x02\0\0\0\0\0\0\0{}");
     assert_eq!(anonymous.to_string(), "its format is not named, but must be `candle-metrics`");
-    let newer = refused(&with_text(r#""version":"1""#, r#""version":"2""#));
-    assert_eq!(newer.to_string(), "its format has version 2, but this program reads version 1");
+    for version in ["1", "3"] {
+        let other = refused(&with_text(r#""version":"2""#, &format!(r#""version":"{version}""#)));
+        assert_eq!(other.to_string(), format!("its format has version {version}, but this program reads version 2"));
+    }
     let renamed = refused(&with_text(r#""updates":"3""#, r#""updates":"4""#));
     assert!(matches!(renamed, E::Checksum { .. }), "{renamed}");
     let retyped = refused(&with_text(r#""dtype":"F64""#, r#""dtype":"I64""#));

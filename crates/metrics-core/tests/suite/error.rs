@@ -1,6 +1,9 @@
 //! Errors in functions of other crates' types.
 
-use metrics_core::{Error, Metric, MetricCollection, Reduction};
+use std::error::Error as _;
+use std::io;
+
+use metrics_core::{CheckpointError, Error, Metric, MetricCollection, Reduction};
 
 use crate::toy::{Mae, batch};
 
@@ -31,10 +34,31 @@ fn question_mark_in_a_function_of_anyhow() {
     }
     let error = anyhow().unwrap_err();
     assert_eq!(error.to_string(), REFUSED);
-    assert_eq!(format!("{error:#}"), REFUSED, "a chain says it once");
     let Some(Error::Member { name, error: inner }) = error.downcast_ref() else { panic!("{error:?}") };
     assert_eq!(name, "error");
     assert!(matches!(&**inner, Error::Argument { op, .. } if op == "mae"));
+}
+
+#[test]
+fn the_cause_of_a_failed_save_is_the_end_of_the_chain() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("nowhere/file");
+    let error = MetricCollection::new().save(&path).unwrap_err();
+    let checkpoint = error.source().and_then(|cause| cause.downcast_ref::<CheckpointError>()).expect("a cause");
+    let cause = checkpoint.source().and_then(|cause| cause.downcast_ref::<io::Error>()).expect("a cause");
+    assert_eq!(cause.kind(), io::ErrorKind::NotFound);
+    assert_eq!(error.to_string(), format!("checkpoint `{}`: cannot write it: {cause}", path.display()));
+    assert_eq!(checkpoint.to_string(), format!("cannot write it: {cause}"));
+
+    let error = anyhow::Error::from(error).context("after the epoch");
+    assert!(error.chain().any(|cause| cause.is::<io::Error>()));
+}
+
+#[test]
+fn the_error_of_a_member_is_a_cause() {
+    let error = refused().unwrap_err();
+    let cause = error.source().expect("a cause").to_string();
+    assert_eq!(error.to_string(), format!("member `error`: {cause}"));
 }
 
 #[test]

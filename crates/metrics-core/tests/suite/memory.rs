@@ -1,10 +1,10 @@
 //! What metrics hold, and what grows.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use metrics_core::{
-    EvalOnly, Finding, Growth, MemoryReport, Metric, MetricCollection, MinMax, Reduction, Result, RetentionMonitor,
-    Running, resident_bytes,
+    EvalOnly, Growth, MemoryReport, Metric, MetricCollection, MinMax, Reduction, Result, Running,
 };
+use metrics_detach::{Finding, RetentionMonitor};
 
 use crate::toy::{Mae, batch, zeros};
 
@@ -32,8 +32,8 @@ fn a_report_has_a_row_for_each_metric() -> Result<()> {
 #[test]
 fn eval_only_says_that_nothing_tracks() -> Result<()> {
     let metric = Mae::new(Reduction::Mean);
-    assert!(metrics()?.memory().forward_may_track() && metric.memory().forward_may_track());
-    assert!(!metrics()?.eval_only().memory().forward_may_track());
+    assert!(metrics()?.memory().values_may_track() && metric.memory().values_may_track());
+    assert!(!metrics()?.eval_only().memory().values_may_track());
     let memory = EvalOnly::new(metric.clone()).memory();
     assert_ne!(memory, metric.memory());
     assert_eq!(
@@ -41,39 +41,6 @@ fn eval_only_says_that_nothing_tracks() -> Result<()> {
         [("mae", metric.state_bytes())]
     );
     Ok(())
-}
-
-#[test]
-fn kept_values_are_counted_with_their_graphs() -> Result<()> {
-    let weight = Var::new(&[1f32, 2.0], &Device::Cpu)?;
-    let kept = [weight.sqr()?, weight.exp()?, weight.detach()];
-    let memory = MemoryReport::default().with_kept(&kept);
-    let kept = memory.kept().expect("they were given");
-    // Three storages of two f32: the square, the exponential, and the variable's, which its detached tensor shares.
-    assert_eq!((kept.values, kept.tracking, kept.graph_nodes, kept.bytes), (3, 2, 3, 24));
-    Ok(())
-}
-
-const JSON: &str = r#"{
-    "metrics": {
-        "psnr": {"state_bytes": 424, "queue_bytes": 0, "growth": "constant"},
-        "ssim per image": {"state_bytes": 80091, "queue_bytes": 512, "growth": "per_image"}
-    },
-    "forward_may_track": true,
-    "kept": {"values": 30, "tracking": 30, "graph_nodes": 666, "bytes": 3145728}
-}"#;
-
-#[test]
-fn a_report_reads_as_a_table() {
-    let memory: MemoryReport = serde_json::from_str(JSON).expect("a report");
-    let expected = "\
-metric             state  queue        growth
-psnr               424 B    0 B          none
-ssim per image  78.2 KiB  512 B  8 B an image
-values of forward: may track
-kept: 30 values, of which 30 track: 666 graph nodes, 3.0 MiB
-";
-    assert_eq!(memory.to_string(), expected);
 }
 
 #[test]
@@ -94,7 +61,7 @@ fn a_window_that_fills_is_no_leak() -> Result<()> {
     let pred = batch(&[0.5, 1.0]);
     for _ in 0..150 {
         metrics.update(&pred, &zeros(&pred))?;
-        assert_eq!(monitor.check(&metrics), []);
+        assert_eq!(monitor.check(&metrics.memory()), []);
     }
     assert!(metrics.memory().to_string().contains("bounded"), "{}", metrics.memory());
     Ok(())
@@ -117,7 +84,7 @@ fn watch(
     let mut findings = Vec::new();
     for _ in 0..30 {
         metric.update(&pred, &zeros(&pred))?;
-        findings.extend(monitor.check(report(&metric)));
+        findings.extend(monitor.check(&report(&metric)));
     }
     Ok((findings, monitor))
 }
@@ -130,14 +97,14 @@ fn a_state_that_grows_against_its_word_is_a_warning() -> Result<()> {
     assert_eq!((rise.to - rise.from, rise.checks), (7 * 16, 8));
     assert!(monitor.has_warned() && monitor.to_string().starts_with("state grew from "), "{monitor}");
     let text = findings[0].to_string();
-    assert!(text.starts_with("the state of metrics that declare constant memory grows: "), "{text}");
+    assert!(text.starts_with("what should take constant memory grows: "), "{text}");
     Ok(())
 }
 
 #[test]
 fn a_state_that_grows_by_design_is_told_once() -> Result<()> {
     let (findings, monitor) = watch(RetentionMonitor::new(), |metric| metric.memory())?;
-    assert_eq!(findings, [Finding::PerImage { metrics: vec!["mae".into()] }]);
+    assert_eq!(findings, [Finding::PerImage { holders: vec!["mae".into()] }]);
     assert_eq!(findings[0].to_string(), "8 bytes an image are kept, as configured, by `mae`");
     assert!(!findings[0].is_warning() && !monitor.has_warned());
     assert_eq!(monitor.to_string(), "flat over 20 checks");
@@ -160,21 +127,15 @@ fn everything_that_has_a_state_can_be_checked() -> Result<()> {
     let metrics = metrics()?;
     let mut monitor = RetentionMonitor::new();
     for report in [
-        MemoryReport::from(&metrics),
-        MemoryReport::from(metrics.get("mean").expect("a member")),
-        MemoryReport::from(&metrics.clone().eval_only()),
-        MemoryReport::from(&EvalOnly::new(Mae::new(Reduction::Mean))),
+        metrics.memory(),
+        metrics.get("mean").expect("a member").memory(),
+        metrics.clone().eval_only().memory(),
+        EvalOnly::new(Mae::new(Reduction::Mean)).memory(),
     ] {
         assert!(report.get("mean").or(report.get("mae")).is_some_and(|metric| metric.state_bytes > 0));
-        monitor.check(report);
+        monitor.check(&report);
     }
-    monitor.check(&metrics.eval_only());
+    monitor.check(&metrics.eval_only().memory());
     assert_eq!((monitor.checks(), monitor.is_conclusive()), (0, false));
     Ok(())
-}
-
-#[test]
-fn the_process_has_a_size_where_the_system_tells() {
-    assert_eq!(resident_bytes().is_some(), cfg!(target_os = "linux"));
-    assert!(resident_bytes().is_none_or(|bytes| bytes > 1 << 20));
 }

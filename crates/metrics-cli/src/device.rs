@@ -1,41 +1,21 @@
-//! Which device a program runs on.
+//! The device that `--device` names.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use candle_core::{Device, DeviceLocation, utils};
-use serde::{Serialize, Serializer};
+use candle_core::{Device, utils};
+use metrics_core::{Error, Result};
 
-use crate::{Error, Result};
-
-/// A device as the user of a program names it: `auto`, `cpu`, `cuda`, `cuda:1` or `metal`.
-///
-/// It is for command lines, so it is read from text and written as text. The metrics run wherever their tensors are.
-///
-/// ```
-/// use metrics_core::DeviceChoice;
-///
-/// let choice: DeviceChoice = "cuda:1".parse()?;
-/// assert_eq!(choice, DeviceChoice::Cuda(Some(1)));
-/// assert_eq!(
-///     "gpu".parse::<DeviceChoice>().unwrap_err().to_string(),
-///     "device: it is `gpu`, expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`"
-/// );
-///
-/// let device = DeviceChoice::Auto.open(|line| eprintln!("{line}"))?; // says what it took
-/// assert!(DeviceChoice::Cpu.open(|_| {})?.is_cpu());
-/// # let _ = device;
-/// # Ok::<(), metrics_core::Error>(())
-/// ```
+/// A device as the user names it: `auto`, `cpu`, `cuda`, `cuda:1` or `metal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DeviceChoice {
+pub(crate) enum DeviceChoice {
     /// The first GPU that this build supports and that can be opened, else the CPU.
     Auto,
     /// The processor.
     #[default]
     Cpu,
-    /// The NVIDIA GPU of this number, from 0; without a number, the first, or [that of the process](Self::for_local_rank).
+    /// The NVIDIA GPU of this number, from 0; without a number, the first.
     Cuda(Option<usize>),
     /// The first Apple GPU.
     Metal,
@@ -48,43 +28,10 @@ impl DeviceChoice {
     ///
     /// If this build does not support the device, which names the feature to build with, or if Candle cannot open it, which gives
     /// Candle's reason. `Auto` has no errors.
-    pub fn open(self, say: impl FnOnce(&str)) -> Result<Device> {
+    pub(crate) fn open(self, say: impl FnOnce(&str)) -> Result<Device> {
         match self {
             Self::Auto => Ok(first_of(&[Self::Cuda(Some(0)), Self::Metal], say)),
             named => named.open_named(),
-        }
-    }
-
-    /// For one of several processes of a machine, of this number among them: `cuda`, which leaves open which GPU, becomes the GPU of
-    /// that number. A GPU that was named by its number is what the user said, and so are the other choices.
-    ///
-    /// ```
-    /// use metrics_core::DeviceChoice;
-    ///
-    /// let of_process = |name: &str| Ok::<_, metrics_core::Error>(name.parse::<DeviceChoice>()?.for_local_rank(2).to_string());
-    /// assert_eq!((of_process("cuda")?, of_process("cuda:0")?), ("cuda:2".to_string(), "cuda:0".to_string()));
-    /// # Ok::<(), metrics_core::Error>(())
-    /// ```
-    #[must_use]
-    pub fn for_local_rank(self, rank: usize) -> Self {
-        if self == Self::Cuda(None) { Self::Cuda(Some(rank)) } else { self }
-    }
-
-    /// The choice that names `device`; to record which one `Auto` took.
-    ///
-    /// ```
-    /// use metrics_core::DeviceChoice;
-    ///
-    /// let device = DeviceChoice::Auto.open(|_| {})?;
-    /// assert_ne!(DeviceChoice::of(&device), DeviceChoice::Auto);
-    /// # Ok::<(), metrics_core::Error>(())
-    /// ```
-    #[must_use]
-    pub fn of(device: &Device) -> Self {
-        match device.location() {
-            DeviceLocation::Cpu => Self::Cpu,
-            DeviceLocation::Cuda { gpu_id } => Self::Cuda(Some(gpu_id)),
-            DeviceLocation::Metal { .. } => Self::Metal,
         }
     }
 
@@ -196,13 +143,6 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// As text.
-impl Serialize for DeviceChoice {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,21 +159,6 @@ mod tests {
             assert_eq!(text.parse::<DeviceChoice>()?.to_string(), text);
         }
         assert_eq!("cuda:0".parse::<DeviceChoice>()?, DeviceChoice::Cuda(Some(0)));
-        Ok(())
-    }
-
-    #[test]
-    fn only_a_gpu_without_a_number_is_dealt_to_processes() -> Result<()> {
-        for (text, of_process_3) in [
-            ("cuda", "cuda:3"),
-            ("cuda:0", "cuda:0"),
-            ("cuda:5", "cuda:5"),
-            ("cpu", "cpu"),
-            ("auto", "auto"),
-            ("metal", "metal"),
-        ] {
-            assert_eq!(text.parse::<DeviceChoice>()?.for_local_rank(3).to_string(), of_process_3);
-        }
         Ok(())
     }
 

@@ -5,8 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Rise;
-use crate::error::list;
-use crate::number::show_bytes;
+use crate::stats::show_bytes;
 
 /// What a [`RetentionMonitor`](crate::RetentionMonitor) noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,10 +16,10 @@ pub enum Finding {
     Graph {
         /// In nodes.
         rise: Rise,
-        /// Bytes that they keep alive at present; a lower bound, see [`GraphStats`](metrics_detach::GraphStats).
+        /// Bytes that they keep alive at present; a lower bound, see [`GraphStats`](crate::GraphStats).
         bytes: usize,
     },
-    /// Metrics that declare [`Growth::Constant`](crate::Growth::Constant) need more and more memory.
+    /// Holders that declare [`Growth::Constant`](crate::Growth::Constant) need more and more memory.
     State {
         /// In bytes.
         rise: Rise,
@@ -30,10 +29,10 @@ pub enum Finding {
         /// In bytes.
         rise: Rise,
     },
-    /// Metrics keep every value, as they are told to. Not a warning.
+    /// Holders keep every value, as they are told to. Not a warning.
     PerImage {
         /// Their names.
-        metrics: Vec<String>,
+        holders: Vec<String>,
     },
 }
 
@@ -59,11 +58,11 @@ impl fmt::Display for Finding {
                 show_bytes(*bytes)
             ),
             Self::State { rise } => {
-                write!(f, "the state of metrics that declare constant memory grows: {}", bytes(rise))
+                write!(f, "what should take constant memory grows: {}", bytes(rise))
             }
             Self::Process { rise } => write!(f, "the process keeps growing: {}", bytes(rise)),
-            Self::PerImage { metrics } => {
-                write!(f, "8 bytes an image are kept, as configured, by {}", list(metrics))
+            Self::PerImage { holders } => {
+                write!(f, "8 bytes an image are kept, as configured, by `{}`", holders.join("`, `"))
             }
         }
     }

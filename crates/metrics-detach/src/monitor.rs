@@ -6,35 +6,33 @@ mod trend;
 use std::fmt;
 
 use candle_core::Tensor;
-use metrics_detach::GraphStats;
 
-use crate::number::show_bytes;
-use crate::{Growth, MemoryReport, resident_bytes};
+use crate::stats::show_bytes;
+use crate::{GraphStats, Growth, MemoryReport, resident_bytes};
 use trend::Trend;
 
 pub use finding::Finding;
 pub use trend::Rise;
 
-/// Is shown the metrics, and the values kept of them, at each step of a run, and tells when something keeps growing:
-/// graph nodes behind the kept values, the state of the metrics, or the memory of the process.
+/// Is shown what holds memory, and the values kept of it, at each step of a run, and tells when something keeps growing:
+/// graph nodes behind the kept values, what the holders have accumulated, or the memory of the process.
 ///
 /// It prints nothing: [`check`](Self::check) returns what it found, which is nothing at most steps.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
-/// use metrics_core::{Finding, MemoryReport, RetentionMonitor};
-/// use metrics_detach::{DetachExt, Detached};
+/// use metrics_detach::{DetachExt, Detached, Finding, MemoryReport, RetentionMonitor};
 ///
 /// let weight = Var::new(2f32, &Device::Cpu)?;
 /// let (mut naive, mut guarded): (Vec<Tensor>, Vec<Detached>) = Default::default();
 /// let (mut of_naive, mut of_guarded) = (RetentionMonitor::new(), RetentionMonitor::new());
-/// let mut findings = Vec::new();
+/// let (nobody, mut findings) = (MemoryReport::new(), Vec::new());
 /// for _ in 0..30 {
 ///     let loss = weight.sqr()?;
 ///     guarded.push(loss.detached());
 ///     naive.push(loss); // and with it, its graph
-///     findings.extend(of_naive.check_with(MemoryReport::default(), &naive)); // here without metrics
-///     assert_eq!(of_guarded.check_with(MemoryReport::default(), &guarded), []);
+///     findings.extend(of_naive.check_with(&nobody, &naive)); // only the list
+///     assert_eq!(of_guarded.check_with(&nobody, &guarded), []);
 /// }
 /// assert!(matches!(findings[..], [Finding::Graph { .. }]), "one warning, not one a step");
 /// assert_eq!(of_guarded.to_string(), "flat over 20 checks");
@@ -55,13 +53,13 @@ pub use trend::Rise;
 /// are long enough for it to stand out. What grows within the warm-up, or at a few times only, is not growth. Each kind
 /// is told once, and again whenever the number has doubled since.
 ///
-/// The state of a metric that keeps every value grows by design ([`Growth::PerImage`]): that is told once, is no warning,
-/// and such states are not watched. Nor are the last updates of a [`Running`](crate::Running), of which there are more and more
-/// until its window is full ([`Growth::Bounded`]), nor queues on a device, which fill and are emptied.
+/// The state of a holder that keeps every value grows by design ([`Growth::PerImage`]): that is told once, is no warning,
+/// and such states are not watched. Nor is what grows until it is full, say a window of the last updates
+/// ([`Growth::Bounded`]), nor queues on a device, which fill and are emptied.
 ///
 /// # Cost
 ///
-/// A check reads one small file of the system's and adds up the metrics' states: some microseconds. Kept values without a
+/// A check asks the system for one number and adds up the holders' states: some microseconds. Kept values without a
 /// graph cost a nanosecond each; the graphs of the others are walked, in full, by [`GraphStats`]. Where that is too much,
 /// check [every](Self::every) so many steps.
 #[derive(Clone, Debug)]
@@ -119,16 +117,15 @@ impl RetentionMonitor {
         self
     }
 
-    /// Checks a metric, a collection, an `EvalOnly` of either (by reference), or a [`MemoryReport`].
-    pub fn check(&mut self, metrics: impl Into<MemoryReport>) -> Vec<Finding> {
-        self.check_with(metrics, std::iter::empty::<&Tensor>())
+    /// Checks the process and what `memory` reports, which is to be made anew for each check.
+    pub fn check(&mut self, memory: &MemoryReport) -> Vec<Finding> {
+        self.check_with(memory, std::iter::empty::<&Tensor>())
     }
 
-    /// As [`check`](Self::check), together with the values that are kept from step to step, say the list of what
-    /// `forward` gave.
+    /// As [`check`](Self::check), together with the values that are kept from step to step, say a list of losses.
     pub fn check_with<'a, T: AsRef<Tensor> + 'a>(
         &mut self,
-        metrics: impl Into<MemoryReport>,
+        memory: &MemoryReport,
         kept: impl IntoIterator<Item = &'a T>,
     ) -> Vec<Finding> {
         let due = self.calls.is_multiple_of(self.every);
@@ -138,7 +135,7 @@ impl RetentionMonitor {
         }
         // Values without a graph are passed over here, so that a long list of them costs next to nothing.
         let tracking: Vec<&Tensor> = kept.into_iter().map(AsRef::as_ref).filter(|value| value.track_op()).collect();
-        self.observe(&metrics.into(), GraphStats::of_all(tracking), resident_bytes())
+        self.observe(memory, GraphStats::of_all(tracking), resident_bytes())
     }
 
     /// One check.
@@ -149,8 +146,8 @@ impl RetentionMonitor {
         if self.checks <= self.warm_up {
             return findings;
         }
-        let constant = memory.iter().filter(|(_, metric)| metric.growth == Growth::Constant);
-        let state = constant.map(|(_, metric)| metric.state_bytes).sum();
+        let constant = memory.iter().filter(|(_, held)| held.growth == Growth::Constant);
+        let state = constant.map(|(_, held)| held.state_bytes).sum();
         let graph_rise = self.graph.observe(graph.nodes, 0);
         findings.extend(graph_rise.map(|rise| Finding::Graph { rise, bytes: graph.bytes }));
         findings.extend(self.state.observe(state, 0).map(|rise| Finding::State { rise }));
@@ -159,15 +156,15 @@ impl RetentionMonitor {
         findings
     }
 
-    /// The metrics that keep every value, the first time that there are any.
+    /// The holders that keep every value, the first time that there are any.
     fn per_image(&mut self, memory: &MemoryReport) -> Option<Finding> {
-        let growing = memory.iter().filter(|(_, metric)| metric.growth == Growth::PerImage);
-        let metrics: Vec<_> = growing.map(|(name, _)| name.to_owned()).collect();
-        if metrics.is_empty() || self.said_per_image {
+        let growing = memory.iter().filter(|(_, held)| held.growth == Growth::PerImage);
+        let holders: Vec<_> = growing.map(|(name, _)| name.to_owned()).collect();
+        if holders.is_empty() || self.said_per_image {
             return None;
         }
         self.said_per_image = true;
-        Some(Finding::PerImage { metrics })
+        Some(Finding::PerImage { holders })
     }
 
     /// How many checks there were after the warm-up.
