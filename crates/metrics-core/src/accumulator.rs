@@ -5,6 +5,7 @@ use std::fmt;
 use candle_core::{DType, Device, Tensor};
 use serde::{Serialize, Serializer};
 
+use crate::metric::sealed::CloneMetric;
 use crate::state::{BatchValue, reduce};
 use crate::{
     Configured, Definition, Error, Fingerprint, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics,
@@ -74,7 +75,8 @@ impl<D: Definition> Accumulator<D> {
             Value::PerImage(numbers) => (numbers.clone(), vec![numbers.len()]),
             Value::Array { shape, values } => (values, shape),
             Value::Group(_) => {
-                let message = "it computes several values, so that a batch has no single one: use `update` instead of `forward`";
+                let message =
+                    "it computes several values, so that a batch has no single one: use `update` instead of `forward`";
                 return Err(Error::argument(self.name(), message));
             }
         };
@@ -148,6 +150,12 @@ impl<D: Definition> Metric for Accumulator<D> {
 
     fn state_mut(&mut self) -> &mut State {
         &mut self.state
+    }
+}
+
+impl<D: Definition> CloneMetric for Accumulator<D> {
+    fn clone_box(&self) -> Box<dyn Metric> {
+        Box::new(self.clone())
     }
 }
 

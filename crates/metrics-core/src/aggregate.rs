@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::samples::NumberSource;
-use crate::{Accumulator, Definition, Error, Fingerprint, Metric, Number, Reduce, Result, Samples, State, Statistics, Value};
+use crate::{
+    Accumulator, Definition, Error, Fingerprint, Metric, Number, Reduce, Result, Samples, State, Statistics, Value,
+};
 
 /// A number of the loop, such as the training loss or the learning rate, aggregated over updates.
 ///

@@ -1,7 +1,5 @@
 //! Saved states: what is in a checkpoint, and how it becomes bytes and files.
 
-mod entries;
-mod error;
 mod file;
 mod format;
 
@@ -11,13 +9,9 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub(crate) use entries::{Reader, Writer};
-pub use error::CheckpointError;
-
+use crate::entries::{CheckpointError, Entries};
 use crate::fingerprint::differing;
 use crate::{Error, Fingerprint, Result, State};
-use entries::Entries;
-use format::Of;
 
 /// The saved state of a metric or of a collection, with the fingerprint of what it belongs to.
 ///
@@ -106,7 +100,7 @@ impl Checkpoint {
     /// # Errors
     /// None is known, but encoding the header could fail.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        format::encode(self, Of::File).map_err(Error::from)
+        format::encode(self).map_err(Error::from)
     }
 
     /// From the content of a file.
@@ -114,17 +108,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] when it is truncated, foreign, changed, or of a newer version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        format::decode(bytes, Of::File).map_err(Error::from)
-    }
-
-    /// As [`to_bytes`](Self::to_bytes), for another process instead of for a file.
-    pub(crate) fn to_message(&self) -> Result<Vec<u8>> {
-        format::encode(self, Of::Message).map_err(Error::from)
-    }
-
-    /// From what [`to_message`](Self::to_message) gave.
-    pub(crate) fn from_message(bytes: &[u8]) -> Result<Self> {
-        format::decode(bytes, Of::Message).map_err(Error::from)
+        format::decode(bytes).map_err(Error::from)
     }
 
     /// Writes a file, or replaces it as a whole: whatever happens meanwhile, there is either the old file or the new one.
@@ -143,7 +127,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::from_bytes`], and when the file cannot be read; the error names it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let checkpoint = read(path.as_ref()).and_then(|bytes| format::decode(&bytes, Of::File));
+        let checkpoint = read(path.as_ref()).and_then(|bytes| format::decode(&bytes));
         checkpoint.map_err(|error| error.in_file(path.as_ref()))
     }
 }

@@ -1,16 +1,15 @@
 //! Several metrics over the same data.
 
+mod eval;
 mod save;
 mod sync;
 
 use candle_core::Tensor;
 use metrics_detach::{eval_scope, is_eval};
 
-use crate::metric::{stage_merge, statistics_with_value};
+use crate::metric::{shared_passes, stage_merge, statistics_with_value};
 use crate::named::{Named, Outputs};
-use crate::{
-    EvalOnly, Fingerprint, MemoryReport, Metric, Plan, Report, Result, Samples, SharedPasses, Statistics,
-};
+use crate::{Fingerprint, MemoryReport, Metric, Plan, Report, Result, Samples, Statistics};
 
 /// Named metrics that are updated together, all or nothing: a batch that any member refuses changes none of them.
 ///
@@ -131,7 +130,7 @@ impl MetricCollection {
     /// Which passes over the data an update makes, and which members each serves: metrics that need the same of the data share it,
     /// whatever their order and their names.
     pub fn plan(&self) -> Plan {
-        Plan::of(self.iter())
+        Plan::new(&shared_passes(self.iter()), self.iter().map(|(name, metric)| (name, metric.name())))
     }
 
     /// How many samples were left out because a number was NaN or infinite: the most that any member has.
@@ -158,8 +157,7 @@ impl MetricCollection {
     /// As [`MetricCollection::update`] and [`Metric::update_with`].
     pub fn update_with(&mut self, samples: &Samples) -> Result<()> {
         let samples = self.sharing(samples.detached());
-        let statistics =
-            eval_scope(|| self.members.try_map(|metric| metric.statistics(&samples)?.weighted(&samples)))?;
+        let statistics = eval_scope(|| self.members.try_map(|metric| metric.statistics(&samples)?.weighted(&samples)))?;
         self.accumulate(statistics)
     }
 
@@ -190,7 +188,7 @@ impl MetricCollection {
 
     /// With passes that several members share, each of which is made once.
     fn sharing<'a>(&self, samples: Samples<'a>) -> Samples<'a> {
-        samples.sharing(SharedPasses::of_metrics(self.iter()))
+        samples.sharing(shared_passes(self.iter()))
     }
 
     /// Checks all statistics before it writes any state.
@@ -235,10 +233,5 @@ impl MetricCollection {
             metric.state_mut().commit_merge(staged)?;
         }
         Ok(())
-    }
-
-    /// This collection, restricted to evaluation: nothing that it returns tracks.
-    pub fn eval_only(self) -> EvalOnly<Self> {
-        EvalOnly::new(self)
     }
 }

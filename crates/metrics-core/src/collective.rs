@@ -2,15 +2,11 @@
 
 #[cfg(feature = "mpi")]
 mod mpi;
-#[cfg(feature = "nccl")]
-mod nccl;
 mod payload;
 mod threads;
 
 #[cfg(feature = "mpi")]
 pub use self::mpi::Mpi;
-#[cfg(feature = "nccl")]
-pub use nccl::Nccl;
 pub(crate) use payload::{Answer, Payload, Shown, decode, encode};
 pub use threads::Threads;
 
@@ -25,7 +21,61 @@ use crate::{Error, Result};
 /// | [`Solo`] | this process alone | |
 /// | [`Threads`] | threads of this process | |
 /// | `Mpi` | the processes that `mpirun` or a scheduler has started | `mpi` |
-/// | `Nccl` | processes with a GPU each | `nccl` |
+///
+/// # An engine of one's own
+///
+/// An engine has [`rank`](Self::rank), [`world_size`](Self::world_size) and [`all_gather`](Self::all_gather), for instance over NCCL
+/// or a ring of TCP connections. [`gather`](Self::gather) and [`broadcast`](Self::broadcast) have defaults, which send everything to
+/// every process; an engine may override them where it has something better. When an exchange fails, it returns
+/// [`Error::collective`]; so it should when a process is gone, because otherwise the others wait for it without end.
+///
+/// Here threads share memory. Unlike [`Threads`], this engine does not notice a thread that is gone:
+///
+/// ```
+/// use std::sync::{Barrier, Mutex};
+/// use std::thread;
+///
+/// use metrics_core::{Aggregate, Collective, MetricCollection, Result, Samples};
+///
+/// struct Member<'a> {
+///     rank: usize,
+///     given: &'a [Mutex<Vec<u8>>],
+///     barrier: &'a Barrier,
+/// }
+///
+/// impl Collective for Member<'_> {
+///     fn rank(&self) -> usize {
+///         self.rank
+///     }
+///
+///     fn world_size(&self) -> usize {
+///         self.given.len()
+///     }
+///
+///     fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+///         *self.given[self.rank].lock().unwrap() = bytes.to_vec();
+///         self.barrier.wait(); // all have given
+///         let all = self.given.iter().map(|given| given.lock().unwrap().clone()).collect();
+///         self.barrier.wait(); // all have taken, so the next exchange may begin
+///         Ok(all)
+///     }
+/// }
+///
+/// let (given, barrier) = ([const { Mutex::new(Vec::new()) }; 3], Barrier::new(3));
+/// let evaluate = |rank| {
+///     let mut metrics = MetricCollection::new().with("loss", Aggregate::mean("loss"))?;
+///     metrics.update_with(&Samples::default().number("loss", rank as f64))?;
+///     metrics.sync(&mut Member { rank, given: &given, barrier: &barrier })?;
+///     metrics.compute()
+/// };
+/// let reports = thread::scope(|scope| {
+///     [0, 1, 2].map(|rank| scope.spawn(move || evaluate(rank))).map(|rank| rank.join().unwrap())
+/// });
+/// for report in reports {
+///     assert_eq!(report?.scalar("loss"), Some(1.0));
+/// }
+/// # Ok::<(), metrics_core::Error>(())
+/// ```
 pub trait Collective {
     /// The number of this process, from 0.
     fn rank(&self) -> usize;

@@ -1,6 +1,8 @@
 //! What can go wrong, one variant per way.
 
-use crate::CheckpointError;
+use std::path::Path;
+
+use crate::entries::CheckpointError;
 
 /// `std::result::Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -142,6 +144,19 @@ impl Error {
     /// Says which member of a collection failed.
     pub(crate) fn in_member(self, name: &str) -> Self {
         Self::Member { name: name.into(), error: Box::new(self) }
+    }
+}
+
+impl CheckpointError {
+    /// Says which file it is about.
+    pub(crate) fn in_file(self, path: &Path) -> Error {
+        Error::Checkpoint { name: format!("checkpoint `{}`", path.display()), error: self }
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint { name: "checkpoint".into(), error }
     }
 }
 

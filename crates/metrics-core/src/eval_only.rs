@@ -1,14 +1,11 @@
 //! Metrics that can only evaluate.
 
 use std::ops::Deref;
-use std::path::Path;
 
 use candle_core::Tensor;
 use metrics_detach::{Detached, eval_scope};
 
-use crate::{
-    Checkpoint, Collective, MemoryReport, Metric, MetricCollection, MetricInfo, Named, Result, Samples,
-};
+use crate::{Checkpoint, MemoryReport, Metric, MetricInfo, Result, Samples};
 
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
 ///
@@ -18,80 +15,52 @@ use crate::{
 /// What only reads is that of the metric or collection within: `compute`, `get`, `iter`, `updates`, `save` and so on. It gives no way to
 /// change what is within other than the methods here, short of [`into_inner`](EvalOnly::into_inner).
 #[derive(Clone, Debug)]
-pub struct EvalOnly<M>(M);
+pub struct EvalOnly<M>(pub(crate) M);
 
-/// What can be restricted to evaluation: a [`Metric`] or a [`MetricCollection`].
+/// What can be restricted to evaluation: a [`Metric`] or a [`MetricCollection`](crate::MetricCollection).
 pub trait Evaluate {
     /// What `forward` gives, without a graph.
     type Outputs;
 
     #[doc(hidden)]
-    fn update_with(&mut self, samples: &Samples) -> Result<()>;
+    fn eval_update(&mut self, samples: &Samples) -> Result<()>;
     #[doc(hidden)]
-    fn forward_detached(&mut self, samples: &Samples) -> Result<Self::Outputs>;
+    fn eval_forward(&mut self, samples: &Samples) -> Result<Self::Outputs>;
     #[doc(hidden)]
-    fn merge(&mut self, other: &Self) -> Result<()>;
+    fn eval_merge(&mut self, other: &Self) -> Result<()>;
     #[doc(hidden)]
-    fn reset(&mut self);
+    fn eval_reset(&mut self);
     #[doc(hidden)]
-    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+    fn eval_load(&mut self, checkpoint: &Checkpoint) -> Result<()>;
     #[doc(hidden)]
-    fn memory(&self) -> MemoryReport;
+    fn eval_memory(&self) -> MemoryReport;
 }
 
 impl<M: Metric + 'static> Evaluate for M {
     type Outputs = Detached;
 
-    fn update_with(&mut self, samples: &Samples) -> Result<()> {
+    fn eval_update(&mut self, samples: &Samples) -> Result<()> {
         Metric::update_with(self, samples)
     }
 
-    fn forward_detached(&mut self, samples: &Samples) -> Result<Detached> {
+    fn eval_forward(&mut self, samples: &Samples) -> Result<Detached> {
         eval_scope(|| self.forward_with(samples)).map(Detached::from)
     }
 
-    fn merge(&mut self, other: &Self) -> Result<()> {
+    fn eval_merge(&mut self, other: &Self) -> Result<()> {
         Metric::merge(self, other)
     }
 
-    fn reset(&mut self) {
+    fn eval_reset(&mut self) {
         Metric::reset(self);
     }
 
-    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    fn eval_load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         Metric::load_state(self, checkpoint)
     }
 
-    fn memory(&self) -> MemoryReport {
+    fn eval_memory(&self) -> MemoryReport {
         Metric::memory(self)
-    }
-}
-
-impl Evaluate for MetricCollection {
-    type Outputs = Named<Detached>;
-
-    fn update_with(&mut self, samples: &Samples) -> Result<()> {
-        self.update_with(samples)
-    }
-
-    fn forward_detached(&mut self, samples: &Samples) -> Result<Named<Detached>> {
-        Ok(eval_scope(|| self.forward_with(samples))?.map(Detached::from))
-    }
-
-    fn merge(&mut self, other: &Self) -> Result<()> {
-        self.merge(other)
-    }
-
-    fn reset(&mut self) {
-        self.reset();
-    }
-
-    fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.load_state(checkpoint)
-    }
-
-    fn memory(&self) -> MemoryReport {
-        self.memory()
     }
 }
 
@@ -114,7 +83,7 @@ impl<M: Evaluate> EvalOnly<M> {
 
     /// Adds a batch whose samples may have weights, labels and numbers.
     pub fn update_with(&mut self, samples: &Samples) -> Result<()> {
-        self.0.update_with(samples)
+        self.0.eval_update(samples)
     }
 
     /// Adds a batch, and returns the values of this batch alone, without a graph.
@@ -124,27 +93,27 @@ impl<M: Evaluate> EvalOnly<M> {
 
     /// As [`forward`](Self::forward), with a batch whose samples may have weights, labels and numbers.
     pub fn forward_with(&mut self, samples: &Samples) -> Result<M::Outputs> {
-        self.0.forward_detached(samples)
+        self.0.eval_forward(samples)
     }
 
     /// Forgets everything added so far.
     pub fn reset(&mut self) {
-        self.0.reset();
+        self.0.eval_reset();
     }
 
     /// Adds everything that another has accumulated.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        self.0.merge(&other.0)
+        self.0.eval_merge(&other.0)
     }
 
     /// Replaces what was accumulated by what was saved.
     pub fn load_state(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.0.load_state(checkpoint)
+        self.0.eval_load(checkpoint)
     }
 
     /// What is held in memory; what `forward` returns never tracks.
     pub fn memory(&self) -> MemoryReport {
-        self.0.memory().tracking(false)
+        self.0.eval_memory().tracking(false)
     }
 }
 
@@ -152,39 +121,6 @@ impl<M: Metric> EvalOnly<M> {
     /// What kind of number this is: never differentiable.
     pub fn info(&self) -> MetricInfo {
         MetricInfo { differentiable: false, ..self.0.info() }
-    }
-}
-
-/// Errors are those of [`MetricCollection`]'s methods of the same names.
-impl EvalOnly<MetricCollection> {
-    /// As [`MetricCollection::load`].
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        self.0.load(path)
-    }
-
-    /// As [`MetricCollection::load_bytes`].
-    pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.load_bytes(bytes)
-    }
-
-    /// As [`MetricCollection::sync`].
-    pub fn sync(&mut self, collective: &mut dyn Collective) -> Result<()> {
-        self.0.sync(collective)
-    }
-
-    /// As [`MetricCollection::synced`].
-    pub fn synced(&self, collective: &mut dyn Collective) -> Result<Self> {
-        self.0.synced(collective).map(Self)
-    }
-
-    /// As [`MetricCollection::sync_by_key`].
-    pub fn sync_by_key(&mut self, collective: &mut dyn Collective, keys: &[u64]) -> Result<()> {
-        self.0.sync_by_key(collective, keys)
-    }
-
-    /// As [`MetricCollection::synced_by_key`].
-    pub fn synced_by_key(&self, collective: &mut dyn Collective, keys: &[u64]) -> Result<Self> {
-        self.0.synced_by_key(collective, keys).map(Self)
     }
 }
 

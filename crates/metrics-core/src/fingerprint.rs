@@ -55,7 +55,10 @@ impl Fingerprint {
         let member = |(index, (name, metric)): (usize, (&str, &Self))| {
             let settings = Value::Object(metric.settings.clone());
             let order = Value::from(index);
-            (name.to_owned(), Value::Object(Map::from_iter([(metric.kind.clone(), settings), ("member".into(), order)])))
+            (
+                name.to_owned(),
+                Value::Object(Map::from_iter([(metric.kind.clone(), settings), ("member".into(), order)])),
+            )
         };
         Self { kind: "collection".into(), settings: members.enumerate().map(member).collect() }
     }
@@ -87,8 +90,11 @@ pub(crate) fn differing(ours: &Fingerprint, theirs: &Fingerprint) -> [String; 2]
         return [shown(&ours.kind, &a, false), shown(&theirs.kind, &b, false)];
     }
     let only = |own: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
-        let differ: BTreeMap<_, _> =
-            own.iter().filter(|(path, leaf)| other.get(*path) != Some(leaf)).map(|(p, l)| (p.clone(), l.clone())).collect();
+        let differ: BTreeMap<_, _> = own
+            .iter()
+            .filter(|(path, leaf)| other.get(*path) != Some(leaf))
+            .map(|(p, l)| (p.clone(), l.clone()))
+            .collect();
         shown(&ours.kind, &differ, differ.len() < own.len())
     };
     [only(&a, &b), only(&b, &a)]
@@ -146,7 +152,11 @@ mod tests {
     fn settings_that_differ() {
         let of = |kind: &str, settings: Value| Fingerprint::of(kind, &settings).expect("it is JSON");
         for (a, b, expected) in [
-            (of("mae", json!({"by": "sum"})), of("mae", json!({"by": "mean"})), ["mae[by=\"sum\"]", "mae[by=\"mean\"]"]),
+            (
+                of("mae", json!({"by": "sum"})),
+                of("mae", json!({"by": "mean"})),
+                ["mae[by=\"sum\"]", "mae[by=\"mean\"]"],
+            ),
             (of("mae", Value::Null), of("psnr", json!({"range": 1.0})), ["mae[]", "psnr[range=1.0]"]),
             (of("a", json!({"x": 1, "y": 2})), of("a", json!({"x": 1, "z": 2})), ["a[y=2 …]", "a[z=2 …]"]),
             (of("a", json!({})), of("a", json!(1)), ["a[]", "a[value=1]"]),

@@ -73,6 +73,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `error.rs` | [`Error`] |
+//! | `entries.rs` | private: what states are saved as; what can be wrong with that: [`CheckpointError`] |
 //! | `exact.rs` | [`exact::ExactSum`], [`exact::WeightedSum`], [`exact::ExactArray`] and [`exact::Moments`]: rounded once, when they are read |
 //! | `sketch.rs`, `distribution.rs` | [`QuantileSketch`], and the [`Distribution`] that a summary is read from |
 //! | `reduction.rs`, `value.rs` | [`Reduction`], and the [`Value`] or [`Summary`] it gives |
@@ -80,14 +81,14 @@
 //! | `named.rs`, `report.rs` | [`Named`], things by name in order; [`Report`], a collection's values |
 //! | `state.rs` | [`State`]: declared fields with their [`Reduce`], and the [`Statistics`] of a batch |
 //! | `fingerprint.rs` | [`Fingerprint`], what may be merged with what |
-//! | `checkpoint.rs` | [`Checkpoint`], saved states, and what can be wrong with one: [`CheckpointError`] |
+//! | `checkpoint.rs` | [`Checkpoint`], saved states |
 //! | `shared.rs` | [`SharedPasses`] over a batch, which serve several metrics, and their [`Plan`] |
 //! | `samples.rs` | [`Samples`], what a metric is updated with |
 //! | `definition.rs` | [`Definition`], what an author writes; [`MetricInfo`] |
 //! | `metric.rs`, `accumulator.rs` | [`Metric`], what can be done with every metric; [`Accumulator`], which implements it |
 //! | `aggregate.rs` | [`Aggregate`]: numbers of the loop as metrics |
 //! | `wrap.rs` | metrics made of metrics: [`Running`], [`MinMax`], [`BootStrapper`], [`PerLabel`], [`Formula`] |
-//! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI, NCCL |
+//! | `collective.rs` | [`Collective`], a group of processes, and the engines behind it: [`Solo`], [`Threads`], MPI |
 //! | `collection.rs` | [`MetricCollection`], several metrics over the same data |
 //! | `eval_only.rs` | [`EvalOnly`], a metric or collection that returns nothing that tracks |
 //! | `tracker.rs` | [`Tracker`], reports of many steps, and which was best |
@@ -108,6 +109,7 @@ mod collection;
 mod collective;
 mod definition;
 mod distribution;
+mod entries;
 mod error;
 mod eval_only;
 pub mod exact;
@@ -130,15 +132,14 @@ mod wrap;
 
 pub use accumulator::Accumulator;
 pub use aggregate::Aggregate;
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::Checkpoint;
 pub use collection::MetricCollection;
 #[cfg(feature = "mpi")]
 pub use collective::Mpi;
-#[cfg(feature = "nccl")]
-pub use collective::Nccl;
 pub use collective::{Collective, Solo, Threads};
 pub use definition::{Configured, Definition, MetricInfo};
 pub use distribution::Distribution;
+pub use entries::CheckpointError;
 pub use error::{Error, Result};
 pub use eval_only::{EvalOnly, Evaluate};
 pub use fingerprint::Fingerprint;

@@ -156,19 +156,12 @@ pub trait Metric: sealed::CloneMetric + Send + Sync {
     }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     use super::Metric;
-    use crate::{Accumulator, Definition};
 
     /// Makes `Box<dyn Metric>` cloneable, and keeps others from implementing [`Metric`].
     pub trait CloneMetric {
         fn clone_box(&self) -> Box<dyn Metric>;
-    }
-
-    impl<D: Definition> CloneMetric for Accumulator<D> {
-        fn clone_box(&self) -> Box<dyn Metric> {
-            Box::new(self.clone())
-        }
     }
 
     impl CloneMetric for Box<dyn Metric> {
@@ -249,4 +242,14 @@ pub(crate) fn stage_merge<'a, M: Metric + ?Sized>(ours: &M, theirs: &'a dyn Metr
         return Err(Error::Incompatible { ours, theirs });
     }
     ours.state().stage_merge(theirs.state())
+}
+
+/// The passes that these metrics ask for, under these names.
+pub(crate) fn shared_passes<'a>(metrics: impl IntoIterator<Item = (&'a str, &'a dyn Metric)>) -> SharedPasses {
+    let mut passes = SharedPasses::default();
+    for (name, metric) in metrics {
+        passes.set_member(name);
+        metric.share(&mut passes);
+    }
+    passes
 }

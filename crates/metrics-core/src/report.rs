@@ -83,7 +83,7 @@ impl From<Named<Value>> for Report {
 
 impl IntoIterator for Report {
     type Item = (String, Value);
-    type IntoIter = std::vec::IntoIter<(String, Value)>;
+    type IntoIter = <Named<Value> as IntoIterator>::IntoIter;
 
     fn into_iter(self) -> Self::IntoIter {
         self.values.into_iter()
@@ -110,7 +110,9 @@ fn row(name: &str, value: &Value, precision: Option<usize>) -> [String; HEADINGS
     let show = |x| number::show(x, precision);
     let (value, [count, std, min, p5, median, p95, max]) = match value {
         Value::Scalar(value) => (show(*value), Default::default()),
-        Value::PerImage(values) | Value::Array { values, .. } => (format!("({} values)", values.len()), Default::default()),
+        Value::PerImage(values) | Value::Array { values, .. } => {
+            (format!("({} values)", values.len()), Default::default())
+        }
         Value::Group(report) => (format!("({} values)", report.len()), Default::default()),
         Value::Summary(s) => {
             let [std, min, max] = [s.std, s.min, s.max].map(show);

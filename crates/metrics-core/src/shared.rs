@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
-use crate::{Metric, table};
+use crate::table;
 
 /// Passes of one kind over a batch, each of which serves several metrics.
 ///
@@ -39,14 +39,9 @@ impl SharedPasses {
         &self.member
     }
 
-    /// What these metrics ask for, under these names.
-    pub(crate) fn of_metrics<'a>(metrics: impl IntoIterator<Item = (&'a str, &'a dyn Metric)>) -> Self {
-        let mut passes = Self::default();
-        for (name, metric) in metrics {
-            passes.member = name.into();
-            metric.share(&mut passes);
-        }
-        passes
+    /// Lets the next member ask.
+    pub(crate) fn set_member(&mut self, name: &str) {
+        self.member = name.into();
     }
 
     pub(crate) fn get<P: 'static>(&self) -> Option<&P> {
@@ -76,13 +71,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of<'a>(metrics: impl Iterator<Item = (&'a str, &'a dyn Metric)> + Clone) -> Self {
-        let shared = SharedPasses::of_metrics(metrics.clone());
+    /// Of what members, given with the names of their metrics, have asked for; those that have not are each by themselves.
+    pub(crate) fn new<'a>(shared: &SharedPasses, members: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut passes: Vec<_> = shared.kinds.iter().flat_map(|passes| passes.plan()).collect();
-        for (name, metric) in metrics {
-            if !passes.iter().any(|pass| pass.members.iter().any(|member| member == name)) {
-                let pass = format!("{} by itself", metric.name());
-                passes.push(PlannedPass { pass, members: vec![name.into()] });
+        for (member, metric) in members {
+            if !passes.iter().any(|pass| pass.members.iter().any(|served| served == member)) {
+                passes.push(PlannedPass { pass: format!("{metric} by itself"), members: vec![member.into()] });
             }
         }
         Self { passes }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::CheckpointError;
+use crate::entries::CheckpointError;
 use crate::{Error, Report, Result, checkpoint};
 
 /// The reports of a collection at several steps, e.g. epochs, and which step was best.

@@ -54,7 +54,8 @@ impl Need<'_> {
     /// What a shared pass computed of each image, `[N]` in the widest dtype, if it was asked for and could be made.
     pub(crate) fn shared(self, samples: &Samples) -> Option<Tensor> {
         let term = self.term();
-        let pass = samples.shared::<Passes>()?.passes.iter().find(|pass| pass.terms.contains(&term) && pass.takes(self))?;
+        let pass =
+            samples.shared::<Passes>()?.passes.iter().find(|pass| pass.terms.contains(&term) && pass.takes(self))?;
         let (pred, target) = (samples.pred().ok()?, samples.target().ok()?);
         let done = pass.done.get_or_init(|| pass.run(pred, target)).as_ref()?;
         // What the pass found no room for in these images is not there.

@@ -10,9 +10,9 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::entries::{Entries, Entry};
-use super::{Checkpoint, CheckpointError};
+use super::Checkpoint;
 use crate::Fingerprint;
+use crate::entries::{CheckpointError, Entries, Entry};
 
 const FORMAT: &str = "candle-metrics";
 const VERSION: u64 = 2;
@@ -28,14 +28,7 @@ struct Header<'a> {
     entries: BTreeMap<&'a str, TensorInfo>,
 }
 
-/// A file has a checksum; a message does not, because whatever carries it has its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    File,
-    Message,
-}
-
-pub(super) fn encode(checkpoint: &Checkpoint, of: Of) -> Result<Vec<u8>, CheckpointError> {
+pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
     let Checkpoint { fingerprint, updates, entries } = checkpoint;
     let mut metadata = BTreeMap::from([
         ("format", FORMAT.into()),
@@ -43,9 +36,7 @@ pub(super) fn encode(checkpoint: &Checkpoint, of: Of) -> Result<Vec<u8>, Checkpo
         ("fingerprint", json(fingerprint)?),
         ("updates", updates.to_string()),
     ]);
-    if of == Of::File {
-        metadata.insert("checksum", checksum(&metadata, entries));
-    }
+    metadata.insert("checksum", checksum(&metadata, entries));
 
     let mut data = Vec::new();
     let mut infos = BTreeMap::new();
@@ -62,7 +53,7 @@ pub(super) fn encode(checkpoint: &Checkpoint, of: Of) -> Result<Vec<u8>, Checkpo
     Ok([&(header.len() as u64).to_le_bytes(), header.as_slice(), &data].concat())
 }
 
-pub(super) fn decode(bytes: &[u8], of: Of) -> Result<Checkpoint, CheckpointError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let (header, data) = split(bytes)?;
     let metadata = header.metadata().as_ref();
     let get = |key: &str| metadata.and_then(|metadata| metadata.get(key)).map(String::as_str);
@@ -77,14 +68,12 @@ pub(super) fn decode(bytes: &[u8], of: Of) -> Result<Checkpoint, CheckpointError
         return Err(CheckpointError::Version { found: get("version").unwrap_or("none").into(), expected: VERSION });
     }
     let entries = entries(&header, data)?;
-    if of == Of::File {
-        let written = require("checksum", "the checksum of the content")?;
-        let others = metadata.into_iter().flatten().filter(|(key, _)| *key != "checksum");
-        let found = checksum(&others.map(|(key, value)| (key.as_str(), value.clone())).collect(), &entries);
-        // A fuzzer cannot guess it, and is to get past it.
-        if found != written && cfg!(not(fuzzing)) {
-            return Err(CheckpointError::Checksum { found, expected: written.into() });
-        }
+    let written = require("checksum", "the checksum of the content")?;
+    let others = metadata.into_iter().flatten().filter(|(key, _)| *key != "checksum");
+    let found = checksum(&others.map(|(key, value)| (key.as_str(), value.clone())).collect(), &entries);
+    // A fuzzer cannot guess it, and is to get past it.
+    if found != written && cfg!(not(fuzzing)) {
+        return Err(CheckpointError::Checksum { found, expected: written.into() });
     }
     let updates = require("updates", "a count")?;
     let updates = updates.parse().map_err(|_| CheckpointError::Metadata {

@@ -1,7 +1,7 @@
 //! Checkpoints whose checksum is right and whose content is not.
 
-use super::entries::Entry;
 use super::*;
+use crate::entries::Entry;
 use crate::{Reduce, Statistics};
 
 fn state() -> State {

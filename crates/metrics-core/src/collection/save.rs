@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::checkpoint::CheckpointError;
+use crate::entries::CheckpointError;
 use crate::{Checkpoint, Metric, MetricCollection, Result, State};
 
 /// Saving and loading. Everything comes back to the last bit, and equal states give equal bytes.

@@ -88,7 +88,7 @@ impl MetricCollection {
     }
 
     fn state_to_sync(&self) -> Result<Vec<u8>> {
-        Checkpoint::new(of_sync(), self.iter().map(|(name, metric)| (Some(name), metric.state())))?.to_message()
+        Checkpoint::new(of_sync(), self.iter().map(|(name, metric)| (Some(name), metric.state())))?.to_bytes()
     }
 
     fn payload(&self, keys: Option<&[u64]>) -> Result<Payload<'static>> {
@@ -130,7 +130,7 @@ impl MetricCollection {
     /// The states that somebody gave, in the order of these members.
     fn states(&self, state: &[u8]) -> Result<Vec<State>> {
         let declared = self.iter().map(|(name, metric)| (Some(name), metric.state()));
-        Ok(Checkpoint::from_message(state)?.states(&of_sync(), declared)?)
+        Ok(Checkpoint::from_bytes(state)?.states(&of_sync(), declared)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fixed::FixedPoint;
 use super::{ExactArray, ExactSum, Moments, Special, WeightedSum};
-use crate::checkpoint::{CheckpointError, Reader, Writer};
+use crate::entries::{CheckpointError, Reader, Writer};
 
 impl ExactSum {
     pub(crate) fn save(&self, writer: &mut Writer<'_>, name: &str) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::batch::Kept;
 use super::host::Host;
-use super::{Statistics, HostBatch, MAX_COUNT, State};
+use super::{HostBatch, MAX_COUNT, State, Statistics};
 use crate::{Error, NonFinite, Result};
 
 /// Statistics that were checked against a state, so that nothing is left to fail.

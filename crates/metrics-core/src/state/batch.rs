@@ -45,7 +45,8 @@ impl HostBatch {
         match self.find(column, |x| !is_index(x)) {
             None => Ok(()),
             Some((sample, x)) => {
-                let message = format!("the field `{name}` of sample {sample} has {x}, but must have integers below {below}");
+                let message =
+                    format!("the field `{name}` of sample {sample} has {x}, but must have integers below {below}");
                 Err(Error::statistics(message))
             }
         }
@@ -65,7 +66,8 @@ impl HostBatch {
             let width = column.len() / self.samples;
             sample * width..(sample + 1) * width
         };
-        self.weight(sample) != 0.0 && !self.columns.iter().all(|column| column[row(column)].iter().all(|x| x.is_finite()))
+        self.weight(sample) != 0.0
+            && !self.columns.iter().all(|column| column[row(column)].iter().all(|x| x.is_finite()))
     }
 
     /// Which samples count if these are skipped.

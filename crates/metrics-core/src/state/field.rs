@@ -138,9 +138,8 @@ impl Field {
     /// Adds the rows of a column, one for each sample, times the weights where there are any. A weight of 0 leaves a row out.
     pub(super) fn accumulate(&mut self, column: &[f64], samples: usize, weights: Option<&[f64]>) {
         let width = column.len() / samples.max(1);
-        let rows = (0..samples).map(|sample| {
-            (&column[sample * width..][..width], weights.map_or(1.0, |weights| weights[sample]))
-        });
+        let rows = (0..samples)
+            .map(|sample| (&column[sample * width..][..width], weights.map_or(1.0, |weights| weights[sample])));
         let kept = rows.filter(|(_, weight)| *weight != 0.0);
         match &mut self.data {
             Data::Sum(sum) => numbers(kept).for_each(|(x, weight)| sum.add(x, weight)),
@@ -151,7 +150,9 @@ impl Field {
             Data::Summary(distribution) => numbers(kept).for_each(|(x, weight)| distribution.add_weighted(x, weight)),
             Data::Arrays(arrays) => {
                 let outer = matches!(self.reduce, Reduce::SumOuter(_));
-                kept.for_each(|(row, weight)| if outer { arrays.add_outer(row, weight) } else { arrays.add(row, weight) });
+                kept.for_each(
+                    |(row, weight)| if outer { arrays.add_outer(row, weight) } else { arrays.add(row, weight) },
+                );
             }
             Data::Counts(counts) => numbers(kept).for_each(|(x, _)| {
                 // Checked before; conversion saturates.

@@ -25,7 +25,8 @@ impl Host {
         }
         let mut host = Self::default();
         for (_, group) in groups {
-            let lists: Vec<Tensor> = group.iter().map(|tensor| tensor.flatten_all()).collect::<candle_core::Result<_>>()?;
+            let lists: Vec<Tensor> =
+                group.iter().map(|tensor| tensor.flatten_all()).collect::<candle_core::Result<_>>()?;
             let mut numbers = Detached::from(Tensor::cat(&lists, 0)?).to_vec_f64()?.into_iter();
             for tensor in group {
                 host.0.insert(tensor.id(), numbers.by_ref().take(tensor.elem_count()).collect());

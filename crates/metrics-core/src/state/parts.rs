@@ -31,7 +31,9 @@ pub(crate) enum Mode {
 
 /// How the value of a batch is computed of a state that has this batch alone.
 #[derive(Clone)]
-pub(crate) struct ValueOfBatch(pub(crate) Arc<dyn Fn(&State) -> Result<f64> + Send + Sync>);
+pub(crate) struct ValueOfBatch(pub(crate) Arc<Compute>);
+
+type Compute = dyn Fn(&State) -> Result<f64> + Send + Sync;
 
 impl fmt::Debug for ValueOfBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,7 +157,12 @@ impl State {
                 alone.apply(batch);
                 // A batch without a sample that counts has no value.
                 let value = if alone.samples > 0 { (value.0)(&alone).ok() } else { None };
-                let columns = |value: f64| HostBatch { samples: 1, weights: None, columns: vec![vec![value]; 2], parts: Vec::new() };
+                let columns = |value: f64| HostBatch {
+                    samples: 1,
+                    weights: None,
+                    columns: vec![vec![value]; 2],
+                    parts: Vec::new(),
+                };
                 let batches = [Some(batch.clone()), value.map(columns)];
                 for (part, batch) in self.parts.iter_mut().zip(batches) {
                     batch.iter().for_each(|batch| part.apply(batch));
@@ -244,9 +251,7 @@ impl State {
     pub(super) fn is_skipped_by_parts(&self, batch: &HostBatch, sample: usize) -> bool {
         match self.inner() {
             Some(inner) => inner.is_skipped(batch, sample),
-            None => {
-                self.parts.iter().zip(&batch.parts).any(|(part, batch)| part.is_skipped(batch, sample))
-            }
+            None => self.parts.iter().zip(&batch.parts).any(|(part, batch)| part.is_skipped(batch, sample)),
         }
     }
 }

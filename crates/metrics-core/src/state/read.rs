@@ -76,7 +76,8 @@ impl State {
     /// The value of a state that was declared by [`State::scores`].
     pub fn reduced(&self) -> Result<Value> {
         let Some(reduction) = self.reduction else {
-            let message = "it has no scores that are reduced: declare it by `State::scores`, or compute the value of its fields";
+            let message =
+                "it has no scores that are reduced: declare it by `State::scores`, or compute the value of its fields";
             return Err(Error::argument("state", message));
         };
         Ok(match reduction {

@@ -1,7 +1,7 @@
 //! States as entries of a checkpoint, and back.
 
 use super::{ArraySum, Data, Field, MAX_COUNT, Mode, Reduce, State};
-use crate::checkpoint::{CheckpointError, Reader, Writer};
+use crate::entries::{CheckpointError, Reader, Writer};
 use crate::exact::{ExactArray, ExactSum, Moments, WeightedSum};
 use crate::sketch::Side;
 use crate::{Distribution, QuantileSketch, Result};
@@ -109,7 +109,9 @@ impl Data {
             Reduce::Last => {
                 let last = reader.floats("values")?;
                 if last.len() as u64 != samples.min(1) {
-                    return Err(reader.refuse("values", format!("{} values cannot be the last of {samples}", last.len())));
+                    return Err(
+                        reader.refuse("values", format!("{} values cannot be the last of {samples}", last.len()))
+                    );
                 }
                 Self::Rows(last.to_vec())
             }

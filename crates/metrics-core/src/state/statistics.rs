@@ -297,7 +297,8 @@ pub(crate) fn reduce(scores: &Tensor, weights: Option<&[f64]>, reduction: Reduct
     let kept: Vec<u32> = (0..).zip(weights).filter(|(_, weight)| **weight != 0.0).map(|(sample, _)| sample).collect();
     let weights: Vec<f64> = weights.iter().copied().filter(|weight| *weight != 0.0).collect();
     if kept.is_empty() {
-        let none = if reduction == Reduction::None { scores.narrow(0, 0, 0)? } else { Tensor::new(f64::NAN, &Device::Cpu)? };
+        let none =
+            if reduction == Reduction::None { scores.narrow(0, 0, 0)? } else { Tensor::new(f64::NAN, &Device::Cpu)? };
         return Ok(none.to_dtype(scores.dtype())?.to_device(scores.device())?);
     }
     let scores = scores.index_select(&Tensor::new(&kept[..], scores.device())?, 0)?;

@@ -50,7 +50,6 @@ impl<M: Metric + Clone + Serialize + 'static> BootStrapper<M> {
     ///
     /// # Errors
     /// For another number of replicates, and for a metric that computes a group or one number for each sample.
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub fn new(metric: M, replicates: usize, seed: u64) -> Result<Accumulator<Self>> {
         if !(2..=MAX_REPLICATES).contains(&replicates) {
             let message = format!("`replicates` is {replicates}, but must be 2 to {MAX_REPLICATES}");

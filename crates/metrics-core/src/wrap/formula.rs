@@ -7,9 +7,9 @@ use candle_core::Tensor;
 use serde::{Serialize, Serializer};
 
 use super::{check_one_number, emptied, part, scalar};
+use crate::metric::shared_passes;
 use crate::{
-    Accumulator, Definition, Fingerprint, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics,
-    Value,
+    Accumulator, Definition, Fingerprint, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics, Value,
 };
 
 /// Arithmetic of metrics: `+`, `-`, `*`, `/` with each other and with numbers, negation and `abs`.
@@ -101,7 +101,10 @@ impl Definition for Formula {
 
     /// Nothing is known of which values are better and how far they go.
     fn info(&self) -> MetricInfo {
-        MetricInfo { differentiable: self.metrics.iter().all(|metric| metric.info().differentiable), ..Default::default() }
+        MetricInfo {
+            differentiable: self.metrics.iter().all(|metric| metric.info().differentiable),
+            ..Default::default()
+        }
     }
 
     fn states(&self) -> State {
@@ -113,7 +116,7 @@ impl Definition for Formula {
             samples.clone()
         } else {
             let metrics = self.metrics.iter().map(|metric| (metric.name(), &**metric));
-            samples.clone().sharing(SharedPasses::of_metrics(metrics))
+            samples.clone().sharing(shared_passes(metrics))
         };
         let (mut parts, mut values) = (Vec::new(), Vec::new());
         for metric in &self.metrics {

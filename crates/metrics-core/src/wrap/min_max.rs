@@ -39,7 +39,6 @@ impl<M: Metric + Clone + Serialize + 'static> MinMax<M> {
     ///
     /// # Errors
     /// For a metric that computes a group or one number for each sample.
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub fn new(metric: M) -> Result<Accumulator<Self>> {
         check_one_number("MinMax", &metric)?;
         Accumulator::of(Self { of: emptied(metric) })

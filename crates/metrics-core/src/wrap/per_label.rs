@@ -45,7 +45,6 @@ impl<M: Metric + Clone + Serialize + 'static> PerLabel<M> {
     ///
     /// # Errors
     /// When there is no label, or one is empty or there twice; and for a metric with a `PerLabel` in it.
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub fn new<L: Into<String>>(metric: M, labels: impl IntoIterator<Item = L>) -> Result<Accumulator<Self>> {
         let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
         let refuse = |message: String| Err(Error::argument("PerLabel", message));

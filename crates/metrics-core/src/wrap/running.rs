@@ -37,7 +37,6 @@ impl<M: Metric + Clone + Serialize + 'static> Running<M> {
     ///
     /// # Errors
     /// When `window` is 0.
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub fn new(metric: M, window: usize) -> Result<Accumulator<Self>> {
         if window == 0 {
             return Err(Error::argument("Running", "`window` is 0, but must be at least one update"));

@@ -6,10 +6,16 @@ use metrics_core::{
     Samples, Value,
 };
 
-use crate::toy::{Mae, Moody, Mood, batch, probe, samples, waiting};
+use crate::toy::{Mae, Mood, Moody, batch, probe, samples, waiting};
 
 fn all() -> [Accumulator<Aggregate>; 5] {
-    [Aggregate::mean("loss"), Aggregate::sum("loss"), Aggregate::min("loss"), Aggregate::max("loss"), Aggregate::last("loss")]
+    [
+        Aggregate::mean("loss"),
+        Aggregate::sum("loss"),
+        Aggregate::min("loss"),
+        Aggregate::max("loss"),
+        Aggregate::last("loss"),
+    ]
 }
 
 fn values(metrics: &[Accumulator<Aggregate>]) -> Vec<f64> {
@@ -38,7 +44,10 @@ fn each_way_to_aggregate_has_its_value() -> Result<()> {
         assert_eq!((metric.updates(), metric.state().samples()), (3, 2));
         for weight in [-1.0, f64::NAN, f64::INFINITY] {
             let error = metric.add_weighted(1.0, weight).unwrap_err().to_string();
-            assert_eq!(error, format!("weights: the weight of sample 0 is {weight}, but must be finite and not negative"));
+            assert_eq!(
+                error,
+                format!("weights: the weight of sample 0 is {weight}, but must be finite and not negative")
+            );
         }
     }
     assert_eq!(values(&metrics), [2.0, 8.0, 1.0, 5.0, 5.0]);
@@ -81,7 +90,10 @@ fn tensors_are_numbers_and_keep_no_graph() -> Result<()> {
         let before = metric.save_state()?;
         for (wrong, message) in [
             (Tensor::zeros(2, DType::F32, &Device::Cpu)?, "samples: the number `loss` is [2], but must be one number"),
-            (Tensor::zeros((1, 0), DType::F32, &Device::Cpu)?, "samples: the number `loss` is [1, 0], but must be one number"),
+            (
+                Tensor::zeros((1, 0), DType::F32, &Device::Cpu)?,
+                "samples: the number `loss` is [1, 0], but must be one number",
+            ),
             (Tensor::new(3u32, &Device::Cpu)?, "statistics: the field `number` is u32, but must have floats"),
         ] {
             assert_eq!(metric.add(&wrong).unwrap_err().to_string(), message);
@@ -166,7 +178,8 @@ fn a_number_that_is_missing_changes_nothing() -> Result<()> {
     let error = metrics.update_with(&numbers).unwrap_err().to_string();
     assert_eq!(error, "member `mae`: samples: there is no `pred`, but this metric needs it");
 
-    let mut moody = MetricCollection::new().with("loss", Aggregate::sum("loss"))?.with("moody", Moody::new(Mood::Refuses))?;
+    let mut moody =
+        MetricCollection::new().with("loss", Aggregate::sum("loss"))?.with("moody", Moody::new(Mood::Refuses))?;
     let loss = samples(&pred).number("loss", 1.0);
     moody.update_with(&loss)?;
     moody.update_with(&loss)?;

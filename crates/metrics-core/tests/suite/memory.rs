@@ -1,9 +1,7 @@
 //! What metrics hold, and what grows.
 
 use candle_core::{Device, Tensor};
-use metrics_core::{
-    EvalOnly, Growth, MemoryReport, Metric, MetricCollection, MinMax, Reduction, Result, Running,
-};
+use metrics_core::{EvalOnly, Growth, MemoryReport, Metric, MetricCollection, MinMax, Reduction, Result, Running};
 use metrics_detach::{Finding, RetentionMonitor};
 
 use crate::toy::{Mae, batch, zeros};

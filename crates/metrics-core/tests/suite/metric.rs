@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor, Var};
 use metrics_core::{
     Accumulator, Configured, Definition, Error, EvalOnly, Fingerprint, Growth, Metric, MetricCollection, MetricInfo,
-    MinMax, NonFinite, Reduce, Reduction, Result, Samples, State, Statistics, Value,
+    MinMax, Named, NonFinite, Reduce, Reduction, Result, Samples, State, Statistics, Value,
 };
 use metrics_detach::Detached;
 use serde::Serialize;
@@ -242,6 +242,46 @@ fn a_metric_of_a_configuration() -> Result<()> {
     let none = percent.forward_with(&Samples::new(&pred, &batch(&[2.0, 2.0])).weights(&[0.0, 0.0]))?;
     assert!(none.to_scalar::<f32>()?.is_nan());
     assert_eq!((percent.updates(), percent.state().samples()), (3, 4));
+    Ok(())
+}
+
+/// Sum and mean of the errors.
+#[derive(Clone, Serialize)]
+struct Both;
+
+impl Definition for Both {
+    fn name(&self) -> &'static str {
+        "both"
+    }
+
+    fn states(&self) -> State {
+        State::new().with("score", Reduce::Sum)
+    }
+
+    fn statistics(&self, samples: &Samples) -> Result<Statistics> {
+        Statistics::scores(&(samples.pred()? - samples.target()?)?.abs()?.flatten_from(1)?.mean(1)?)
+    }
+
+    fn compute(&self, state: &State) -> Result<Value> {
+        let mut values = Named::new();
+        values.insert("sum", Value::Scalar(state.sum("score")?))?;
+        values.insert("mean", Value::Scalar(state.mean("score")?))?;
+        Ok(Value::Group(values.into()))
+    }
+}
+
+#[test]
+fn a_group_of_values_is_updated_only() -> Result<()> {
+    let mut both = Accumulator::of(Both)?;
+    let pred = batch(&[1.0, 3.0]);
+    let message =
+        "both: it computes several values, so that a batch has no single one: use `update` instead of `forward`";
+    assert_eq!(both.forward(&pred, &zeros(&pred)).unwrap_err().to_string(), message);
+    assert_eq!(both.updates(), 0);
+    let mut metrics = MetricCollection::new().with("both", both)?;
+    metrics.update(&pred, &zeros(&pred))?;
+    assert!(metrics.forward(&pred, &zeros(&pred)).is_err());
+    assert_eq!(format!("{:.1}", metrics.compute()?), "metric     value\nboth/sum     4.0\nboth/mean    2.0\n");
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use std::thread;
 
 use candle_core::{DType, Device, Tensor};
 use metrics_core::{
-    Accumulator, Checkpoint, Collective, Error, Growth, Metric, MetricCollection, NonFinite, Reduce, Result, Running,
-    Samples, State, Statistics, Threads, Value,
+    Accumulator, Checkpoint, Collective, Error, Growth, Metric, MetricCollection, NonFinite, PerLabel, Reduce, Result,
+    Running, Samples, State, Statistics, Threads, Value,
 };
 
 use crate::toy::{Kinds, Random, kinds, waiting};
@@ -92,7 +92,8 @@ fn every_kind_reduces() -> Result<()> {
     assert_eq!(state.values("rows")?, [1.0, 2.0, 3.0, 0.0, -1.0, 0.5, 2.0, 0.0, 0.0]);
     assert_eq!((state.updates(), state.samples()), (2, 3));
 
-    let mut matrices = State::new().with("m", Reduce::SumArrays(vec![2, 2])).with("l", Reduce::CollectArrays(vec![2, 1]));
+    let mut matrices =
+        State::new().with("m", Reduce::SumArrays(vec![2, 2])).with("l", Reduce::CollectArrays(vec![2, 1]));
     let m = Tensor::new(&[[[1f32, 2.0], [3.0, 4.0]], [[10.0, 20.0], [30.0, 40.0]]], &Device::Cpu)?;
     let l = Tensor::new(&[[[1f32], [2.0]], [[3.0], [4.0]]], &Device::Cpu)?;
     // Not contiguous: transposed twice, or once.
@@ -142,7 +143,10 @@ fn outer_products_are_exact_and_symmetric() -> Result<()> {
         plain.accumulate(Statistics::new(2).with_values("sum", vec![x; 2]).with_weights(&[x.abs(), x.abs()])?)?;
         assert_eq!(outer(&[(row, 2.0)])?[0], plain.sum("sum")?.abs());
     }
-    assert_eq!(outer(&[([f64::INFINITY, 2.0, -1.0], 0.5)])?[..4], [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY]);
+    assert_eq!(
+        outer(&[([f64::INFINITY, 2.0, -1.0], 0.5)])?[..4],
+        [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY]
+    );
     Ok(())
 }
 
@@ -181,7 +185,9 @@ fn any_split_gives_the_same_bits() -> Result<()> {
 
 #[test]
 fn what_was_saved_is_loaded_to_the_last_bit() -> Result<()> {
-    for metric in [Kinds::new(), updated(Kinds::new(), &BATCHES)?, updated(Kinds::new(), &[&[f32::NAN, f32::INFINITY]])?] {
+    for metric in
+        [Kinds::new(), updated(Kinds::new(), &BATCHES)?, updated(Kinds::new(), &[&[f32::NAN, f32::INFINITY]])?]
+    {
         let bytes = metric.save_state()?.to_bytes()?;
         let mut loaded = updated(Kinds::new(), &[&[9.0]])?;
         loaded.load_state(&Checkpoint::from_bytes(&bytes)?)?;
@@ -201,7 +207,8 @@ fn ranks_put_together_what_they_have() -> Result<()> {
     let numbers = BATCHES.concat();
     // As a distributed sampler deals samples; rank 2 has seen nothing.
     let of_rank = |rank: usize| -> Result<_> {
-        let keys: Vec<u64> = if rank < 2 { (rank as u64..numbers.len() as u64).step_by(2).collect() } else { Vec::new() };
+        let keys: Vec<u64> =
+            if rank < 2 { (rank as u64..numbers.len() as u64).step_by(2).collect() } else { Vec::new() };
         let mut metrics = MetricCollection::new().with("kinds", Kinds::new())?;
         for keys in keys.chunks(2) {
             metrics.update_with(&kinds(&keys.iter().map(|&key| numbers[key as usize]).collect::<Vec<_>>()))?;
@@ -241,6 +248,27 @@ fn waiting_changes_no_bit() -> Result<()> {
         assert_eq!(queued.state().waiting(), if limit > 1 { BATCHES.len() % limit } else { 0 });
         assert_eq!(queued.save_state()?, plain.save_state()?);
         assert_eq!(queued.compute()?, plain.compute()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn wrappers_have_parts_of_every_kind() -> Result<()> {
+    let mut running = Running::new(Kinds::new(), 2)?;
+    BATCHES.iter().try_for_each(|numbers| running.update_with(&kinds(numbers)))?;
+    assert_eq!(running.compute()?, updated(Kinds::new(), &BATCHES[2..])?.compute()?);
+    let labelled = || PerLabel::new(Kinds::new(), ["a", "b"]);
+    for mut metric in [labelled()?, waiting(labelled()?)] {
+        metric.update_with(&kinds(&[1.0, 2.0, 3.0]).labels(&["b", "a", "b"]))?;
+        let Value::Group(report) = metric.compute()? else { panic!("no group") };
+        for (label, numbers) in [("a", &[2.0][..]), ("b", &[1.0, 3.0])] {
+            assert_eq!(report.get(label), Some(&updated(Kinds::new(), &[numbers])?.compute()?));
+        }
+        let mut loaded = labelled()?;
+        loaded.load_state(&Checkpoint::from_bytes(&metric.save_state()?.to_bytes()?)?)?;
+        loaded.merge(&metric)?;
+        metric.merge(&metric.clone())?;
+        assert_eq!(loaded.save_state()?, metric.save_state()?);
     }
     Ok(())
 }
@@ -304,7 +332,8 @@ fn what_does_not_fit_changes_nothing() -> Result<()> {
     }
     let last = "the field `last` is [2, 1], but one number per sample is [2]".to_string();
     cases.push((others("last").with("last", &tensor(&[2, 1], DType::F32)?), last));
-    let classes = |found: &str| format!("the field `counts` is {found}, but integers of 2 samples, [2, ...], are expected");
+    let classes =
+        |found: &str| format!("the field `counts` is {found}, but integers of 2 samples, [2, ...], are expected");
     cases.push((others("counts").with_values("counts", vec![1.0; 3]), classes("[3]")));
     cases.push((others("counts").with("counts", &tensor(&[3, 2], DType::U8)?), classes("[3, 2]")));
     cases.push((others("counts").with("counts", &tensor(&[], DType::U8)?), classes("[]")));
@@ -348,7 +377,11 @@ fn classes_may_be_any_integers() -> Result<()> {
 fn only_the_same_shapes_are_merged() -> Result<()> {
     let of = |reduce: Reduce| State::new().with("x", reduce);
     for (ours, theirs, texts) in [
-        (Reduce::SumArrays(vec![2, 3]), Reduce::SumArrays(vec![3, 2]), ["sum of arrays [2, 3]", "sum of arrays [3, 2]"]),
+        (
+            Reduce::SumArrays(vec![2, 3]),
+            Reduce::SumArrays(vec![3, 2]),
+            ["sum of arrays [2, 3]", "sum of arrays [3, 2]"],
+        ),
         (Reduce::SumOuter(2), Reduce::SumArrays(vec![2, 2]), ["sum of outer products of [2]", "sum of arrays [2, 2]"]),
         (Reduce::Count(2), Reduce::Count(3), ["count below 2", "count below 3"]),
         (Reduce::CollectArrays(vec![1]), Reduce::Collect, ["collect arrays [1]", "collect"]),
@@ -402,7 +435,11 @@ fn only_rows_take_memory_that_grows() -> Result<()> {
         let mut state = State::new().with("x", reduce.clone());
         assert_eq!(state.growth(), Growth::Constant);
         let mut add = || {
-            let x = Tensor::ones((2, 3), if matches!(reduce, Reduce::Count(_)) { DType::U8 } else { DType::F32 }, &Device::Cpu)?;
+            let x = Tensor::ones(
+                (2, 3),
+                if matches!(reduce, Reduce::Count(_)) { DType::U8 } else { DType::F32 },
+                &Device::Cpu,
+            )?;
             let x = if reduce == Reduce::Last { x.get_on_dim(1, 0)? } else { x };
             state.accumulate(Statistics::new(2).with("x", x)).map(|()| state.bytes())
         };
@@ -419,7 +456,8 @@ fn a_batch_of_arrays_has_a_value() -> Result<()> {
     assert_eq!(value.get(0)?.get(2)?.to_scalar::<f32>()?, -3.0);
     let Value::Array { shape, values } = metric.compute()? else { panic!("no array") };
     assert_eq!((shape, values[0], values[2]), (vec![3, 3], 3.0, -3.0));
-    let wrong = Samples::new(&Tensor::ones((2, 4), DType::F32, &Device::Cpu)?, &Tensor::ones(2, DType::U8, &Device::Cpu)?);
+    let wrong =
+        Samples::new(&Tensor::ones((2, 4), DType::F32, &Device::Cpu)?, &Tensor::ones(2, DType::U8, &Device::Cpu)?);
     assert!(metric.forward_with(&wrong).is_err() && metric.updates() == 1);
     Ok(())
 }

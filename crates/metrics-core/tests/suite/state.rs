@@ -1,9 +1,7 @@
 //! Fields, reductions, and statistics that do not fit.
 
 use candle_core::{DType, Device, Tensor};
-use metrics_core::{
-    Error, Formula, Growth, Metric, Reduce, Reduction, Result, State, Statistics, Value,
-};
+use metrics_core::{Error, Formula, Growth, Metric, Reduce, Reduction, Result, State, Statistics, Value};
 
 use crate::toy::{Mae, batch, zeros};
 
@@ -124,7 +122,8 @@ fn reading_says_what_is_wrong() {
     assert_eq!(state.summary("sse").map_err(text), Err(format!("{wrong}summary")));
     let wrong = "state: the field `worst` is declared as max, but was read as sum";
     assert_eq!(state.mean("worst").map_err(text), Err(wrong.into()));
-    let fields = "state: it has no scores that are reduced: declare it by `State::scores`, or compute the value of its fields";
+    let fields =
+        "state: it has no scores that are reduced: declare it by `State::scores`, or compute the value of its fields";
     assert_eq!(state.reduced().map_err(text), Err(fields.into()));
 }
 

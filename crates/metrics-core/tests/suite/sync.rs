@@ -227,7 +227,10 @@ fn a_difference_is_one_error_for_all() -> Result<()> {
             other_configuration,
             "sync: rank 2: member `mae` is mae[reduction=\"sum\"], but that of rank 0 is mae[reduction=\"mean\"]",
         ),
-        (other_kind, "sync: rank 2: member `mae` is moody[mood=\"Refuses\"], but that of rank 0 is mae[reduction=\"mean\"]"),
+        (
+            other_kind,
+            "sync: rank 2: member `mae` is moody[mood=\"Refuses\"], but that of rank 0 is mae[reduction=\"mean\"]",
+        ),
         (
             other_layout,
             "sync: rank 2: member `mae` is state[score: sum; non-finite: skip], but that of rank 0 is state[score: sum]",

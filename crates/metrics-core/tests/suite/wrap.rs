@@ -2,8 +2,8 @@
 
 use candle_core::{Tensor, Var};
 use metrics_core::{
-    Accumulator, BootStrapper, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite, PerLabel, Reduction,
-    Result, Running, Summary, Value,
+    Accumulator, Aggregate, BootStrapper, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite,
+    PerLabel, Reduction, Result, Running, Statistics, Summary, Value,
 };
 
 use crate::toy::{First, Kinds, Mae, Mood, Moody, batch, kinds, probe, samples, waiting, zeros};
@@ -198,6 +198,36 @@ fn min_and_max_are_those_of_the_batches() -> Result<()> {
     let mut ours = updated(MinMax::new(mean())?, &BATCHES[1..2])?;
     ours.merge(&updated(MinMax::new(mean())?, &[&[4.0]])?)?;
     assert_eq!((scalar(&ours, "min")?, scalar(&ours, "max")?, scalar(&ours, "value")?), (4.0, 10.0, 7.0));
+    Ok(())
+}
+
+/// Whatever the dtype of the batch, and whether it waits.
+#[test]
+fn extremes_are_what_is_computed_of_a_batch_alone() -> Result<()> {
+    let errors: [&[f32]; 2] = [&[0.1, 0.2, 0.7], &[1e-8, 1.0, 3.3]];
+    let values = errors.map(|errors| updated(mean(), &[errors]).and_then(|metric| metric.compute()));
+    let [least, most] = values.map(|value| value.ok().and_then(|value| value.scalar()).expect("a number"));
+    let forward = mean().forward(&batch(errors[0]), &zeros(&batch(errors[0])))?.to_scalar::<f32>()?;
+    assert_ne!(least, f64::from(forward), "the batch's own value is rounded to f32");
+    for metric in [MinMax::new(mean())?, waiting(MinMax::new(mean())?)] {
+        let metric = updated(metric, &errors)?;
+        let extremes = [scalar(&metric, "min")?, scalar(&metric, "max")?];
+        assert_eq!(extremes.map(f64::to_bits), [least, most].map(f64::to_bits));
+    }
+    Ok(())
+}
+
+#[test]
+fn parts_that_do_not_fit_change_nothing() -> Result<()> {
+    let mut formula = Formula::of(mean()) + Formula::of(Aggregate::mean("loss"));
+    let pred = batch(&[1.0, 2.0]);
+    let error = formula.update_with(&samples(&pred).number("loss", 1.0)).unwrap_err().to_string();
+    assert_eq!(error, "statistics: a part has 1 samples, but there are 2");
+    let error = formula.state_mut().accumulate(Statistics::new(1)).unwrap_err().to_string();
+    assert_eq!(error, "statistics: there are 0 parts, but the state has 2");
+    assert_eq!(formula.save_state()?, (Formula::of(mean()) + Formula::of(Aggregate::mean("loss"))).save_state()?);
+    formula.update_with(&samples(&batch(&[1.0])).number("loss", 2.0))?;
+    assert_eq!(formula.compute()?, Value::Scalar(3.0));
     Ok(())
 }
 
@@ -411,8 +441,13 @@ fn the_bootstrap_depends_on_the_images_and_the_seed_alone() -> Result<()> {
     update(&mut ours, &[6.0])?;
     assert_eq!(summary(&ours)?, summary(&updated(updated(bootstrap(1)?, &BATCHES)?, &[&[6.0]])?)?);
 
-    let error = BootStrapper::new(mean(), 1, 0).unwrap_err();
-    assert_eq!(error.to_string(), "BootStrapper: `replicates` is 1, but must be 2 to 65536");
+    // Replicates are made at once, so there is a limit.
+    for replicates in [0, 1, 65_537, usize::MAX] {
+        let error = BootStrapper::new(mean(), replicates, 0).unwrap_err().to_string();
+        assert_eq!(error, format!("BootStrapper: `replicates` is {replicates}, but must be 2 to 65536"));
+    }
+    let moved = updated(bootstrap(1)?, &BATCHES)?.first_sample(3);
+    assert_eq!((moved.updates(), moved.fingerprint()), (0, bootstrap(1)?.fingerprint()));
     Ok(())
 }
 
@@ -580,13 +615,12 @@ fn formulas_are_told_apart() -> Result<()> {
 
 #[test]
 fn values_that_are_no_number_are_refused() -> Result<()> {
-    let listed = || Mae::new(Reduction::None);
-    let recent = || Running::new(listed(), 2);
     let pred = batch(&[1.0, 2.0]);
     let message = |wrapper, found| format!("{wrapper}: the value of `mae` is {found}, but must be one number");
     let error = |result: Result<Box<dyn Metric>>| result.map(drop).unwrap_err().to_string();
     let min_max = |metric: Box<dyn Metric>| error(MinMax::new(metric).map(|metric| Box::new(metric) as _));
-    let bootstrap = |metric: Box<dyn Metric>| error(BootStrapper::new(metric, 2, 0).map(|metric| Box::new(metric) as _));
+    let bootstrap =
+        |metric: Box<dyn Metric>| error(BootStrapper::new(metric, 2, 0).map(|metric| Box::new(metric) as _));
     let formula = |metric: Box<dyn Metric>| {
         let mut formula = Formula::of(mean()) + Formula::of(metric);
         let forward = formula.forward(&pred, &zeros(&pred)).unwrap_err().to_string();
@@ -614,8 +648,10 @@ fn values_that_are_no_number_are_refused() -> Result<()> {
     for metric in [Box::new(labelled()?) as Box<dyn Metric>, Box::new(Running::new(labelled()?, 2)?)] {
         assert_eq!(PerLabel::new(metric, ["b"]).unwrap_err().to_string(), expected);
     }
-    // Each sample's number, or what is of each label, may be of the last updates.
-    assert_eq!(updated(recent()?, &[&[1.0, 2.0]])?.compute()?, Value::PerImage(vec![1.0, 2.0]));
+    assert_eq!(
+        updated(Running::new(Mae::new(Reduction::None), 2)?, &[&[1.0, 2.0]])?.compute()?,
+        Value::PerImage(vec![1.0, 2.0])
+    );
     Ok(())
 }
 

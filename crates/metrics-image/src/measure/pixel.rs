@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    Accumulator, Configured, Definition, MetricInfo, NonFinite, Reduce, Reduction, Result, Samples, SharedPasses, State,
-    Statistics, Value,
+    Accumulator, Configured, Definition, MetricInfo, NonFinite, Reduce, Reduction, Result, Samples, SharedPasses,
+    State, Statistics, Value,
 };
 use metrics_detach::DetachExt;
 use serde::{Deserialize, Serialize, Serializer};

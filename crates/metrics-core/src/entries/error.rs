@@ -1,9 +1,6 @@
 //! What can be wrong with a checkpoint, one variant per way.
 
 use std::io;
-use std::path::Path;
-
-use crate::Error;
 
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -122,17 +119,4 @@ pub enum CheckpointError {
         /// What is wrong.
         message: String,
     },
-}
-
-impl CheckpointError {
-    /// Says which file it is about.
-    pub(crate) fn in_file(self, path: &Path) -> Error {
-        Error::Checkpoint { name: format!("checkpoint `{}`", path.display()), error: self }
-    }
-}
-
-impl From<CheckpointError> for Error {
-    fn from(error: CheckpointError) -> Self {
-        Self::Checkpoint { name: "checkpoint".into(), error }
-    }
 }

@@ -1,15 +1,17 @@
-//! What a checkpoint consists of: lists of 64-bit numbers under names that are paths.
+//! What a checkpoint consists of, and what states are saved as: lists of 64-bit numbers under names that are paths.
+
+mod error;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::CheckpointError;
+pub use error::CheckpointError;
 
 /// Lists of numbers by name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Entries(pub(super) BTreeMap<String, Entry>);
+pub(crate) struct Entries(pub(crate) BTreeMap<String, Entry>);
 
 #[derive(Clone, Debug)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Integers(Vec<u64>),
     Floats(Vec<f64>),
 }
@@ -28,17 +30,17 @@ impl PartialEq for Entry {
 }
 
 impl Entries {
-    pub(super) fn writer(&mut self) -> Writer<'_> {
+    pub(crate) fn writer(&mut self) -> Writer<'_> {
         Writer { entries: self, path: String::new() }
     }
 
     /// Notes in `read` which entries are read.
-    pub(super) fn reader<'a>(&'a self, read: &'a mut BTreeSet<String>) -> Reader<'a> {
+    pub(crate) fn reader<'a>(&'a self, read: &'a mut BTreeSet<String>) -> Reader<'a> {
         Reader { entries: self, read, path: String::new() }
     }
 
     /// Whether every entry was read.
-    pub(super) fn check_all_read(&self, read: &BTreeSet<String>) -> Result<(), CheckpointError> {
+    pub(crate) fn check_all_read(&self, read: &BTreeSet<String>) -> Result<(), CheckpointError> {
         match self.0.keys().find(|name| !read.contains(*name)) {
             Some(name) => Err(CheckpointError::Unexpected { entry: name.clone() }),
             None => Ok(()),
