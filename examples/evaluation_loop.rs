@@ -82,7 +82,8 @@ fn main() -> Result<()> {
         tracker.record(epoch, report)?;
     }
 
-    let (epoch, ssim) = tracker.best("ssim", true).context("there is an epoch")?;
+    let higher = metrics.get("ssim").and_then(|ssim| ssim.info().higher_is_better).unwrap_or(true);
+    let (epoch, ssim) = tracker.best("ssim", higher).context("there is an epoch")?;
     println!("\nbest: epoch {epoch}, SSIM {ssim:.4}");
     println!("memory: {monitor}, with the values of {} batches kept", history.len());
     let last = metrics.compute()?;

@@ -7,7 +7,7 @@ mod threads;
 
 #[cfg(feature = "mpi")]
 pub use self::mpi::Mpi;
-pub(crate) use payload::{Answer, Payload, Shown, decode, encode};
+pub(crate) use payload::{Answer, Member, Payload, decode, encode};
 pub use threads::Threads;
 
 use crate::{Error, Result};

@@ -9,7 +9,7 @@ use crate::{Result, Samples, SharedPasses, State, Statistics, Value};
 /// An [`Accumulator`](crate::Accumulator) of it is a [`Metric`](crate::Metric): updates, merging, checkpoints and all else come with
 /// it. Serialized, the settings are the metric's [fingerprint](crate::Fingerprint), so they hold no data.
 ///
-/// The mean absolute error, whole:
+/// The mean absolute error:
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -45,7 +45,7 @@ pub trait Definition: Clone + Serialize + Send + Sync + 'static {
     /// A short name, e.g. `ssim`, for errors and fingerprints.
     fn name(&self) -> &'static str;
 
-    /// What kind of number this is. Nothing is known unless told.
+    /// What kind of number this is. By default nothing is known.
     fn info(&self) -> MetricInfo {
         MetricInfo::default()
     }
@@ -60,7 +60,7 @@ pub trait Definition: Clone + Serialize + Send + Sync + 'static {
     fn statistics(&self, samples: &Samples) -> Result<Statistics>;
 
     /// The value of a state that has a sample that counts: [`State::samples`] is at least 1. It is not called with any other, so it
-    /// may divide by their number or take the first of their values. Unless told, the reduction of the scores.
+    /// may divide by their number or take the first of their values. By default the reduction of the scores.
     ///
     /// # Errors
     /// When the state is not one of this metric.

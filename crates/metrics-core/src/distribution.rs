@@ -3,7 +3,7 @@
 use crate::exact::Moments;
 use crate::{QuantileSketch, Summary};
 
-/// How one number per image is distributed: [exact moments](Moments) and a [sketch of the quantiles](QuantileSketch), in at
+/// How one number per sample is distributed: [exact moments](Moments) and a [sketch of the quantiles](QuantileSketch), in at
 /// most 19 KiB, mergeable in any order.
 ///
 /// ```
@@ -33,7 +33,7 @@ impl Distribution {
     }
 
     /// Adds one value whose weight, which must be finite and not negative, counts in mean and standard deviation. Of weight
-    /// 0 it is left out; any other has no influence on count, minimum, maximum and quantiles, which are of the images.
+    /// 0 it is left out; any other has no influence on count, minimum, maximum and quantiles, which are of the samples.
     pub fn add_weighted(&mut self, x: f64, weight: f64) {
         if weight != 0.0 {
             self.moments.add_weighted(x, weight);

@@ -90,7 +90,7 @@ pub enum Error {
     Sync {
         /// The first process that is in the way.
         rank: usize,
-        /// What it gave, or what kept it from giving anything.
+        /// What is wrong with its state, or why it has none.
         message: String,
     },
 

@@ -10,7 +10,7 @@ use crate::{Checkpoint, MemoryReport, Metric, MetricInfo, Result, Samples};
 /// A metric or a collection restricted to evaluation: nothing that it returns tracks, and its type says so.
 ///
 /// Inputs are detached on the way in, members run in an eval scope, and [`forward`](EvalOnly::forward) gives
-/// [`Detached`] values, so neither the metric nor what is kept of its results can hold a model's graph.
+/// [`Detached`] values, so neither the metric nor its results can hold a model's graph.
 ///
 /// What only reads is that of the metric or collection within: `compute`, `get`, `iter`, `updates`, `save` and so on. It gives no way to
 /// change what is within other than the methods here, short of [`into_inner`](EvalOnly::into_inner).

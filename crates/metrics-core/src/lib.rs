@@ -5,12 +5,12 @@
 //! not at all, checkpoints, and collections of metrics with one report. It knows nothing of images; `metrics-image` puts PSNR, SSIM
 //! and MS-SSIM on top.
 //!
-//! Training and evaluation are told apart: [`Metric::forward`] gives a value with a gradient, while [`Metric::update`]
+//! Training and evaluation are different methods: [`Metric::forward`] gives a value with a gradient, while [`Metric::update`]
 //! and everything that is stored never hold a graph. [`EvalOnly`] puts the latter into the type.
 //!
 //! # Example
 //!
-//! A new metric is one file. The mean absolute error, whole:
+//! A new metric is one file. The mean absolute error:
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};

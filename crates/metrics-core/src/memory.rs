@@ -12,5 +12,5 @@ pub(crate) fn report<'a, M: Metric + ?Sized + 'a>(metrics: impl Iterator<Item = 
 
 fn held<M: Metric + ?Sized>(metric: &M) -> HeldMemory {
     let queue_bytes = metric.state().queue_bytes();
-    HeldMemory { state_bytes: metric.state_bytes() - queue_bytes, queue_bytes, growth: metric.growth() }
+    HeldMemory::new(metric.state_bytes() - queue_bytes, metric.growth()).queue(queue_bytes)
 }

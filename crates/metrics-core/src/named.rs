@@ -1,9 +1,13 @@
 //! Things by name, in the order in which they were added.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use candle_core::Tensor;
 use indexmap::{IndexMap, map};
 use metrics_detach::Detached;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::{Error, Result};
 
@@ -23,7 +27,7 @@ pub type Outputs = Named<Tensor>;
 /// assert_eq!(sides.names().collect::<Vec<_>>(), ["width", "height"]);
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Named<T> {
     entries: IndexMap<String, T>,
@@ -153,5 +157,30 @@ impl<T> IntoIterator for Named<T> {
 impl<T: PartialEq> PartialEq for Named<T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
+    }
+}
+
+/// Refuses names that are empty or there twice, as [`Named::insert`] does.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamedVisitor(PhantomData))
+    }
+}
+
+struct NamedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+    type Value = Named<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map from the names of metrics to their values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+        let mut named = Named::new();
+        while let Some((name, item)) = map.next_entry::<String, T>()? {
+            named.insert(name, item).map_err(de::Error::custom)?;
+        }
+        Ok(named)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// With a fixed number of decimals (6 unless told), or in scientific notation where that would hide or bloat the
+/// With a fixed number of decimals (6 by default), or in scientific notation where that would hide or bloat the
 /// number.
 pub(crate) fn show(x: f64, precision: Option<usize>) -> String {
     let decimals = precision.unwrap_or(6);

@@ -1,4 +1,4 @@
-//! How many images become one value.
+//! How the values of samples become one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How the per-image values of a metric become its value.
+/// How a metric reduces the values of samples to its own.
 ///
 /// All but [`Reduction::None`] need constant memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
-    /// The mean over images, correctly rounded.
+    /// The mean over samples, correctly rounded.
     #[default]
     Mean,
-    /// The sum over images, correctly rounded.
+    /// The sum over samples, correctly rounded.
     Sum,
-    /// Every image's value, in the order of the updates: 8 bytes an image.
+    /// Every sample's value, in the order of the updates: 8 bytes a sample.
     None,
-    /// Count, mean, standard deviation, minimum, maximum, median, 5 % and 95 % quantiles over images.
+    /// Count, mean, standard deviation, minimum, maximum, median, 5 % and 95 % quantiles over samples.
     Summary,
 }
 

@@ -57,11 +57,19 @@ impl fmt::Debug for SharedPasses {
 
 /// One pass over the data, and the metrics that it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedPass {
     /// What is computed.
     pub pass: String,
     /// The names of the members that it is computed for, in their order.
     pub members: Vec<String>,
+}
+
+impl PlannedPass {
+    /// Of what is computed, and for which members.
+    pub fn new(pass: impl Into<String>, members: Vec<String>) -> Self {
+        Self { pass: pass.into(), members }
+    }
 }
 
 /// Which passes over the data serve which members of a collection: see [`MetricCollection::plan`](crate::MetricCollection::plan).
@@ -76,7 +84,7 @@ impl Plan {
         let mut passes: Vec<_> = shared.kinds.iter().flat_map(|passes| passes.plan()).collect();
         for (member, metric) in members {
             if !passes.iter().any(|pass| pass.members.iter().any(|served| served == member)) {
-                passes.push(PlannedPass { pass: format!("{metric} by itself"), members: vec![member.into()] });
+                passes.push(PlannedPass::new(format!("{metric} by itself"), vec![member.into()]));
             }
         }
         Self { passes }

@@ -5,7 +5,7 @@ mod side;
 
 pub(crate) use side::Side;
 
-/// How many different values are told apart at most, both signs together.
+/// The largest number of buckets, both signs together.
 const LIMIT: usize = 1024;
 
 /// Quantiles of any number of `f64` values, from at most 1024 buckets of 16 bytes.

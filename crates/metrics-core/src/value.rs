@@ -79,24 +79,24 @@ impl fmt::Display for Value {
     }
 }
 
-/// The distribution of one number per image.
+/// The distribution of one number per sample.
 ///
 /// A NaN among the numbers makes everything but the count NaN. An infinity shows in mean, extremes and quantiles, and makes
 /// the standard deviation NaN.
 ///
-/// Weights of images count in mean and standard deviation; the others are of the images that have a weight above 0.
+/// Weights of samples count in mean and standard deviation; the others are of the samples that have a weight above 0.
 /// Quantiles are exact up to 1024 different numbers, and then approximations, which [`quantile_error`](Self::quantile_error) says
 /// and text marks with `≈`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// How many images.
+    /// How many samples.
     pub count: u64,
     /// Arithmetic mean, correctly rounded.
     #[serde(with = "number::serde_scalar")]
     pub mean: f64,
     /// Population standard deviation: the mean square is divided by `count`, or the sum of the weights, and not by
-    /// `count - 1`. Of one image it is 0. Correctly rounded.
+    /// `count - 1`. Of one sample it is 0. Correctly rounded.
     #[serde(with = "number::serde_scalar")]
     pub std: f64,
     /// The smallest.
@@ -105,13 +105,13 @@ pub struct Summary {
     /// The largest.
     #[serde(with = "number::serde_scalar")]
     pub max: f64,
-    /// Half of the images are below. Quantiles are linear between neighbours, as in NumPy and PyTorch.
+    /// Half of the samples are below. Quantiles are linear between neighbours, as in NumPy and PyTorch.
     #[serde(with = "number::serde_scalar")]
     pub median: f64,
-    /// 5 % of the images are below.
+    /// 5 % of the samples are below.
     #[serde(with = "number::serde_scalar")]
     pub p5: f64,
-    /// 95 % of the images are below.
+    /// 95 % of the samples are below.
     #[serde(with = "number::serde_scalar")]
     pub p95: f64,
     /// The bound on the error of median, `p5` and `p95`, as of

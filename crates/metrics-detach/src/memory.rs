@@ -17,7 +17,7 @@ use crate::stats::show_bytes;
 /// use candle_core::{Device, Var};
 /// use metrics_detach::{Growth, HeldMemory, MemoryReport};
 ///
-/// let losses = HeldMemory { state_bytes: 2400, queue_bytes: 16, growth: Growth::Constant };
+/// let losses = HeldMemory::new(2400, Growth::Constant).queue(16);
 /// let kept = [Var::new(2f32, &Device::Cpu)?.sqr()?];
 /// let memory = MemoryReport::new().with("losses", losses).with_kept(&kept);
 /// assert_eq!(memory.state_bytes(), 2400);
@@ -34,6 +34,7 @@ pub struct MemoryReport {
 
 /// What one holder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HeldMemory {
     /// Bytes of accumulated data.
     pub state_bytes: usize,
@@ -41,6 +42,18 @@ pub struct HeldMemory {
     pub queue_bytes: usize,
     /// How the accumulated data grows, as the holder declares.
     pub growth: Growth,
+}
+
+impl HeldMemory {
+    /// Of accumulated data of so many bytes, with nothing that waits.
+    pub fn new(state_bytes: usize, growth: Growth) -> Self {
+        Self { state_bytes, queue_bytes: 0, growth }
+    }
+
+    /// With values of so many bytes that wait on a device.
+    pub fn queue(self, queue_bytes: usize) -> Self {
+        Self { queue_bytes, ..self }
+    }
 }
 
 /// How what is accumulated grows with the data, from least to most.

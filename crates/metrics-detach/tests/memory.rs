@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use metrics_detach::{Finding, Growth, HeldMemory, MemoryReport, RetentionMonitor};
 
 fn held(state_bytes: usize, growth: Growth) -> MemoryReport {
-    MemoryReport::new().with("sums", HeldMemory { state_bytes, queue_bytes: 0, growth })
+    MemoryReport::new().with("sums", HeldMemory::new(state_bytes, growth))
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn json_keeps_a_report_as_it_is() -> Result<()> {
 
 #[test]
 fn a_name_has_one_row_and_rows_stay_in_order() {
-    let of = |state_bytes| HeldMemory { state_bytes, queue_bytes: 1, growth: Growth::Constant };
+    let of = |state_bytes| HeldMemory::new(state_bytes, Growth::Constant).queue(1);
     let memory = MemoryReport::new().with("b", of(1)).with("a", of(2)).with("b", of(3));
     assert_eq!(memory.iter().map(|(name, held)| (name, held.state_bytes)).collect::<Vec<_>>(), [("b", 3), ("a", 2)]);
     assert_eq!((memory.state_bytes(), memory.queue_bytes(), memory.get("c")), (5, 2, None));

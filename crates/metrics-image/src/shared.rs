@@ -102,7 +102,7 @@ impl Passes {
 
 impl core::Passes for Passes {
     fn plan(&self) -> Vec<PlannedPass> {
-        let planned = |pass: &Pass| PlannedPass { pass: pass.what(), members: pass.members.clone() };
+        let planned = |pass: &Pass| PlannedPass::new(pass.what(), pass.members.clone());
         self.passes.iter().map(planned).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Collections of several processes, put together.
 
-use crate::collective::{Answer, Payload, Shown, decode, encode};
+use crate::collective::{Answer, Member, Payload, decode, encode};
 use crate::fingerprint::differing;
 use crate::{Checkpoint, Collective, Error, Fingerprint, Metric, MetricCollection, Result, State};
 
@@ -46,7 +46,7 @@ impl MetricCollection {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn synced(&self, collective: &mut dyn Collective) -> Result<Self> {
-        self.exchanged(collective, None)
+        self.exchange(collective, None)
     }
 
     /// As [`sync`](Self::sync), with the values of samples in the order of their keys.
@@ -60,31 +60,31 @@ impl MetricCollection {
 
     /// As [`synced`](Self::synced), with the values of samples in the order of their keys instead of that of ranks. Each process gives
     /// the keys of the samples it has added, in the order in which it has: their numbers in the data set, for instance, to get back the
-    /// order that a sampler has dealt to the processes. Images of equal keys stay in the order of ranks.
+    /// order that a sampler has dealt to the processes. Samples of equal keys stay in the order of ranks.
     ///
     /// # Errors
     /// As [`sync`](Self::sync), and when there is not one key for each value, as when samples were left out; when keys are not given by
     /// all; and when a member keeps the values of samples in parts, as [`PerLabel`](crate::PerLabel) does.
     pub fn synced_by_key(&self, collective: &mut dyn Collective, keys: &[u64]) -> Result<Self> {
-        self.exchanged(collective, Some(keys))
+        self.exchange(collective, Some(keys))
     }
 
     /// Rank 0 puts together what all give, and tells them what came of it.
-    fn exchanged(&self, collective: &mut dyn Collective, keys: Option<&[u64]>) -> Result<Self> {
+    fn exchange(&self, collective: &mut dyn Collective, keys: Option<&[u64]>) -> Result<Self> {
         let payloads = collective.gather(&encode(self.payload(keys)))?;
         if collective.rank() == 0 {
-            let united = self.united(&payloads, collective.world_size()).and_then(|united| {
-                let state = united.state_to_sync().map_err(|error| Error::sync(0, error.to_string()))?;
-                Ok((united, state))
+            let merged = self.merged(&payloads, collective.world_size()).and_then(|merged| {
+                let state = merged.state_to_sync().map_err(|error| Error::sync(0, error.to_string()))?;
+                Ok((merged, state))
             });
-            collective.broadcast(&Answer::encode(united.as_ref().map(|(_, state)| &state[..])))?;
-            return united.map(|(united, _)| united);
+            collective.broadcast(&Answer::encode(merged.as_ref().map(|(_, state)| &state[..])))?;
+            return merged.map(|(merged, _)| merged);
         }
         let answer = collective.broadcast(&[])?;
-        let mut united = self.clone();
-        let states = united.states(Answer::decode(&answer)?)?;
-        united.replace_states(states);
-        Ok(united)
+        let mut merged = self.clone();
+        let states = merged.states(Answer::decode(&answer)?)?;
+        merged.replace_states(states);
+        Ok(merged)
     }
 
     fn state_to_sync(&self) -> Result<Vec<u8>> {
@@ -92,7 +92,7 @@ impl MetricCollection {
     }
 
     fn payload(&self, keys: Option<&[u64]>) -> Result<Payload<'static>> {
-        let member = |(name, metric): (&str, &dyn Metric)| Shown {
+        let member = |(name, metric): (&str, &dyn Metric)| Member {
             name: name.into(),
             fingerprint: metric.fingerprint().clone(),
             layout: metric.state().layout(),
@@ -102,18 +102,18 @@ impl MetricCollection {
     }
 
     /// A collection of these members that has what all gave.
-    fn united(&self, payloads: &[Vec<u8>], world_size: usize) -> Result<Self> {
+    fn merged(&self, payloads: &[Vec<u8>], world_size: usize) -> Result<Self> {
         if payloads.len() != world_size {
             return Err(Error::collective(format!("{} of {world_size} processes gave something", payloads.len())));
         }
         let payloads = decode(payloads)?;
         check_same(&payloads)?;
-        let mut united = self.clone();
-        united.reset();
+        let mut merged = self.clone();
+        merged.reset();
         for (rank, payload) in payloads.iter().enumerate() {
             let in_rank = |error: Error| Error::sync(rank, error.to_string());
             let states = self.states(&payload.state).map_err(in_rank)?;
-            for ((name, metric), state) in united.members.iter_mut().zip(&states) {
+            for ((name, metric), state) in merged.members.iter_mut().zip(&states) {
                 check_keys(name, state, payload.keys.as_deref()).map_err(in_rank)?;
                 metric.state_mut().merge(state).map_err(|error| in_rank(error.in_member(name)))?;
             }
@@ -122,9 +122,9 @@ impl MetricCollection {
             let keys = keys.concat();
             let mut order: Vec<_> = (0..keys.len()).collect();
             order.sort_by_key(|&index| keys[index]); // stable
-            united.members.iter_mut().for_each(|(_, metric)| metric.state_mut().reorder(&order));
+            merged.members.iter_mut().for_each(|(_, metric)| metric.state_mut().reorder(&order));
         }
-        Ok(united)
+        Ok(merged)
     }
 
     /// The states that somebody gave, in the order of these members.

@@ -13,7 +13,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What one process gives.
 #[derive(Debug)]
 pub(crate) struct Payload<'a> {
-    pub(crate) members: Vec<Shown>,
+    pub(crate) members: Vec<Member>,
     /// The samples' keys, if the user gives any.
     pub(crate) keys: Option<Vec<u64>>,
     /// A checkpoint, as a message.
@@ -22,7 +22,7 @@ pub(crate) struct Payload<'a> {
 
 /// What one member of a collection is, as text.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Shown {
+pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) fingerprint: Fingerprint,
     /// What its state declares, which the fingerprint need not tell.
@@ -33,7 +33,7 @@ pub(crate) struct Shown {
 struct Header {
     /// Why there is no state.
     error: Option<String>,
-    members: Vec<Shown>,
+    members: Vec<Member>,
     keys: Option<usize>,
 }
 

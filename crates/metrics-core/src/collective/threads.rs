@@ -55,7 +55,7 @@ impl Threads {
         (0..world_size).map(|rank| Self { rank, group: Arc::clone(&group) }).collect()
     }
 
-    /// Nothing panics while it holds the lock, so what it guards is whole.
+    /// Nothing panics while it holds the lock, so what it guards is consistent.
     fn round(&self) -> MutexGuard<'_, Round> {
         self.group.round.lock().unwrap_or_else(PoisonError::into_inner)
     }

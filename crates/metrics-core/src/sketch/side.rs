@@ -50,7 +50,7 @@ impl Side {
         });
     }
 
-    /// Both together, each with as many low bits of its buckets dropped as told.
+    /// Both together, after this many low bits of the buckets' numbers are dropped.
     pub(super) fn merged(&self, by_ours: u32, other: &Self, by_theirs: u32) -> Self {
         let mut ours = self.0.iter().map(|&(bucket, count)| (bucket >> by_ours, count)).peekable();
         let mut theirs = other.0.iter().map(|&(bucket, count)| (bucket >> by_theirs, count)).peekable();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::batch::Kept;
+use super::batch::Included;
 use super::host::Host;
 use super::{HostBatch, MAX_COUNT, State, Statistics};
 use crate::{Error, NonFinite, Result};
@@ -128,7 +128,7 @@ impl State {
         } else {
             Vec::new()
         };
-        let Kept { weights, samples, skipped } = batch.without(&skipped);
+        let Included { weights, samples, skipped } = batch.without(&skipped);
         self.updates += 1;
         self.samples += samples;
         self.skipped += skipped;

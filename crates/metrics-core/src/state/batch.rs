@@ -16,7 +16,7 @@ pub(crate) struct HostBatch {
 }
 
 /// Which samples of a batch count, and how much.
-pub(super) struct Kept {
+pub(super) struct Included {
     /// One for each sample, 0 for those that are left out; `None` where all are 1.
     pub(super) weights: Option<Vec<f64>>,
     /// How many are not left out.
@@ -71,14 +71,14 @@ impl HostBatch {
     }
 
     /// Which samples count if these are skipped.
-    pub(super) fn without(&self, skipped: &[usize]) -> Kept {
+    pub(super) fn without(&self, skipped: &[usize]) -> Included {
         let mut weights = self.weights.clone();
         if !skipped.is_empty() {
             let weights = weights.get_or_insert_with(|| vec![1.0; self.samples]);
             skipped.iter().for_each(|&sample| weights[sample] = 0.0);
         }
         let left_out = weights.iter().flatten().filter(|weight| **weight == 0.0).count();
-        Kept { weights, samples: (self.samples - left_out) as u64, skipped: skipped.len() as u64 }
+        Included { weights, samples: (self.samples - left_out) as u64, skipped: skipped.len() as u64 }
     }
 
     /// The same, with the weights of all samples times these factors.

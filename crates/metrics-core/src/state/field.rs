@@ -140,28 +140,32 @@ impl Field {
         let width = column.len() / samples.max(1);
         let rows = (0..samples)
             .map(|sample| (&column[sample * width..][..width], weights.map_or(1.0, |weights| weights[sample])));
-        let kept = rows.filter(|(_, weight)| *weight != 0.0);
+        let included = rows.filter(|(_, weight)| *weight != 0.0);
         match &mut self.data {
-            Data::Sum(sum) => numbers(kept).for_each(|(x, weight)| sum.add(x, weight)),
+            Data::Sum(sum) => numbers(included).for_each(|(x, weight)| sum.add(x, weight)),
             Data::Number(number) => {
                 let extreme = extreme(&self.reduce);
-                *number = numbers(kept).fold(*number, |number, (x, _)| extreme(number, x));
+                *number = numbers(included).fold(*number, |number, (x, _)| extreme(number, x));
             }
-            Data::Summary(distribution) => numbers(kept).for_each(|(x, weight)| distribution.add_weighted(x, weight)),
+            Data::Summary(distribution) => {
+                numbers(included).for_each(|(x, weight)| distribution.add_weighted(x, weight))
+            }
             Data::Arrays(arrays) => {
                 let outer = matches!(self.reduce, Reduce::SumOuter(_));
-                kept.for_each(
+                included.for_each(
                     |(row, weight)| if outer { arrays.add_outer(row, weight) } else { arrays.add(row, weight) },
                 );
             }
-            Data::Counts(counts) => numbers(kept).for_each(|(x, _)| {
+            Data::Counts(counts) => numbers(included).for_each(|(x, _)| {
                 // Checked before; conversion saturates.
                 if let Some(count) = counts.get_mut(x as usize) {
                     *count = count.saturating_add(1);
                 }
             }),
-            Data::Rows(rows) if self.reduce == Reduce::Last => replace_last(rows, numbers(kept).map(|(x, _)| x).last()),
-            Data::Rows(rows) => kept.for_each(|(row, _)| rows.extend_from_slice(row)),
+            Data::Rows(rows) if self.reduce == Reduce::Last => {
+                replace_last(rows, numbers(included).map(|(x, _)| x).last())
+            }
+            Data::Rows(rows) => included.for_each(|(row, _)| rows.extend_from_slice(row)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Statistics;
 
-/// How many updates are read back together, unless told.
+/// The default number of updates that are read back together.
 const LIMIT: usize = 64;
 
 /// Statistics whose tensors are not on the CPU, in the order of the updates.
@@ -34,7 +34,7 @@ impl Queue {
         self.everywhere = true;
     }
 
-    /// Whether this statistics is to wait too. If not, it and those that wait are to be read back.
+    /// Whether these statistics are to wait too. If not, they and those that wait are to be read back.
     pub(super) fn takes(&self, statistics: &Statistics) -> bool {
         let waits = statistics.tensors().any(|tensor| self.everywhere || !tensor.device().is_cpu());
         waits && self.waiting.len() + 1 < self.limit

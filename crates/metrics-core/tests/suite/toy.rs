@@ -26,7 +26,6 @@ pub(crate) struct Mae {
 }
 
 impl Mae {
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub(crate) fn new(reduction: Reduction) -> Accumulator<Self> {
         Self::of(reduction).metric()
     }
@@ -85,8 +84,8 @@ impl Definition for Mae {
     }
 }
 
-/// The first image's error, which there must be: a metric that takes the promise of [`Definition::compute`] at its word, and
-/// gives the value of a batch itself.
+/// The first image's error, which there must be: a metric that takes the promise of [`Definition::compute`] at its
+/// word, and gives the value of a batch itself.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct First {
     #[serde(skip)]
@@ -94,7 +93,6 @@ pub(crate) struct First {
 }
 
 impl First {
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub(crate) fn new() -> Accumulator<Self> {
         Self::with_policy(NonFinite::Propagate)
     }
@@ -147,7 +145,6 @@ pub(crate) struct Moody {
 }
 
 impl Moody {
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub(crate) fn new(mood: Mood) -> Accumulator<Self> {
         Accumulator::of(Self { mood, measured: Arc::default() }).expect("settings that can be serialized")
     }
@@ -182,7 +179,8 @@ impl Definition for Moody {
     }
 }
 
-/// A field of every kind that the scores of a metric do not have: of vectors `[samples, 3]` and classes `[samples, 2]` below 5.
+/// A field of every kind that the scores of a metric do not have: of vectors `[samples, 3]` and classes `[samples, 2]`
+/// below 5.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Kinds {
     #[serde(skip)]
@@ -190,7 +188,6 @@ pub(crate) struct Kinds {
 }
 
 impl Kinds {
-    #[expect(clippy::new_ret_no_self, reason = "a definition is used by its accumulator")]
     pub(crate) fn new() -> Accumulator<Self> {
         Self::with_policy(NonFinite::Propagate)
     }

@@ -629,7 +629,8 @@ fn values_that_are_no_number_are_refused() -> Result<()> {
         error
     };
     let labelled = || PerLabel::new(mean(), ["a"]);
-    let cases: [(fn() -> Result<Box<dyn Metric>>, &str); 6] = [
+    type Build = fn() -> Result<Box<dyn Metric>>;
+    let cases: [(Build, &str); 6] = [
         (|| Ok(Box::new(Mae::new(Reduction::None))), "one for each sample"),
         (|| Ok(Box::new(Running::new(Mae::new(Reduction::None), 2)?)), "one for each sample"),
         (|| Ok(Box::new(MinMax::new(mean())?)), "a group of values"),
