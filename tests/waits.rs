@@ -16,7 +16,7 @@ fn waiting<M: Metric>(mut metric: M) -> M {
 
 #[test]
 fn updates_read_nothing_back() -> Result<()> {
-    // Without a GPU, contributions are made to wait as they do on one.
+    // Without a GPU, statistics are made to wait as they do on one.
     let device = asked_for()?.unwrap_or(Device::Cpu);
     let mut metrics = MetricCollection::new()
         .with("psnr", waiting(Psnr::new(PsnrConfig::new(1.0))?))?

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use candle_core::{DType, Device, Tensor};
+use metrics_detach::Detached;
 use serde::{Serialize, Serializer};
 
-use crate::metric::sealed::CloneMetric;
-use crate::state::{BatchValue, reduce};
+use crate::metric::sealed::Sealed;
+use crate::state::{BatchValue, check_weights, reduce};
 use crate::{
     Configured, Definition, Error, Fingerprint, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics,
     Value,
@@ -41,6 +42,11 @@ impl<D: Definition> Accumulator<D> {
         &self.definition
     }
 
+    /// What it is a metric of, without what it has accumulated.
+    pub fn into_definition(self) -> D {
+        self.definition
+    }
+
     /// Sets how many updates are read back together from a device that is not the CPU: 64 unless set. With 1, each update waits for its own.
     pub fn queue_limit(mut self, updates: usize) -> Self {
         self.state = self.state.queue_limit(updates);
@@ -50,23 +56,36 @@ impl<D: Definition> Accumulator<D> {
     /// The value of a batch of these statistics alone.
     fn batch_value(&self, value: BatchValue, statistics: &Statistics, samples: &Samples) -> Result<Tensor> {
         let weights = samples.sample_weights();
-        match (value, self.state.reduction(), weights) {
-            (BatchValue::Known(value), ..) => Ok(value),
-            (BatchValue::Scores(scores), Some(reduction), _) => {
-                Ok(reduce(&scores, weights, reduction)?.to_dtype(value_dtype(samples, scores.dtype()))?)
+        match (value, self.state.reduction()) {
+            (BatchValue::Known(value), _) => Ok(value),
+            (BatchValue::Scores(scores), Some(reduction)) => {
+                let finite = if self.state.may_skip() { Some(finite_weights(&scores, weights)?) } else { None };
+                reduce(&scores, finite.as_deref().or(weights), reduction, value_dtype(samples, scores.dtype()))
             }
-            (BatchValue::Given(value), _, None) => Ok(value),
-            (BatchValue::Given(value), _, Some(_)) if value.track_op() => {
-                let message = "`weights` leave its value without a gradient: give none, or update in an eval scope";
+            (BatchValue::Given(value), _) if weights.is_none() && !self.skips(statistics)? => Ok(value),
+            (BatchValue::Given(value), _) if value.track_op() => {
+                let message = "weights or skipped samples leave its value without a gradient: give no weights and finite samples, \
+                     or update in an eval scope";
                 Err(Error::argument(self.name(), message))
             }
             _ => self.computed_value(statistics, samples),
         }
     }
 
+    /// Whether a sample is left out because a number is not finite. Waits for the device where samples may be.
+    fn skips(&self, statistics: &Statistics) -> Result<bool> {
+        if !self.state.may_skip() {
+            return Ok(false);
+        }
+        let mut state = self.definition.states();
+        state.accumulate(statistics.clone())?;
+        state.drain()?;
+        Ok(state.skipped() > 0)
+    }
+
     fn computed_value(&self, statistics: &Statistics, samples: &Samples) -> Result<Tensor> {
         let mut state = self.definition.states();
-        state.accumulate(statistics.clone().weighted(samples)?)?;
+        state.accumulate(statistics.clone().weighted(samples.sample_weights())?)?;
         state.drain()?;
         let value = if state.samples() == 0 { Value::Scalar(f64::NAN) } else { self.definition.compute(&state)? };
         let (numbers, shape) = match value {
@@ -84,6 +103,18 @@ impl<D: Definition> Accumulator<D> {
         let dtype = value_dtype(samples, DType::F32);
         Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
     }
+}
+
+/// Weights that leave out samples whose score is not finite.
+fn finite_weights(scores: &Tensor, weights: Option<&[f64]>) -> Result<Vec<f64>> {
+    let scores = Detached::from(scores).to_vec_f64()?;
+    if let Some(weights) = weights {
+        check_weights(weights, scores.len())?;
+    }
+    let weight = |(sample, score): (usize, f64)| {
+        if score.is_finite() { weights.map_or(1.0, |weights| weights[sample]) } else { 0.0 }
+    };
+    Ok(scores.into_iter().enumerate().map(weight).collect())
 }
 
 /// Values of a batch are f64 for predictions in f64, else f32.
@@ -151,13 +182,13 @@ impl<D: Definition> Metric for Accumulator<D> {
     fn state_mut(&mut self) -> &mut State {
         &mut self.state
     }
-}
 
-impl<D: Definition> CloneMetric for Accumulator<D> {
     fn clone_box(&self) -> Box<dyn Metric> {
         Box::new(self.clone())
     }
 }
+
+impl<D: Definition> Sealed for Accumulator<D> {}
 
 /// Kind and settings.
 impl<D: Definition> Serialize for Accumulator<D> {

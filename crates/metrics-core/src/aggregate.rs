@@ -78,7 +78,7 @@ impl Aggregate {
 
     fn by(number: impl Into<String>, by: By) -> Accumulator<Self> {
         let aggregate = Self { number: number.into(), by };
-        let fingerprint = Fingerprint::of_text(aggregate.name(), aggregate.number.clone());
+        let fingerprint = Fingerprint::of_setting(aggregate.name(), "number", aggregate.number.as_str());
         Accumulator::with_fingerprint(aggregate, fingerprint)
     }
 }
@@ -138,7 +138,11 @@ impl Definition for Aggregate {
                 return Err(Error::argument("samples", message));
             }
         };
-        statistics.with_weights(&[weight])
+        statistics.with_weights(&[weight]).map_err(|_| {
+            let message =
+                format!("the weight of the number `{}` is {weight}, but must be finite and not negative", self.number);
+            Error::argument("samples", message)
+        })
     }
 
     fn compute(&self, state: &State) -> Result<Value> {

@@ -157,7 +157,9 @@ impl MetricCollection {
     /// As [`MetricCollection::update`] and [`Metric::update_with`].
     pub fn update_with(&mut self, samples: &Samples) -> Result<()> {
         let samples = self.sharing(samples.detached());
-        let statistics = eval_scope(|| self.members.try_map(|metric| metric.statistics(&samples)?.weighted(&samples)))?;
+        let statistics = eval_scope(|| {
+            self.members.try_map(|metric| metric.statistics(&samples)?.weighted(samples.sample_weights()))
+        })?;
         self.accumulate(statistics)
     }
 

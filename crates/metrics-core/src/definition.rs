@@ -60,7 +60,8 @@ pub trait Definition: Clone + Serialize + Send + Sync + 'static {
     fn statistics(&self, samples: &Samples) -> Result<Statistics>;
 
     /// The value of a state that has a sample that counts: [`State::samples`] is at least 1. It is not called with any other, so it
-    /// may divide by their number or take the first of their values. By default the reduction of the scores.
+    /// may divide by their number or take the first of their values. By default the reduction of the scores; who computes
+    /// something else of scores also gives the value of a batch, by [`Statistics::with_value`].
     ///
     /// # Errors
     /// When the state is not one of this metric.

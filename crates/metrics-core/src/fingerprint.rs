@@ -30,7 +30,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of a kind of metric, e.g. `ssim`, and its settings as they are serialized. Numbers that are not finite are one and the same there.
+    /// Of a kind of metric, e.g. `ssim`, and its settings as they are serialized to JSON: in an order of their own, so no `HashSet`; and
+    /// without infinities, which are `null` as `None` is.
     ///
     /// # Errors
     /// When the settings cannot be serialized.
@@ -45,22 +46,22 @@ impl Fingerprint {
         Ok(Self { kind, settings })
     }
 
-    /// Of a kind of metric, and one setting that is text.
-    pub(crate) fn of_text(kind: &str, text: String) -> Self {
-        Self { kind: kind.into(), settings: Map::from_iter([("value".into(), text.into())]) }
+    /// Of a collection's members by name.
+    pub(crate) fn of_members<'a>(members: impl Iterator<Item = (&'a str, &'a Self)>) -> Self {
+        Self {
+            kind: "collection".into(),
+            settings: members.map(|(name, metric)| (name.into(), metric.json())).collect(),
+        }
     }
 
-    /// Of a collection's members by name, in their order.
-    pub(crate) fn of_members<'a>(members: impl Iterator<Item = (&'a str, &'a Self)>) -> Self {
-        let member = |(index, (name, metric)): (usize, (&str, &Self))| {
-            let settings = Value::Object(metric.settings.clone());
-            let order = Value::from(index);
-            (
-                name.to_owned(),
-                Value::Object(Map::from_iter([(metric.kind.clone(), settings), ("member".into(), order)])),
-            )
-        };
-        Self { kind: "collection".into(), settings: members.enumerate().map(member).collect() }
+    /// Of a kind of metric, and one setting.
+    pub(crate) fn of_setting(kind: &str, name: &str, setting: impl Into<Value>) -> Self {
+        Self { kind: kind.into(), settings: Map::from_iter([(name.into(), setting.into())]) }
+    }
+
+    /// `{kind: settings}`.
+    pub(crate) fn json(&self) -> Value {
+        Value::Object(Map::from_iter([(self.kind.clone(), Value::Object(self.settings.clone()))]))
     }
 
     /// The kind of metric.
@@ -83,32 +84,33 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// What sets two fingerprints apart, for an error to show: of one kind of metric, the settings that differ.
+/// What sets two fingerprints apart, for an error to show: of one kind of metric, the settings that differ, as far as there is room.
 pub(crate) fn differing(ours: &Fingerprint, theirs: &Fingerprint) -> [String; 2] {
     let (a, b) = (ours.leaves(), theirs.leaves());
     if ours.kind != theirs.kind {
-        return [shown(&ours.kind, &a, false), shown(&theirs.kind, &b, false)];
+        return [shortened(&shown(&ours.kind, &a, false)), shortened(&shown(&theirs.kind, &b, false))];
     }
     let only = |own: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
-        let differ: BTreeMap<_, _> = own
-            .iter()
-            .filter(|(path, leaf)| other.get(*path) != Some(leaf))
-            .map(|(p, l)| (p.clone(), l.clone()))
-            .collect();
-        shown(&ours.kind, &differ, differ.len() < own.len())
+        let differs = |(path, leaf): &(&String, &String)| other.get(*path) != Some(*leaf);
+        let differ: BTreeMap<_, _> =
+            own.iter().filter(differs).map(|(path, leaf)| (path.clone(), leaf.clone())).collect();
+        shortened(&shown(&ours.kind, &differ, differ.len() < own.len()))
     };
     [only(&a, &b), only(&b, &a)]
 }
 
-fn shown(kind: &str, settings: &BTreeMap<String, String>, shortened: bool) -> String {
+fn shown(kind: &str, settings: &BTreeMap<String, String>, some_are_missing: bool) -> String {
     let mut settings: Vec<_> = settings.iter().map(|(path, leaf)| format!("{path}={leaf}")).collect();
-    if shortened {
+    if some_are_missing {
         settings.push("…".into());
     }
-    let settings = settings.join(" ");
-    match settings.char_indices().nth(MAX_SHOWN) {
-        None => format!("{kind}[{settings}]"),
-        Some((end, _)) => format!("{kind}[{}…]", &settings[..end]),
+    format!("{kind}[{}]", settings.join(" "))
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…]", &text[..end]),
     }
 }
 
@@ -171,7 +173,9 @@ mod tests {
             assert_eq!(differing(&b, &a), [second, first]);
         }
         let long = of("a", json!({"text": "é".repeat(5000)}));
-        assert_eq!(long.to_string(), format!("a[text=\"{}…]", "é".repeat(994)));
+        let other = of("b", Value::Null);
+        assert_eq!(differing(&long, &other), [format!("a[text=\"{}…]", "é".repeat(992)), "b[]".into()]);
+        assert_eq!(long.to_string().chars().count(), 5010);
     }
 
     #[test]

@@ -68,7 +68,7 @@
 //!
 //! # Modules
 //!
-//! Names are at the root, except for the exact accumulators, which are in [`exact`]. A file knows those above it, and none below.
+//! Names are at the root, except for the exact accumulators, which are in [`exact`].
 //!
 //! | file | what is in it |
 //! |---|---|

@@ -18,7 +18,7 @@ use crate::{
 /// Only accumulators implement it, and boxes of it. An author writes a [`Definition`](crate::Definition).
 ///
 /// Every method that returns an error leaves the metric as it was.
-pub trait Metric: sealed::CloneMetric + Send + Sync {
+pub trait Metric: sealed::Sealed + Send + Sync {
     /// A short name, e.g. `ssim`, for errors.
     fn name(&self) -> &'static str;
 
@@ -49,6 +49,9 @@ pub trait Metric: sealed::CloneMetric + Send + Sync {
     #[doc(hidden)]
     fn state_mut(&mut self) -> &mut State;
 
+    /// A boxed copy, with its state.
+    fn clone_box(&self) -> Box<dyn Metric>;
+
     /// Adds a batch. Never builds or keeps a graph.
     ///
     /// # Errors
@@ -65,7 +68,7 @@ pub trait Metric: sealed::CloneMetric + Send + Sync {
     fn update_with(&mut self, samples: &Samples) -> Result<()> {
         let samples = samples.detached();
         let statistics = eval_scope(|| self.statistics(&samples))?;
-        self.state_mut().accumulate(statistics.weighted(&samples)?)
+        self.state_mut().accumulate(statistics.weighted(samples.sample_weights())?)
     }
 
     /// Adds a batch, and returns the value of this batch alone: differentiable outside of an eval scope, detached
@@ -156,24 +159,16 @@ pub trait Metric: sealed::CloneMetric + Send + Sync {
     }
 }
 
+/// Keeps others from implementing [`Metric`].
 pub(crate) mod sealed {
-    use super::Metric;
-
-    /// Makes `Box<dyn Metric>` cloneable, and keeps others from implementing [`Metric`].
-    pub trait CloneMetric {
-        fn clone_box(&self) -> Box<dyn Metric>;
-    }
-
-    impl CloneMetric for Box<dyn Metric> {
-        fn clone_box(&self) -> Box<dyn Metric> {
-            (**self).clone_box()
-        }
-    }
+    pub trait Sealed {}
 }
+
+impl sealed::Sealed for Box<dyn Metric> {}
 
 impl Clone for Box<dyn Metric> {
     fn clone(&self) -> Self {
-        sealed::CloneMetric::clone_box(&**self)
+        (**self).clone_box()
     }
 }
 
@@ -222,6 +217,10 @@ impl Metric for Box<dyn Metric> {
     fn state_mut(&mut self) -> &mut State {
         (**self).state_mut()
     }
+
+    fn clone_box(&self) -> Self {
+        self.clone()
+    }
 }
 
 /// A batch's weighted statistics and its value, which has a gradient outside of an eval scope only. A metric with weights of its own may
@@ -231,7 +230,7 @@ pub(crate) fn statistics_with_value<M: Metric + ?Sized>(metric: &M, samples: &Sa
     let mut statistics = metric.statistics(&samples)?;
     let value = statistics.take_known().ok_or_else(|| Error::statistics("there is no value of the batch"))?;
     let value = if is_eval() { Detached::from(value).into_inner() } else { value };
-    Ok((statistics.weighted(&samples)?, value))
+    Ok((statistics.weighted(samples.sample_weights())?, value))
 }
 
 /// Checks a merge, so that nothing is left to fail.

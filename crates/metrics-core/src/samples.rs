@@ -110,11 +110,16 @@ impl<'a> Samples<'a> {
 
     /// The number of this name, and its weight.
     pub(crate) fn find_number(&self, name: &str) -> Result<(&NumberSource, f64)> {
-        let found = self.numbers.iter().find(|(other, ..)| *other == name);
-        found.map(|(_, number, weight)| (&number.0, *weight)).ok_or_else(|| {
-            let names: Vec<_> = self.numbers.iter().map(|(name, ..)| name).collect();
-            Error::argument("samples", format!("there is no number `{name}`; there is {}", list(&names)))
-        })
+        let mut found = self.numbers.iter().filter(|(other, ..)| *other == name);
+        let problem = match (found.next(), found.next()) {
+            (Some((_, number, weight)), None) => return Ok((&number.0, *weight)),
+            (Some(_), Some(_)) => format!("the number `{name}` was given twice"),
+            (None, _) => {
+                let names: Vec<_> = self.numbers.iter().map(|(name, ..)| name).collect();
+                format!("there is no number `{name}`; there is {}", list(&names))
+            }
+        };
+        Err(Error::argument("samples", problem))
     }
 
     /// The same, with tensors that hold no graph.

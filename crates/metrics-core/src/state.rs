@@ -18,7 +18,7 @@ pub(crate) use field::{ArraySum, Data, Field};
 use parts::Group;
 pub(crate) use parts::{EXTREMES, MAX_REPLICATES, Mode, ValueOfBatch};
 pub use statistics::Statistics;
-pub(crate) use statistics::{BatchValue, reduce};
+pub(crate) use statistics::{BatchValue, check_weights, reduce};
 
 use crate::{Growth, NonFinite, Reduction};
 use batch::HostBatch;
@@ -97,6 +97,11 @@ impl State {
     pub fn queue_limit(mut self, updates: usize) -> Self {
         self.queue.set_limit(updates);
         self
+    }
+
+    /// How many updates are read back together.
+    pub(crate) fn limit(&self) -> usize {
+        self.queue.limit()
     }
 
     /// Lets statistics wait that are on the CPU, to test what otherwise takes another device.

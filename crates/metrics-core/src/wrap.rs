@@ -62,6 +62,12 @@ fn not_one_number(wrapper: &str, metric: &dyn Metric, found: &str) -> Error {
     Error::argument(wrapper, format!("the value of `{}` is {found}, but must be one number", metric.name()))
 }
 
+/// Refuses a number of the loop where samples are.
+fn of_number_of_the_loop(wrapper: &str, metric: &dyn Metric) -> Error {
+    let message = format!("`{}` is of a number of the loop, but must be of samples here", metric.name());
+    Error::argument(wrapper, message)
+}
+
 /// Values by name.
 fn group(values: impl IntoIterator<Item = (String, Value)>) -> Result<Value> {
     let mut named = Named::new();

@@ -51,19 +51,18 @@ fn there(path: &Path) -> io::Result<Option<Metadata>> {
 }
 
 /// A file in the same folder, because a file can only be renamed within its file system. Unless it is `open`, only its owner may read it.
-fn beside(path: &Path, open: bool) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".metrics-").suffix(".tmp");
+fn beside(path: &Path, open: bool) -> io::Result<tempfile::NamedTempFile<File>> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
     #[cfg(unix)]
-    if open {
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less what the user masks
-    }
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if open { 0o666 } else { 0o600 }); // less what the user masks
     #[cfg(not(unix))]
     let _ = open;
-    // Its own name is nothing that anybody knows.
-    builder
-        .tempfile_in(folder_of(path))
-        .map_err(|error| io::Error::new(error.kind(), format!("no file can be made beside it: {}", error.kind())))
+    let file = tempfile::Builder::new()
+        .prefix(".metrics-")
+        .suffix(".tmp")
+        .make_in(folder_of(path), |temporary| options.open(temporary));
+    file.map_err(|error| io::Error::new(error.kind(), format!("no file can be made beside it: {error}")))
 }
 
 /// The owner and permissions of the file that was there, as far as the system allows.
@@ -101,7 +100,7 @@ mod tests {
     fn a_failure_leaves_nothing_behind() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let error = replace(&folder.path().join("nowhere/file"), b"new").unwrap_err();
-        assert_eq!(error.to_string(), "no file can be made beside it: entity not found");
+        assert_eq!(error.to_string(), "no file can be made beside it: No such file or directory (os error 2)");
         // A file can be made beside it, but cannot have the name of a folder.
         #[cfg(unix)]
         assert!(replace(&folder.path().join("folder/"), b"new").is_err());

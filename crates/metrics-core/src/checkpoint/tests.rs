@@ -148,6 +148,8 @@ fn arrays_and_counts_have_possible_lengths() {
         ("last/values", Entry::Floats(vec![]), "0 values cannot be the last of 2"),
         ("last/values", Entry::Floats(vec![1.0, 2.0]), "2 values cannot be the last of 2"),
         ("counts/counts", Entry::Integers(vec![1, 1]), "it has 2 counts, but must have 3"),
+        ("counts/counts", Entry::Integers(vec![1 << 56, 1, 0]), "nothing of 2 samples is counted so often"),
+        ("counts/counts", Entry::Integers(vec![u64::MAX; 3]), "nothing of 2 samples is counted so often"),
         ("rows/values", Entry::Floats(vec![1.0, 2.0, 3.0]), "it has 3 values of 2 samples"),
         ("rows/values", Entry::Floats(vec![0.0; 6]), "it has 6 values of 2 samples"),
     ] {
@@ -158,6 +160,20 @@ fn arrays_and_counts_have_possible_lengths() {
     let mut checkpoint = saved(&state());
     checkpoint.entries.0.insert("last/values".into(), Entry::Floats(vec![1.0]));
     assert_eq!(error(checkpoint), "the entry `last/values` cannot be: 1 values cannot be the last of 0");
+    let mut checkpoint = saved(&state());
+    checkpoint.entries.0.insert("counts/counts".into(), Entry::Integers(vec![0, 1, 0]));
+    assert_eq!(error(checkpoint), "the entry `counts/counts` cannot be: nothing of 0 samples is counted so often");
+    // As much as there may be is loaded, and nothing is added to it.
+    let mut checkpoint = saved(&full);
+    checkpoint.entries.0.insert("counts/counts".into(), Entry::Integers(vec![1 << 55, (1 << 55) - 2, 0]));
+    let mut states = checkpoint.states(&fingerprint(), [(None, &state())]).expect("it is of the same kind");
+    let message = "state: the field `counts` has counted 72057594037927934 and is to count 4 more, but no more than 72057594037927936 in all";
+    let four = Statistics::new(2).with_values("last", vec![1.0, 2.0]).with_values("counts", vec![0.0; 4]);
+    let four = four.with_values("rows", rows()).with_values("sums", rows());
+    assert_eq!(states[0].accumulate(four.clone()).expect_err("too much").to_string(), message);
+    let mut other = state();
+    other.accumulate(four).expect("it fits");
+    assert_eq!(states[0].merge(&other).expect_err("too much").to_string(), message);
     for missing in saved(&full).entries.0.keys() {
         let mut checkpoint = saved(&full);
         checkpoint.entries.0.remove(missing);

@@ -141,7 +141,7 @@ fn check_keys(name: &str, state: &State, keys: Option<&[u64]>) -> Result<()> {
 
 /// The same for all, because members are compared one by one, so that an error can name the one that differs.
 fn of_sync() -> Fingerprint {
-    Fingerprint::of_text("sync", String::new())
+    Fingerprint::of_members(std::iter::empty())
 }
 
 /// Whether all have the members that rank 0 has, in whatever order.

@@ -223,6 +223,7 @@ impl State {
             with_waiting(their_samples, samples),
             with_waiting(their_skipped, samples),
         ])?;
+        self.fields.iter().zip(&other.fields).try_for_each(|(ours, theirs)| ours.check_room_for(theirs))?;
         let parts = if self.is_recent() { &[] } else { &self.parts[..] };
         parts.iter().zip(&other.parts).try_for_each(|(ours, theirs)| ours.check_room_for(theirs, (updates, samples)))
     }

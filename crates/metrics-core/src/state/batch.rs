@@ -1,5 +1,7 @@
 //! Statistics on the host: plain numbers, checked.
 
+use std::rc::Rc;
+
 use super::{Field, Reduce};
 use crate::{Error, NonFinite, Result};
 
@@ -10,7 +12,7 @@ pub(crate) struct HostBatch {
     /// One for each sample; `None` where all are 1.
     pub(super) weights: Option<Vec<f64>>,
     /// One column for each field, of one row for each sample.
-    pub(super) columns: Vec<Vec<f64>>,
+    pub(super) columns: Vec<Rc<[f64]>>,
     /// One for each part of the state.
     pub(super) parts: Vec<HostBatch>,
 }
@@ -31,6 +33,7 @@ impl HostBatch {
         for (field, column) in fields.iter().zip(&self.columns) {
             if let Reduce::Count(below) = field.reduce {
                 self.check_counts(&field.name, column, below)?;
+                field.check_room(column.len() as u64)?;
             } else if policy == NonFinite::Error
                 && let Some((sample, value)) = self.find(column, |x| !x.is_finite())
             {
@@ -62,7 +65,7 @@ impl HostBatch {
 
     /// Whether the sample counts and has a number that is NaN or infinite.
     pub(super) fn is_bad(&self, sample: usize) -> bool {
-        let row = |column: &'_ Vec<f64>| {
+        let row = |column: &'_ Rc<[f64]>| {
             let width = column.len() / self.samples;
             sample * width..(sample + 1) * width
         };

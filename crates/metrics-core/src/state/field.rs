@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::MAX_COUNT;
 use crate::exact::{ExactArray, ExactSum, WeightedSum, larger, smaller};
 use crate::{Distribution, Error, Result};
 
@@ -18,7 +19,8 @@ pub enum Reduce {
     Min,
     /// The largest of one number per sample.
     Max,
-    /// The number of the last sample. When two states are merged, the other's is taken to be the later one.
+    /// The number of the last sample. When two states are merged, the other's is taken to be the later one, and in a sync that of the
+    /// last rank.
     Last,
     /// Every number, one per sample, in the order of the updates: 8 bytes a sample.
     Collect,
@@ -27,7 +29,7 @@ pub enum Reduce {
     /// The exact sum of one array of this shape per sample, each times the sample's weight: a vector, a matrix.
     SumArrays(Vec<usize>),
     /// The exact sum `Σ w·x·xᵀ` of one vector `x` of this length per sample, of weight `w`: with [`Reduce::SumArrays`] of the same
-    /// vectors, what a covariance is made of.
+    /// vectors, what a covariance is made of. It is exact where `x·xᵀ` neither overflows nor underflows, and where `w` is 1.
     SumOuter(usize),
     /// How often each of the integers from 0 to below this occurs, of any number of them per sample: a histogram, or the cells of a
     /// confusion matrix. A sample of weight 0 is left out; other weights have no influence.
@@ -52,15 +54,26 @@ impl Reduce {
         matches!(self, Self::Collect | Self::CollectArrays(_))
     }
 
-    /// How many numbers the field reduces to, if these are summed or counted.
+    /// How many numbers one sample gives, where that is declared.
+    pub(super) fn width(&self) -> usize {
+        self.shape().map_or(0, |shape| product(&shape))
+    }
+
+    /// How many numbers are kept of all samples, or of each sample where they are collected.
     pub(super) fn length(&self) -> usize {
         match self {
-            Self::SumArrays(shape) | Self::CollectArrays(shape) => shape.iter().product(),
-            Self::SumOuter(length) => length.saturating_mul(*length),
+            Self::SumArrays(shape) | Self::CollectArrays(shape) => product(shape),
+            // On and above the diagonal.
+            Self::SumOuter(length) => length.saturating_mul(length.saturating_add(1)) / 2,
             Self::Count(length) => *length,
             _ => 1,
         }
     }
+}
+
+/// More than there can be numbers where it does not fit.
+fn product(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |product: usize, side| product.saturating_mul(*side))
 }
 
 impl fmt::Display for Reduce {
@@ -133,6 +146,26 @@ impl Field {
 
     pub(super) fn reset(&mut self) {
         self.data = Data::empty(&self.reduce);
+    }
+
+    /// Whether so much more can be counted.
+    pub(super) fn check_room(&self, added: u64) -> Result<()> {
+        let Data::Counts(counts) = &self.data else { return Ok(()) };
+        let total = counts.iter().fold(0u64, |total, count| total.saturating_add(*count));
+        if total.saturating_add(added) <= MAX_COUNT {
+            return Ok(());
+        }
+        let message = format!(
+            "the field `{}` has counted {total} and is to count {added} more, but no more than {MAX_COUNT} in all",
+            self.name
+        );
+        Err(Error::argument("state", message))
+    }
+
+    /// Whether another field can be merged.
+    pub(super) fn check_room_for(&self, other: &Self) -> Result<()> {
+        let Data::Counts(counts) = &other.data else { return Ok(()) };
+        self.check_room(counts.iter().fold(0, |total, count| total.saturating_add(*count)))
     }
 
     /// Adds the rows of a column, one for each sample, times the weights where there are any. A weight of 0 leaves a row out.
@@ -215,17 +248,20 @@ impl ArraySum {
         self.weight.add(weight);
     }
 
+    /// The products are symmetric, so those above the diagonal are enough.
     fn add_outer(&mut self, row: &[f64], weight: f64) {
-        for (i, &x) in row.iter().enumerate() {
-            let scaled = x * weight;
-            // What the product with the weight rounds off; it has no number where the product is not finite.
-            let rest = x.mul_add(weight, -scaled);
-            for (j, &y) in row.iter().enumerate() {
-                let index = i * row.len() + j;
-                self.sums.add_product(index, scaled, y);
-                if rest != 0.0 && rest.is_finite() {
-                    self.sums.add_product(index, rest, y);
-                }
+        let pairs = row.iter().enumerate().flat_map(|(i, &x)| row[i..].iter().map(move |&y| (x, y)));
+        for (index, (x, y)) in pairs.enumerate() {
+            if weight == 1.0 {
+                self.sums.add_product(index, x, y);
+                continue;
+            }
+            let product = x * y;
+            self.sums.add_product(index, product, weight);
+            // What the product rounds off; it is no number where the product is not finite.
+            let rest = x.mul_add(y, -product);
+            if rest != 0.0 && rest.is_finite() {
+                self.sums.add_product(index, rest, weight);
             }
         }
         self.weight.add(weight);

@@ -1,6 +1,7 @@
 //! Tensors read back to the host, together.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use candle_core::{DType, DeviceLocation, Tensor, TensorId};
 use metrics_detach::Detached;
@@ -9,7 +10,7 @@ use crate::Result;
 
 /// The numbers of tensors, by tensor.
 #[derive(Default)]
-pub(super) struct Host(HashMap<TensorId, Vec<f64>>);
+pub(super) struct Host(HashMap<TensorId, Rc<[f64]>>);
 
 impl Host {
     /// One transfer for each device and dtype, and each tensor once.
@@ -36,7 +37,7 @@ impl Host {
     }
 
     /// The numbers of a tensor that was read.
-    pub(super) fn numbers(&self, tensor: &Detached) -> Vec<f64> {
+    pub(super) fn numbers(&self, tensor: &Detached) -> Rc<[f64]> {
         self.0.get(&tensor.id()).cloned().unwrap_or_default()
     }
 }

@@ -31,7 +31,7 @@ impl State {
     /// Rows that are collected, and how many numbers each has.
     fn collected(&self) -> impl Iterator<Item = (&Vec<f64>, usize)> {
         self.fields.iter().filter(|field| field.reduce.collects()).filter_map(|field| match &field.data {
-            Data::Rows(rows) => Some((rows, field.reduce.length().max(1))),
+            Data::Rows(rows) if field.reduce.length() > 0 => Some((rows, field.reduce.length())),
             _ => None,
         })
     }

@@ -1,6 +1,7 @@
 //! States within a state: several side by side, the last few updates, resampled ones, or one with the extremes of its batches.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{HostBatch, Reduce, State};
@@ -155,12 +156,12 @@ impl State {
             Mode::Extremes { empty, value } => {
                 let mut alone = (**empty).clone();
                 alone.apply(batch);
-                // A batch without a sample that counts has no value.
-                let value = if alone.samples > 0 { (value.0)(&alone).ok() } else { None };
+                // A batch without a sample that counts has no value, and a value that cannot be computed is NaN.
+                let value = (alone.samples > 0).then(|| (value.0)(&alone).unwrap_or(f64::NAN));
                 let columns = |value: f64| HostBatch {
                     samples: 1,
                     weights: None,
-                    columns: vec![vec![value]; 2],
+                    columns: vec![Rc::from([value]); 2],
                     parts: Vec::new(),
                 };
                 let batches = [Some(batch.clone()), value.map(columns)];

@@ -30,6 +30,10 @@ impl Queue {
         self.limit = updates;
     }
 
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(super) fn set_everywhere(&mut self) {
         self.everywhere = true;
     }

@@ -55,14 +55,19 @@ impl State {
 
     /// The sums of a [`Reduce::SumArrays`] or [`Reduce::SumOuter`] field in row-major order, each correctly rounded.
     pub fn array_sum(&self, name: &str) -> Result<Vec<f64>> {
-        self.arrays(name).map(|arrays| arrays.sums.values())
+        let (arrays, reduce) = self.arrays(name)?;
+        let sums = arrays.sums.values();
+        let &Reduce::SumOuter(length) = reduce else { return Ok(sums) };
+        // Row `i` above the diagonal begins after rows of `length`, `length - 1`, ... numbers.
+        let above = |i: usize, j: usize| sums[i * length - i * i.saturating_sub(1) / 2 + j - i];
+        let square = (0..length).flat_map(|i| (0..length).map(move |j| (i.min(j), i.max(j))));
+        Ok(square.map(|(i, j)| above(i, j)).collect())
     }
 
     /// The sums of [`State::array_sum`] divided by the sum of the samples' weights; NaN of no samples.
     pub fn array_mean(&self, name: &str) -> Result<Vec<f64>> {
-        let arrays = self.arrays(name)?;
-        let weight = arrays.weight.value();
-        Ok(arrays.sums.values().into_iter().map(|sum| sum / weight).collect())
+        let weight = self.arrays(name)?.0.weight.value();
+        Ok(self.array_sum(name)?.into_iter().map(|sum| sum / weight).collect())
     }
 
     /// How often each integer of a [`Reduce::Count`] field occurred.
@@ -107,9 +112,9 @@ impl State {
         }
     }
 
-    fn arrays(&self, name: &str) -> Result<&ArraySum> {
+    fn arrays(&self, name: &str) -> Result<(&ArraySum, &Reduce)> {
         match self.field(name)? {
-            Field { data: Data::Arrays(arrays), .. } => Ok(arrays),
+            Field { data: Data::Arrays(arrays), reduce, .. } => Ok((arrays, reduce)),
             other => Err(wrong_kind(other, "sum of arrays")),
         }
     }

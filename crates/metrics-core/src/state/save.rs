@@ -104,6 +104,10 @@ impl Data {
                     let message = format!("it has {} counts, but must have {length}", counts.len());
                     return Err(reader.refuse("counts", message));
                 }
+                let total = counts.iter().try_fold(0u64, |total, count| total.checked_add(*count));
+                if total.is_none_or(|total| total > if samples == 0 { 0 } else { MAX_COUNT }) {
+                    return Err(reader.refuse("counts", format!("nothing of {samples} samples is counted so often")));
+                }
                 Self::Counts(counts.to_vec())
             }
             Reduce::Last => {

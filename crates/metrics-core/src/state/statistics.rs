@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 
-use candle_core::{Device, Tensor, TensorId};
+use candle_core::{DType, Device, Tensor, TensorId};
 use metrics_detach::Detached;
 
 use super::field::Field;
 use super::host::Host;
 use super::{HostBatch, Reduce};
 use crate::error::list;
-use crate::{Error, Reduction, Result, Samples};
+use crate::{Error, Reduction, Result};
 
 /// What [`Statistics::scores`] and [`State::scores`](super::State::scores) call their field.
 pub(crate) const SCORE: &str = "score";
@@ -148,8 +149,8 @@ impl Statistics {
     }
 
     /// With the weights of the batch, unless its samples are other things than these statistics are of.
-    pub(crate) fn weighted(self, samples: &Samples) -> Result<Self> {
-        match samples.sample_weights() {
+    pub(crate) fn weighted(self, weights: Option<&[f64]>) -> Result<Self> {
+        match weights {
             Some(weights) if !self.of_numbers => self.with_weights(weights),
             _ => Ok(self),
         }
@@ -269,7 +270,7 @@ impl Statistics {
 }
 
 /// Whether there is one weight for each of so many samples, finite and not negative.
-fn check_weights(weights: &[f64], samples: usize) -> Result<()> {
+pub(crate) fn check_weights(weights: &[f64], samples: usize) -> Result<()> {
     if weights.len() != samples {
         let message = format!("`weights` has length {}, but the batch has {samples} samples", weights.len());
         return Err(Error::argument("weights", message));
@@ -285,30 +286,35 @@ fn check_weights(weights: &[f64], samples: usize) -> Result<()> {
 
 /// The value of a batch whose samples have these scores: a scalar, or `[samples]` for [`Reduction::None`]. A summary's is its mean.
 /// Samples of weight 0 are left out, so that a NaN of theirs does not matter.
-pub(crate) fn reduce(scores: &Tensor, weights: Option<&[f64]>, reduction: Reduction) -> Result<Tensor> {
+pub(crate) fn reduce(scores: &Tensor, weights: Option<&[f64]>, reduction: Reduction, dtype: DType) -> Result<Tensor> {
+    let scores = scores.to_dtype(dtype)?;
     let Some(weights) = weights else {
         return Ok(match reduction {
             Reduction::Mean | Reduction::Summary => scores.mean_all()?,
             Reduction::Sum => scores.sum_all()?,
-            Reduction::None => scores.clone(),
+            Reduction::None => scores,
         });
     };
     check_weights(weights, scores.elem_count())?;
-    let kept: Vec<u32> = (0..).zip(weights).filter(|(_, weight)| **weight != 0.0).map(|(sample, _)| sample).collect();
-    let weights: Vec<f64> = weights.iter().copied().filter(|weight| *weight != 0.0).collect();
-    if kept.is_empty() {
-        let none =
-            if reduction == Reduction::None { scores.narrow(0, 0, 0)? } else { Tensor::new(f64::NAN, &Device::Cpu)? };
-        return Ok(none.to_dtype(scores.dtype())?.to_device(scores.device())?);
+    let included: Vec<u32> =
+        (0..).zip(weights).filter(|(_, weight)| **weight != 0.0).map(|(sample, _)| sample).collect();
+    if included.is_empty() {
+        let none = if reduction == Reduction::None {
+            scores.narrow(0, 0, 0)?
+        } else {
+            scores.sum_all()?.affine(0.0, f64::NAN)?
+        };
+        return Ok(none.detach());
     }
-    let scores = scores.index_select(&Tensor::new(&kept[..], scores.device())?, 0)?;
+    let scores = scores.index_select(&Tensor::new(&included[..], scores.device())?, 0)?;
     if reduction == Reduction::None {
         return Ok(scores);
     }
-    let total: f64 = weights.iter().sum();
-    let weights = Tensor::from_vec(weights, kept.len(), &Device::Cpu)?.to_dtype(scores.dtype())?;
-    let sum = (scores.clone() * weights.to_device(scores.device())?)?.sum_all()?;
-    Ok(if reduction == Reduction::Sum { sum } else { (sum / total)? })
+    // Divided in f64, so that weights of any size have room in f32.
+    let total = if reduction == Reduction::Sum { 1.0 } else { weights.iter().sum() };
+    let weights: Vec<f64> = weights.iter().filter(|weight| **weight != 0.0).map(|weight| weight / total).collect();
+    let weights = Tensor::new(&weights[..], &Device::Cpu)?.to_dtype(dtype)?.to_device(scores.device())?;
+    Ok((scores * weights)?.sum_all()?)
 }
 
 impl Column {
@@ -333,7 +339,7 @@ impl Column {
             }
             Self::Values(values) => {
                 let fits = match reduce.shape() {
-                    Some(shape) => shape.iter().product::<usize>().checked_mul(samples) == Some(values.len()),
+                    Some(_) => reduce.width().checked_mul(samples) == Some(values.len()),
                     None => values.len().is_multiple_of(samples),
                 };
                 if fits { Ok(()) } else { Err(wrong_shape(field, samples, &format!("[{}]", values.len()))) }
@@ -341,9 +347,9 @@ impl Column {
         }
     }
 
-    fn read(&self, host: &Host) -> Vec<f64> {
+    fn read(&self, host: &Host) -> Rc<[f64]> {
         match self {
-            Self::Values(values) => values.clone(),
+            Self::Values(values) => values.as_slice().into(),
             Self::Tensor(tensor) => host.numbers(tensor),
         }
     }

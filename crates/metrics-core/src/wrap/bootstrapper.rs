@@ -64,8 +64,8 @@ impl<M: Metric + Clone + Serialize + 'static> Accumulator<BootStrapper<M>> {
     /// Numbers the samples from `sample` on instead of from 0; after the largest number comes 0. Parts of a data set that are to be
     /// merged start at different numbers, so that no two samples are drawn by the same number. What was accumulated is forgotten.
     pub fn first_sample(self, sample: u64) -> Self {
-        let definition = BootStrapper { first: sample, ..self.definition().clone() };
-        Self::with_fingerprint(definition, self.fingerprint().clone())
+        let (fingerprint, limit) = (self.fingerprint().clone(), self.state().limit());
+        Self::with_fingerprint(BootStrapper { first: sample, ..self.into_definition() }, fingerprint).queue_limit(limit)
     }
 }
 

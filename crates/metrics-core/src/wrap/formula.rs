@@ -1,12 +1,12 @@
 //! Arithmetic of metrics.
 
-use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use candle_core::Tensor;
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
-use super::{check_one_number, emptied, part, scalar};
+use super::{check_one_number, emptied, of_number_of_the_loop, part, scalar};
 use crate::metric::shared_passes;
 use crate::{
     Accumulator, Definition, Fingerprint, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics, Value,
@@ -66,7 +66,7 @@ impl Formula {
     }
 
     fn accumulator(self) -> Accumulator<Self> {
-        let fingerprint = Fingerprint::of_text("formula", Shown::of(&self).to_string());
+        let fingerprint = Fingerprint::of_setting("formula", "value", self.node.json(&self.metrics));
         Accumulator::with_fingerprint(self, fingerprint)
     }
 }
@@ -78,7 +78,7 @@ impl Accumulator<Formula> {
     }
 
     fn map(self, node: impl FnOnce(Node) -> Node) -> Self {
-        let Formula { metrics, node: of } = self.definition().clone();
+        let Formula { metrics, node: of } = self.into_definition();
         Formula { metrics, node: node(of) }.accumulator()
     }
 
@@ -87,7 +87,7 @@ impl Accumulator<Formula> {
     }
 
     fn with(self, operator: Operator, other: Self) -> Self {
-        let [Formula { mut metrics, node }, other] = [self, other].map(|formula| formula.definition().clone());
+        let [Formula { mut metrics, node }, other] = [self, other].map(Accumulator::into_definition);
         let node = Node::Binary(operator, Box::new(node), Box::new(other.node.shifted(metrics.len())));
         metrics.extend(other.metrics);
         Formula { metrics, node }.accumulator()
@@ -125,6 +125,11 @@ impl Definition for Formula {
             values.extend(statistics.take_known());
             parts.push(statistics);
         }
+        if let Some(of_number) = parts.iter().position(Statistics::is_of_number)
+            && !parts.iter().all(Statistics::is_of_number)
+        {
+            return Err(of_number_of_the_loop("Formula", &*self.metrics[of_number]));
+        }
         let all = Statistics::new(parts.first().map_or(0, Statistics::samples));
         let all = if parts.iter().all(Statistics::is_of_number) { all.of_number() } else { all };
         let all = parts.into_iter().fold(all, Statistics::with_part);
@@ -144,11 +149,25 @@ impl Definition for Formula {
 
 impl Serialize for Formula {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Shown::of(self))
+        self.node.json(&self.metrics).serialize(serializer)
     }
 }
 
 impl Node {
+    /// With the metrics' settings; numbers are text, which holds every bit and infinities.
+    fn json(&self, metrics: &[Box<dyn Metric>]) -> serde_json::Value {
+        let json = |node: &Self| node.json(metrics);
+        match self {
+            Self::Metric(index) => metrics[*index].fingerprint().json(),
+            Self::Number(number) => json!(format!("{number:?}")),
+            Self::Negative(node) => json!({"negative": json(node)}),
+            Self::Absolute(node) => json!({"absolute": json(node)}),
+            Self::Binary(operator, left, right) => {
+                json!({format!("{operator:?}").to_lowercase(): [json(left), json(right)]})
+            }
+        }
+    }
+
     /// With the metrics' numbers moved, as they are after those of another formula.
     fn shifted(self, by: usize) -> Self {
         let shifted = |node: Box<Self>| Box::new(node.shifted(by));
@@ -217,40 +236,6 @@ impl Operand for Tensor {
             Operator::Times => (self * other)?,
             Operator::Over => (self / other)?,
         })
-    }
-}
-
-/// A formula with its metrics' configurations.
-struct Shown<'a> {
-    node: &'a Node,
-    metrics: &'a [Box<dyn Metric>],
-}
-
-impl<'a> Shown<'a> {
-    fn of(Formula { metrics, node }: &'a Formula) -> Self {
-        Self { node, metrics }
-    }
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |node| Shown { node, metrics: self.metrics };
-        match self.node {
-            Node::Metric(index) => write!(f, "{}", self.metrics[*index].fingerprint()),
-            // To the last bit.
-            Node::Number(number) => write!(f, "{number:?}"),
-            Node::Negative(node) => write!(f, "-{}", show(node)),
-            Node::Absolute(node) => write!(f, "|{}|", show(node)),
-            Node::Binary(operator, left, right) => {
-                let sign = match operator {
-                    Operator::Plus => '+',
-                    Operator::Minus => '-',
-                    Operator::Times => '*',
-                    Operator::Over => '/',
-                };
-                write!(f, "({} {sign} {})", show(left), show(right))
-            }
-        }
     }
 }
 

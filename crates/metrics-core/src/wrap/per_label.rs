@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::{emptied, group, part, value_or_nan};
+use super::{emptied, group, of_number_of_the_loop, part, value_or_nan};
 use crate::error::list;
 use crate::{
     Accumulator, Definition, Error, Metric, MetricInfo, Result, Samples, SharedPasses, State, Statistics, Value,
@@ -99,6 +99,9 @@ impl<M: Metric + Clone + Serialize + 'static> Definition for PerLabel<M> {
     fn statistics(&self, samples: &Samples) -> Result<Statistics> {
         let mut statistics = self.of.statistics(samples)?;
         let value = statistics.take_known();
+        if statistics.is_of_number() {
+            return Err(of_number_of_the_loop("PerLabel", &self.of));
+        }
         let labels = self.known(samples, statistics.samples())?;
         let mut all = Statistics::new(statistics.samples());
         for known in &self.labels {

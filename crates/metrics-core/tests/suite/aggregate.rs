@@ -32,7 +32,7 @@ fn each_way_to_aggregate_has_its_value() -> Result<()> {
     }
     assert_eq!(values(&metrics), [0.875, 3.5, -2.0, 4.0, 1.0]);
     assert_eq!(metrics.each_ref().map(|metric| metric.name()), ["mean", "sum", "min", "max", "last"]);
-    assert_eq!(metrics[0].fingerprint().to_string(), r#"mean[value="loss"]"#);
+    assert_eq!(metrics[0].fingerprint().to_string(), r#"mean[number="loss"]"#);
     assert_ne!(metrics[0].fingerprint(), Aggregate::mean("rate").fingerprint());
 
     // A weight counts in mean and sum; a number of weight 0 is left out.
@@ -42,13 +42,6 @@ fn each_way_to_aggregate_has_its_value() -> Result<()> {
         metric.add_weighted(5.0, 1.0)?;
         metric.add_weighted(f64::NAN, 0.0)?;
         assert_eq!((metric.updates(), metric.state().samples()), (3, 2));
-        for weight in [-1.0, f64::NAN, f64::INFINITY] {
-            let error = metric.add_weighted(1.0, weight).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("weights: the weight of sample 0 is {weight}, but must be finite and not negative")
-            );
-        }
     }
     assert_eq!(values(&metrics), [2.0, 8.0, 1.0, 5.0, 5.0]);
     metrics.iter_mut().try_for_each(|metric| metric.add(f64::NAN))?;
@@ -186,4 +179,17 @@ fn a_number_that_is_missing_changes_nothing() -> Result<()> {
     assert!(moody.update_with(&loss).is_err());
     assert_eq!(moody.get("loss").expect("a member").compute()?, Value::Scalar(2.0));
     Ok(())
+}
+
+#[test]
+fn a_number_is_given_once_and_with_a_weight() {
+    let mut loss = Aggregate::mean("loss");
+    let error = loss.update_with(&Samples::default().number("loss", 1.0).number("loss", 2.0)).unwrap_err().to_string();
+    assert_eq!(error, "samples: the number `loss` was given twice");
+    for weight in [-1.0, f64::NAN, f64::INFINITY] {
+        let error = loss.add_weighted(1.0, weight).unwrap_err().to_string();
+        let expected = format!("the weight of the number `loss` is {weight}, but must be finite and not negative");
+        assert_eq!(error, format!("samples: {expected}"));
+    }
+    assert_eq!(loss.updates(), 0);
 }

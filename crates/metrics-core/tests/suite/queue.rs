@@ -164,3 +164,14 @@ fn skipped_samples_are_counted_when_they_are_read() -> Result<()> {
     assert_eq!((metric.skipped(), metric.state().samples(), metric.compute()?), (1, 1, Value::Scalar(1.0)));
     Ok(())
 }
+
+#[test]
+fn a_limit_stays_when_samples_are_numbered_anew() -> Result<()> {
+    let metric = Mae::queued(Reduction::Mean, 64);
+    let mut metric = metrics_core::BootStrapper::new(metric, 2, 0)?.queue_limit(3).first_sample(5);
+    for waiting in [1, 2, 0, 1] {
+        update(&mut metric, &[1.0])?;
+        assert_eq!(metric.state().waiting(), waiting);
+    }
+    Ok(())
+}

@@ -461,3 +461,14 @@ fn a_batch_of_arrays_has_a_value() -> Result<()> {
     assert!(metric.forward_with(&wrong).is_err() && metric.updates() == 1);
     Ok(())
 }
+
+#[test]
+fn no_shape_is_too_large_to_be_refused() {
+    let huge = Reduce::CollectArrays(vec![1 << 40, 1 << 40]);
+    let mut state = State::new().with("rows", huge);
+    for values in [vec![], vec![1.0]] {
+        let error = state.accumulate(Statistics::new(1).with_values("rows", values.clone())).unwrap_err().to_string();
+        let expected = "but one array [1099511627776, 1099511627776] per sample of 1 is expected";
+        assert_eq!(error, format!("statistics: the field `rows` is [{}], {expected}", values.len()));
+    }
+}

@@ -1,9 +1,9 @@
 //! Samples with weights.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use metrics_core::{
     Accumulator, BootStrapper, Error, Formula, Metric, MetricCollection, MinMax, NonFinite, PerLabel, Reduce,
-    Reduction, Result, Running, State, Statistics, Value,
+    Reduction, Result, Running, Samples, State, Statistics, Value,
 };
 use metrics_detach::{Detached, eval_scope};
 
@@ -215,7 +215,8 @@ fn a_given_value_with_a_gradient_has_no_weights() -> Result<()> {
     let mut metric = First::new();
     let plain = metric.forward(&pred, &zeros(&pred))?;
     assert!(plain.track_op() && plain.to_scalar::<f32>()? == 1.0);
-    let message = "`weights` leave its value without a gradient: give none, or update in an eval scope";
+    let message = "weights or skipped samples leave its value without a gradient: give no weights and finite samples, \
+         or update in an eval scope";
     for wrapper in [Box::new(metric) as Box<dyn Metric>, Box::new(MinMax::new(First::new())?)] {
         let (mut metric, before) = (wrapper.clone(), wrapper.updates());
         let error = metric.forward_with(&samples(&pred).weights(&[0.0, 2.0])).unwrap_err().to_string();
@@ -227,5 +228,30 @@ fn a_given_value_with_a_gradient_has_no_weights() -> Result<()> {
         assert_eq!((value.to_scalar::<f32>()?, metric.updates()), (5.0, before + 2));
         metric.update_with(&samples(&pred).weights(&[0.0, 2.0]))?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_batch_has_the_value_that_is_computed_of_it() -> Result<()> {
+    // Without the samples that are skipped, with their gradient and their weights.
+    for (reduction, plain, weighted) in [(Reduction::Mean, 2.0, 2.5), (Reduction::Sum, 4.0, 10.0)] {
+        let pred = Var::from_tensor(&batch(&[1.0, f32::NAN, 3.0]))?;
+        for (weights, expected) in [(None, plain), (Some([1.0, 7.0, 3.0]), weighted)] {
+            let mut metric = Mae::with_policy(reduction, NonFinite::Skip);
+            let target = zeros(&pred);
+            let samples = Samples::new(&pred, &target);
+            let samples = weights.as_ref().map_or(samples.clone(), |weights| samples.weights(weights));
+            let value = metric.forward_with(&samples)?;
+            assert_eq!((f64::from(value.to_scalar::<f32>()?), metric.compute()?.scalar()), (expected, Some(expected)));
+            assert!(value.backward()?.get(&pred).is_some());
+        }
+    }
+    // In f32, whatever the predictions are: 512 ones are too many for bf16, and 1e-300 is no f32.
+    let pred = batch(&[1.0; 512]).to_dtype(DType::BF16)?;
+    let mut metric = Mae::new(Reduction::Sum);
+    assert_eq!(metric.forward(&pred, &zeros(&pred))?.to_scalar::<f32>()?, 512.0);
+    let pred = batch(&[2.0, 4.0]);
+    let value = Mae::new(Reduction::Mean).forward_with(&samples(&pred).weights(&[1e-300, 1e-300]))?;
+    assert_eq!(value.to_scalar::<f32>()?, 3.0);
     Ok(())
 }

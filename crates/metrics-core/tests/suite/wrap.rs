@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use metrics_core::{
     Accumulator, Aggregate, BootStrapper, Error, Formula, Growth, Metric, MetricCollection, MinMax, NonFinite,
-    PerLabel, Reduction, Result, Running, Statistics, Summary, Value,
+    PerLabel, Reduction, Result, Running, Samples, Statistics, Summary, Value,
 };
 
 use crate::toy::{First, Kinds, Mae, Mood, Moody, batch, kinds, probe, samples, waiting, zeros};
@@ -220,14 +220,17 @@ fn extremes_are_what_is_computed_of_a_batch_alone() -> Result<()> {
 #[test]
 fn parts_that_do_not_fit_change_nothing() -> Result<()> {
     let mut formula = Formula::of(mean()) + Formula::of(Aggregate::mean("loss"));
-    let pred = batch(&[1.0, 2.0]);
-    let error = formula.update_with(&samples(&pred).number("loss", 1.0)).unwrap_err().to_string();
-    assert_eq!(error, "statistics: a part has 1 samples, but there are 2");
+    // Whatever the size of the batch, a number of the loop is of no sample.
+    for pred in [batch(&[1.0, 2.0]), batch(&[1.0])] {
+        let error = formula.update_with(&samples(&pred).number("loss", 1.0)).unwrap_err().to_string();
+        assert_eq!(error, "Formula: `mean` is of a number of the loop, but must be of samples here");
+    }
+    let mut labels = PerLabel::new(Aggregate::mean("loss"), ["day"])?;
+    let error = labels.update_with(&Samples::default().number("loss", 1.0).labels(&["day"])).unwrap_err().to_string();
+    assert_eq!(error, "PerLabel: `mean` is of a number of the loop, but must be of samples here");
     let error = formula.state_mut().accumulate(Statistics::new(1)).unwrap_err().to_string();
     assert_eq!(error, "statistics: there are 0 parts, but the state has 2");
     assert_eq!(formula.save_state()?, (Formula::of(mean()) + Formula::of(Aggregate::mean("loss"))).save_state()?);
-    formula.update_with(&samples(&batch(&[1.0])).number("loss", 2.0))?;
-    assert_eq!(formula.compute()?, Value::Scalar(3.0));
     Ok(())
 }
 
@@ -606,8 +609,13 @@ fn a_formula_is_differentiable() -> Result<()> {
 fn formulas_are_told_apart() -> Result<()> {
     let a = || Formula::of(mean());
     let formula = ((a() - 1.0) * -a()).abs();
-    let value = r#""|((mae[reduction=\"mean\"] - 1.0) * -mae[reduction=\"mean\"])|""#;
-    assert_eq!(formula.fingerprint().to_string(), format!("formula[value={value}]"));
+    let mae = r#"{"mae":{"reduction":"mean"}}"#;
+    let product = format!(r#"[{{"minus":[{mae},"1.0"]}},{{"negative":{mae}}}]"#);
+    assert_eq!(formula.fingerprint().to_string(), format!("formula[value.absolute.times={product}]"));
+    // However long a formula is, and whatever its numbers are.
+    let long = |last| (0..200).fold(a(), |sum, _| sum + 1.5) + last;
+    assert!(long(1.0).merge(&long(2.0)).is_err() && long(f64::NAN).merge(&long(f64::INFINITY)).is_err());
+    assert!(long(1.0).merge(&long(1.0)).is_ok());
     let mut difference = a() - Formula::of(Mae::new(Reduction::Sum));
     assert!(difference.merge(&(Formula::of(Mae::new(Reduction::Sum)) - a())).is_err());
     Ok(())
