@@ -150,7 +150,8 @@ fn checksum<I: Borrow<TensorInfo>>(
         let TensorInfo { dtype, data_offsets: (start, end), .. } = info.borrow();
         text(&mut hash, name);
         text(&mut hash, &dtype.to_string());
-        [start, end].map(|place| hash.update(&(*place as u64).to_le_bytes()));
+        hash.update(&(*start as u64).to_le_bytes());
+        hash.update(&(*end as u64).to_le_bytes());
     }
     hash.update(data);
     format!("{:016x}", hash.digest())

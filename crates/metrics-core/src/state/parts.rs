@@ -54,7 +54,7 @@ pub(crate) const EXTREMES: [&str; 2] = ["min", "max"];
 
 /// States within a state. They accumulate, are merged, saved and reset with it.
 impl State {
-    /// Of several states side by side. Statistics have one [part](Statistics::with_part) for each.
+    /// Of several states side by side. Statistics have one [part](super::Statistics::with_part) for each.
     pub(crate) fn of_parts(parts: Vec<Self>) -> Self {
         let queue = parts.first().map(|part| part.queue.emptied()).unwrap_or_default();
         Self { parts, queue, ..Self::default() }

@@ -83,7 +83,7 @@ impl Statistics {
     }
 
     /// Adds a field from a tensor on any device: `[samples]`, or `[samples, ...]` where the state declares arrays. Floats of any dtype, or
-    /// integers for [`Reduce::Count`](crate::Reduce::Count).
+    /// integers for [`Reduce::Count`].
     pub fn with(mut self, name: impl Into<String>, values: impl Into<Detached>) -> Self {
         self.fields.push((name.into(), Column::Tensor(values.into())));
         self
