@@ -66,8 +66,8 @@ pub use measure::gmsd::{Gmsd, GmsdConfig, GmsdLoss, gmsd, gmsd_per_image};
 pub use measure::l1_ssim::L1SsimLoss;
 pub use measure::ms_ssim::{ChannelPower, MsSsim, MsSsimConfig, MsSsimLoss, Normalize, ms_ssim, ms_ssim_per_image};
 pub use measure::pixel::{
-    Absolute, ErrorConfig, Mae, Mse, MseFloor, Pooling, Psnr, PsnrConfig, PsnrLoss, Squared, mae, mae_per_image, mse,
-    mse_per_image, psnr, psnr_per_image,
+    Absolute, ErrorConfig, Mae, Mse, MseFloor, Pooling, Psnr, PsnrConfig, PsnrLoss, PsnrMetric, Squared, mae,
+    mae_per_image, mse, mse_per_image, psnr, psnr_per_image,
 };
 pub use measure::ssim::{
     Covariance, Ssim, SsimConfig, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel,
