@@ -257,7 +257,7 @@ fn lambda_is_a_share() -> Result<()> {
 #[test]
 fn compute_before_update_and_after_a_failed_one() -> Result<()> {
     let mut metric = Ssim::new(SsimConfig::new(1.0))?;
-    assert_eq!(message(metric.compute()), "ssim: there is no data yet: no image that counts was added");
+    assert_eq!(message(metric.compute()), "ssim: there is no data yet: no sample that counts was added");
     let (good, bad) = (zeros(&[1, 1, 16, 16])?, zeros(&[1, 1, 16, 17])?);
     ensure!(metric.update(&good, &bad).is_err() && metric.updates() == 0);
     metric.update(&good, &good)?;

@@ -351,7 +351,7 @@ fn a_nan_image_is_an_error_when_told() -> Result<()> {
     let images = Tensor::full(f32::NAN, (1, 1, 16, 16), &Device::Cpu)?;
     let mut metric = Ssim::new(SsimConfig::new(1.0).non_finite(NonFinite::Error))?;
     let error = metric.update(&images, &images).unwrap_err();
-    assert_eq!(error.to_string(), "the field `score` of image 0 of the batch is NaN, but must be finite");
+    assert_eq!(error.to_string(), "the field `score` of sample 0 of the batch is NaN, but must be finite");
     assert_eq!(metric.updates(), 0);
     assert_ne!(metric.fingerprint(), Ssim::new(SsimConfig::new(1.0))?.fingerprint());
     Ok(())
