@@ -23,7 +23,7 @@ pub struct Accumulator<D> {
 }
 
 impl<D: Definition> Accumulator<D> {
-    /// Of a definition; it has seen nothing.
+    /// Creates a metric of a definition, which has seen nothing.
     ///
     /// # Errors
     /// When the settings cannot be serialized.
@@ -37,12 +37,12 @@ impl<D: Definition> Accumulator<D> {
         Self { definition, fingerprint, state }
     }
 
-    /// What it is a metric of.
+    /// The definition.
     pub fn definition(&self) -> &D {
         &self.definition
     }
 
-    /// What it is a metric of, without what it has accumulated.
+    /// The definition, without what was accumulated.
     pub fn into_definition(self) -> D {
         self.definition
     }
@@ -127,7 +127,7 @@ fn value_dtype(samples: &Samples, without_pred: DType) -> DType {
 }
 
 impl<D: Configured> Accumulator<D> {
-    /// Of a configuration; it has seen nothing.
+    /// Creates a metric of a configuration, which has seen nothing.
     ///
     /// # Errors
     /// When the configuration is refused.

@@ -36,7 +36,7 @@ pub struct MetricCollection {
 }
 
 impl MetricCollection {
-    /// Empty.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self::default()
     }

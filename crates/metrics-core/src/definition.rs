@@ -105,17 +105,17 @@ pub struct MetricInfo {
 }
 
 impl MetricInfo {
-    /// Of a value with a gradient.
+    /// Describes a value with a gradient.
     pub fn differentiable() -> Self {
         Self { differentiable: true, ..Self::default() }
     }
 
-    /// Of a value that is better the higher it is, or the lower.
+    /// Says whether higher values are better, or lower ones.
     pub fn higher_is_better(self, higher: bool) -> Self {
         Self { higher_is_better: Some(higher), ..self }
     }
 
-    /// Of a value from `lower` to `upper`, where there are such bounds.
+    /// Sets the bounds of the value, where there are any.
     pub fn bounds(self, lower: Option<f64>, upper: Option<f64>) -> Self {
         Self { lower, upper, ..self }
     }

@@ -22,7 +22,7 @@ impl Distribution {
     /// The most memory that it holds outside of itself, in bytes.
     pub(crate) const HEAP_BYTES: usize = QuantileSketch::HEAP_BYTES;
 
-    /// No values yet.
+    /// Creates a distribution of no values.
     pub fn new() -> Self {
         Self::default()
     }

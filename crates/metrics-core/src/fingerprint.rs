@@ -30,8 +30,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of a kind of metric, e.g. `ssim`, and its settings as they are serialized to JSON: in an order of their own, so no `HashSet`; and
-    /// without infinities, which are `null` as `None` is.
+    /// Creates the fingerprint of a kind of metric, e.g. `ssim`, with its settings as serde writes them to JSON. A `HashSet` has no order
+    /// of its own there, and infinities and NaN are `null`, as `None` is: write such settings as text.
     ///
     /// # Errors
     /// When the settings cannot be serialized.

@@ -34,7 +34,7 @@ pub struct Named<T> {
 }
 
 impl<T> Named<T> {
-    /// Empty.
+    /// Creates an empty map.
     pub fn new() -> Self {
         Self { entries: IndexMap::new() }
     }

@@ -66,7 +66,7 @@ pub struct PlannedPass {
 }
 
 impl PlannedPass {
-    /// Of what is computed, and for which members.
+    /// Creates a pass that computes this for these members.
     pub fn new(pass: impl Into<String>, members: Vec<String>) -> Self {
         Self { pass: pass.into(), members }
     }

@@ -48,7 +48,7 @@ impl QuantileSketch {
     /// The most that a sketch holds outside of itself, in bytes; spare capacity is not counted.
     pub(crate) const HEAP_BYTES: usize = LIMIT * side::BUCKET_BYTES;
 
-    /// No values yet.
+    /// Creates a sketch of no values.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,4 +1,4 @@
-//! What a metric remembers: declared fields of plain numbers, each with its reduction.
+//! What a metric accumulates: declared fields of plain numbers, each with its reduction.
 
 mod accumulate;
 mod batch;
@@ -61,7 +61,7 @@ pub struct State {
 }
 
 impl State {
-    /// Without fields.
+    /// Creates a state without fields.
     pub fn new() -> Self {
         Self::default()
     }
@@ -76,7 +76,8 @@ impl State {
         self
     }
 
-    /// Of one score per sample, as [`Statistics::scores`] gives them, whose reduction is the value of the metric: see [`State::reduced`].
+    /// Declares one score per sample, as [`Statistics::scores`] gives them, whose reduction is the value of the metric: see
+    /// [`State::reduced`].
     pub fn scores(reduction: Reduction) -> Self {
         let reduce = match reduction {
             Reduction::Mean | Reduction::Sum => Reduce::Sum,
@@ -111,7 +112,7 @@ impl State {
         self
     }
 
-    /// How many statistics were accumulated.
+    /// How many updates were accumulated.
     pub fn updates(&self) -> u64 {
         self.updates + self.queue.updates()
     }
@@ -144,12 +145,13 @@ impl State {
         size_of::<Self>() + fields + self.parts_bytes() + self.queue.bytes()
     }
 
-    /// The part of [`State::bytes`] that waits on a device to be read back.
+    /// Memory of [`State::bytes`] that waits on a device to be read back.
     pub fn queue_bytes(&self) -> usize {
         self.queue.bytes() + self.parts.iter().map(Self::queue_bytes).sum::<usize>()
     }
 
-    /// How [`State::bytes`] grows with the data: with a field that collects it does, and the last updates of [`Running`](crate::Running) fill its window.
+    /// How [`State::bytes`] grows with the data: a field that collects grows with every sample, and [`Running`](crate::Running) until
+    /// its window is full.
     pub fn growth(&self) -> Growth {
         let collects = self.fields.iter().any(|field| field.reduce.collects());
         if collects { Growth::PerImage } else { self.growth_of_parts() }

@@ -45,12 +45,12 @@ pub struct HeldMemory {
 }
 
 impl HeldMemory {
-    /// Of accumulated data of so many bytes, with nothing that waits.
+    /// Describes accumulated data of this many bytes, with nothing that waits.
     pub fn new(state_bytes: usize, growth: Growth) -> Self {
         Self { state_bytes, queue_bytes: 0, growth }
     }
 
-    /// With values of so many bytes that wait on a device.
+    /// Adds values of this many bytes that wait on a device.
     pub fn queue(self, queue_bytes: usize) -> Self {
         Self { queue_bytes, ..self }
     }

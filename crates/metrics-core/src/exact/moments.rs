@@ -40,7 +40,7 @@ impl Default for Moments {
 }
 
 impl Moments {
-    /// No values yet.
+    /// Creates moments of no values.
     pub fn new() -> Self {
         Self::default()
     }

@@ -29,7 +29,8 @@ pub enum Reduce {
     /// The exact sum of one array of this shape per sample, each times the sample's weight: a vector, a matrix.
     SumArrays(Vec<usize>),
     /// The exact sum `Σ w·x·xᵀ` of one vector `x` of this length per sample, of weight `w`: with [`Reduce::SumArrays`] of the same
-    /// vectors, what a covariance is made of. It is exact where `x·xᵀ` neither overflows nor underflows, and where `w` is 1.
+    /// vectors, what a covariance is made of. It is exact where `w` is 1, and else where `x·xᵀ` neither overflows nor
+    /// underflows.
     SumOuter(usize),
     /// How often each of the integers from 0 to below this occurs, of any number of them per sample: a histogram, or the cells of a
     /// confusion matrix. A sample of weight 0 is left out; other weights have no influence.

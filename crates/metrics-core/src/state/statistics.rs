@@ -63,14 +63,14 @@ enum Column {
 }
 
 impl Statistics {
-    /// Of a batch of this many samples, without fields yet.
+    /// Creates statistics of a batch of this many samples, without fields.
     pub fn new(samples: usize) -> Self {
         let value = BatchValue::Computed;
         Self { samples, weights: None, fields: Vec::new(), parts: Vec::new(), value, of_numbers: false }
     }
 
-    /// One score per sample, `[samples]`, for a state that declares [`State::scores`](crate::State::scores). The value of the batch is
-    /// their reduction, with the gradient that they have.
+    /// Creates statistics of one score per sample, `[samples]`, for a state that declares [`State::scores`](crate::State::scores). The
+    /// value of the batch is their reduction, with their gradient.
     ///
     /// # Errors
     /// When `scores` is not a list.

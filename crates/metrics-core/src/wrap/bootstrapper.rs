@@ -46,7 +46,7 @@ pub struct BootStrapper<M> {
 }
 
 impl<M: Metric + Clone + Serialize + 'static> BootStrapper<M> {
-    /// Of a metric that computes one number, with 2 to 65,536 replicates.
+    /// Wraps a metric that computes one number, with 2 to 65,536 replicates.
     ///
     /// # Errors
     /// For another number of replicates, and for a metric that computes a group or one number for each sample.

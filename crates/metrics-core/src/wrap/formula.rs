@@ -60,7 +60,7 @@ trait Operand: Sized {
 }
 
 impl Formula {
-    /// The formula that is the metric itself.
+    /// Creates the formula that is the metric itself.
     pub fn of(metric: impl Metric + 'static) -> Accumulator<Self> {
         Self { metrics: vec![Box::new(emptied(metric))], node: Node::Metric(0) }.accumulator()
     }

@@ -35,7 +35,7 @@ pub struct MinMax<M> {
 }
 
 impl<M: Metric + Clone + Serialize + 'static> MinMax<M> {
-    /// Of a metric whose value is one number.
+    /// Wraps a metric whose value is one number.
     ///
     /// # Errors
     /// For a metric that computes a group or one number for each sample.

@@ -41,7 +41,7 @@ pub struct PerLabel<M> {
 }
 
 impl<M: Metric + Clone + Serialize + 'static> PerLabel<M> {
-    /// Of a metric, for these labels.
+    /// Wraps a metric, for these labels.
     ///
     /// # Errors
     /// When there is no label, or one is empty or there twice; and for a metric with a `PerLabel` in it.

@@ -33,7 +33,7 @@ pub struct Running<M> {
 }
 
 impl<M: Metric + Clone + Serialize + 'static> Running<M> {
-    /// A metric over the last `window` updates.
+    /// Creates a metric over the last `window` updates.
     ///
     /// # Errors
     /// When `window` is 0.
