@@ -1,21 +1,21 @@
 //! Things by name, in the order in which they were added.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
 use candle_core::Tensor;
-use indexmap::{IndexMap, map};
 use metrics_detach::Detached;
-use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Serialize, Serializer};
 
 use crate::{Error, Result};
 
 /// What [`MetricCollection::forward`](crate::MetricCollection::forward) gives: the batch's value of each member.
 pub type Outputs = Named<Tensor>;
 
-/// Things by name, in the order in which they were added: an [`IndexMap`] whose names are unique and not empty. With serde, a map
-/// that keeps the order.
+/// Things by name, in the order in which they were added. Names are unique and not empty. With serde, a map that keeps the
+/// order.
 ///
 /// ```
 /// use metrics_core::Named;
@@ -27,16 +27,17 @@ pub type Outputs = Named<Tensor>;
 /// assert_eq!(sides.names().collect::<Vec<_>>(), ["width", "height"]);
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Named<T> {
-    entries: IndexMap<String, T>,
+    // A list, because a collection has a handful of members: looking one up is a few string comparisons, and results that are kept, one
+    // for each step, take half the memory of a hash table.
+    entries: Vec<(String, T)>,
 }
 
 impl<T> Named<T> {
-    /// Creates an empty map.
+    /// Creates an empty list.
     pub fn new() -> Self {
-        Self { entries: IndexMap::new() }
+        Self { entries: Vec::new() }
     }
 
     /// Adds an entry at the end.
@@ -45,21 +46,14 @@ impl<T> Named<T> {
     /// When the name is empty or taken.
     pub fn insert(&mut self, name: impl Into<String>, item: T) -> Result<()> {
         let name = name.into();
-        if name.is_empty() {
-            return Err(Error::argument("insert", "`name` is empty, but must tell the entries apart"));
-        }
-        match self.entries.entry(name) {
-            map::Entry::Occupied(taken) => Err(Error::DuplicateName { name: taken.key().clone() }),
-            map::Entry::Vacant(free) => {
-                free.insert(item);
-                Ok(())
-            }
-        }
+        check_name(&name, self.get(&name).is_some())?;
+        self.entries.push((name, item));
+        Ok(())
     }
 
     /// The entry of this name.
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.entries.get(name)
+        self.iter().find(|(other, _)| *other == name).map(|(_, item)| item)
     }
 
     /// The entry of this name, or an error that tells the names there are.
@@ -104,16 +98,15 @@ impl<T> Named<T> {
 
     /// As [`try_map`](Self::try_map), by name too.
     pub(crate) fn try_map_named<U>(&self, mut transform: impl FnMut(&str, &T) -> Result<U>) -> Result<Named<U>> {
-        let mut entries = IndexMap::with_capacity(self.len()); // results may be kept, one for each step
+        let mut entries = Vec::with_capacity(self.len()); // results may be kept, one for each step
         for (name, item) in self.iter() {
-            entries.insert(name.into(), transform(name, item).map_err(|error| error.in_member(name))?);
+            entries.push((name.into(), transform(name, item).map_err(|error| error.in_member(name))?));
         }
         Ok(Named { entries })
     }
 
     pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) {
-        self.entries =
-            std::mem::take(&mut self.entries).into_iter().map(|(name, item)| (rename(&name), item)).collect();
+        self.entries.iter_mut().for_each(|(name, _)| *name = rename(name));
     }
 }
 
@@ -146,21 +139,19 @@ impl<T> Default for Named<T> {
 
 impl<T> IntoIterator for Named<T> {
     type Item = (String, T);
-    type IntoIter = map::IntoIter<String, T>;
+    type IntoIter = std::vec::IntoIter<(String, T)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.entries.into_iter()
     }
 }
 
-/// Equal entries in the same order.
-impl<T: PartialEq> PartialEq for Named<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }
 
-/// Refuses names that are empty or there twice, as [`Named::insert`] does.
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(NamedVisitor(PhantomData))
@@ -177,10 +168,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
-        let mut named = Named::new();
+        // A set of the names, because a file may have many.
+        let (mut entries, mut names) = (Vec::new(), HashSet::new());
         while let Some((name, item)) = map.next_entry::<String, T>()? {
-            named.insert(name, item).map_err(de::Error::custom)?;
+            check_name(&name, !names.insert(name.clone())).map_err(de::Error::custom)?;
+            entries.push((name, item));
         }
-        Ok(named)
+        Ok(Named { entries })
     }
+}
+
+fn check_name(name: &str, is_taken: bool) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::argument("insert", "`name` is empty, but must tell the entries apart"));
+    }
+    if is_taken { Err(Error::DuplicateName { name: name.into() }) } else { Ok(()) }
 }
