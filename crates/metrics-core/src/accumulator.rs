@@ -72,7 +72,7 @@ impl<D: Definition> Accumulator<D> {
         }
     }
 
-    /// Whether a sample is left out because a number is not finite. Waits for the device where samples may be.
+    /// Whether a sample is left out because a number is not finite. It waits for the device where samples may be left out.
     fn skips(&self, statistics: &Statistics) -> Result<bool> {
         if !self.state.may_skip() {
             return Ok(false);
@@ -91,7 +91,10 @@ impl<D: Definition> Accumulator<D> {
         let (numbers, shape) = match value {
             Value::Scalar(number) => (vec![number], vec![]),
             Value::Summary(summary) => (vec![summary.mean], vec![]),
-            Value::PerImage(numbers) => (numbers.clone(), vec![numbers.len()]),
+            Value::PerImage(numbers) => {
+                let samples = numbers.len();
+                (numbers, vec![samples])
+            }
             Value::Array { shape, values } => (values, shape),
             Value::Group(_) => {
                 let message =

@@ -74,6 +74,9 @@ pub trait Metric: sealed::Sealed + Send + Sync {
     /// Adds a batch, and returns the value of this batch alone: differentiable outside of an eval scope, detached
     /// within one. The state keeps no graph in either case.
     ///
+    /// The value is that of the samples that count. So with [`NonFinite::Skip`](crate::NonFinite::Skip) it waits for the device, and so
+    /// it does where the value has no formula of its own and is computed of a state.
+    ///
     /// # Errors
     /// As [`update`](Self::update).
     fn forward(&mut self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
