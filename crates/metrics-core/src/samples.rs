@@ -9,7 +9,8 @@ use crate::error::list;
 use crate::shared::SharedPasses;
 use crate::{Error, Result};
 
-/// A batch of samples: predictions and targets, optionally with a weight or a label for each sample, and numbers of the loop.
+/// A batch of samples: predictions and targets, optionally with a mask, with a weight or a label for each sample, and numbers of the
+/// loop.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -25,6 +26,7 @@ use crate::{Error, Result};
 pub struct Samples<'a> {
     pred: Option<Tensor>,
     target: Option<Tensor>,
+    mask: Option<Tensor>,
     weights: Option<&'a [f64]>,
     labels: Option<&'a [&'a str]>,
     numbers: Vec<(&'a str, Number, f64)>,
@@ -58,6 +60,12 @@ impl<'a> Samples<'a> {
     /// Predictions and their targets. Of most metrics the first dimension of both is the number of samples.
     pub fn new(pred: &Tensor, target: &Tensor) -> Self {
         Self { pred: Some(pred.clone()), target: Some(target.clone()), ..Self::default() }
+    }
+
+    /// Says how much each element of the samples counts, such as each pixel of an image; its shape is up to the metric. Metrics of
+    /// whole samples take no notice of it.
+    pub fn mask(self, mask: &Tensor) -> Self {
+        Self { mask: Some(mask.clone()), ..self }
     }
 
     /// Gives each sample a weight, finite and not negative. It counts in sums and means, and in mean and standard deviation of a
@@ -98,6 +106,11 @@ impl<'a> Samples<'a> {
         self.target.as_ref().ok_or_else(|| Error::argument("samples", "there is no `target`, but this metric needs it"))
     }
 
+    /// How much each element of the samples counts, if there is a mask.
+    pub fn sample_mask(&self) -> Option<&Tensor> {
+        self.mask.as_ref()
+    }
+
     /// The weight of each sample, if they have weights.
     pub fn sample_weights(&self) -> Option<&'a [f64]> {
         self.weights
@@ -125,7 +138,8 @@ impl<'a> Samples<'a> {
     /// The same, with tensors that hold no graph.
     pub(crate) fn detached(&self) -> Self {
         let detached = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| Detached::from(tensor).into_inner());
-        Self { pred: detached(&self.pred), target: detached(&self.target), ..self.clone() }
+        let (pred, target, mask) = (detached(&self.pred), detached(&self.target), detached(&self.mask));
+        Self { pred, target, mask, ..self.clone() }
     }
 
     /// The same, of which the value of the batch is to be computed too.

@@ -1,6 +1,6 @@
 //! The one place where a pair of images is checked.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use metrics_core::{Error, Result};
 
 /// Checks that `pred` and `target` are a pair that every function here can work on: equal shape `[N, C, H, W]` or
@@ -41,4 +41,24 @@ pub(crate) fn pair(op: &str, pred: &Tensor, target: &Tensor) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Checks that `mask` says how much each pixel of images of size `images` counts: `[N or 1, C or 1, …]` on their device.
+pub(crate) fn mask(op: &str, mask: &Tensor, images: &[usize], device: &Device) -> Result<()> {
+    let m = mask.dims();
+    let fits = m.len() == images.len()
+        && m[2..] == images[2..]
+        && [0, 1].iter().all(|&axis| m[axis] == 1 || m[axis] == images[axis]);
+    let problem = if !fits {
+        let mut expected = images.to_vec();
+        expected[1] = 1;
+        format!("`mask` is {m:?}, expected {expected:?} or {images:?}")
+    } else if !matches!(mask.dtype(), DType::U8 | DType::F16 | DType::BF16 | DType::F32 | DType::F64) {
+        format!("`mask` is {:?}, expected u8, f16, bf16, f32 or f64", mask.dtype())
+    } else if !mask.device().same_device(device) {
+        format!("`mask` is on {:?} but `pred` is on {:?}", mask.device().location(), device.location())
+    } else {
+        return Ok(());
+    };
+    Err(Error::argument(op, problem))
 }

@@ -50,18 +50,23 @@
 //! Images are `[N, C, H, W]`, volumes `[N, C, D, H, W]`; f32, f64, f16, bf16 (half types are computed in f32), or u8 without
 //! gradient. Gradients of gradients are not supported: Candle detaches gradients as it computes them.
 
+mod background;
 mod check;
 mod config;
 mod engine;
+mod loss;
 mod measure;
 mod op;
 mod pair;
 mod planes;
 mod score;
 mod shared;
+mod target;
 
+pub use background::Background;
 pub use config::{Channels, DataRange, PerAxis};
 pub use engine::{OddSides, Padding};
+pub use loss::{ImageLoss, Loss, LossTerm, LossTerms};
 pub use measure::gmsd::{Gmsd, GmsdConfig, GmsdLoss, gmsd, gmsd_per_image};
 pub use measure::l1_ssim::L1SsimLoss;
 pub use measure::ms_ssim::{ChannelPower, MsSsim, MsSsimConfig, MsSsimLoss, Normalize, ms_ssim, ms_ssim_per_image};
@@ -76,3 +81,4 @@ pub use measure::ssim::{
 pub use measure::vif::{Vif, VifConfig, VifLoss, vif, vif_per_image};
 pub use metrics_core::{NonFinite, Reduction};
 pub use score::{ScoreKind, ScoreLoss, ScoreMetric};
+pub use target::Target;

@@ -38,8 +38,16 @@ pub(crate) trait Measure: Sync {
     /// One for each field that the gradient with respect to one image needs; the taps of each are those of the field of the same
     /// number.
     type Back<V: Copy + Send + Sync>: Array<V>;
+    /// What is made once of each pair of pixels, before windows slide over it.
+    type Basis<V: Copy + Send + Sync>: Array<V>;
     /// What the functions need to know of a plane.
     type Constants<T: Real>: Copy + Send + Sync;
+
+    /// Whether its windows can look through a mask: the filtered features are then those of the pixels that count, over the sum of
+    /// their weights; see [`Masked`](crate::engine::Masked).
+    const MASKS: bool;
+    /// Whether [`basis`](Self::basis) wants to know how much a pixel counts.
+    const WEIGHTED: bool = false;
 
     /// Whether `constants` wants a pivot, a number near the middle of each image, so that squares of large values do not eat up
     /// small variances.
@@ -57,15 +65,22 @@ pub(crate) trait Measure: Sync {
     /// For a plane of this data range; `total` is the sum of a window's taps.
     fn constants<T: Real>(&self, range: f64, pivot: [f64; 2], total: f64) -> Self::Constants<T>;
 
-    /// What is made once of each pair of pixels, before windows slide over it.
-    fn basis<T: Real, S: Simd>(constants: &Self::Constants<T>, x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2];
+    /// The basis of a pair of pixels, which counts with `weight`.
+    fn basis<T: Real, S: Simd>(
+        constants: &Self::Constants<T>,
+        pixels: [Lanes<T, S>; 2],
+        weight: Lanes<T, S>,
+    ) -> Self::Basis<Lanes<T, S>>;
 
     /// The features of a pair.
-    fn features<T: Real, S: Simd>(basis: [Lanes<T, S>; 2]) -> Self::Fields<Lanes<T, S>>;
+    fn features<T: Real, S: Simd>(basis: Self::Basis<Lanes<T, S>>) -> Self::Fields<Lanes<T, S>>;
 
     /// The sums of the features of two pairs, which lie under equal taps. A measure may know a shorter way.
     #[inline(always)]
-    fn features_of_pair<T: Real, S: Simd>(a: [Lanes<T, S>; 2], b: [Lanes<T, S>; 2]) -> Self::Fields<Lanes<T, S>> {
+    fn features_of_pair<T: Real, S: Simd>(
+        a: Self::Basis<Lanes<T, S>>,
+        b: Self::Basis<Lanes<T, S>>,
+    ) -> Self::Fields<Lanes<T, S>> {
         let (mut sums, other) = (Self::features(a), Self::features(b));
         for field in 0..Self::Fields::<Lanes<T, S>>::LEN {
             sums.set(field, sums.get(field) + other.get(field));
@@ -93,11 +108,13 @@ pub(crate) trait Measure: Sync {
     /// The derivative with respect to a pixel, from the filtered [`back`](Self::back).
     fn back_vjp<T: Real, S: Simd>(
         side: Side,
-        basis: [Lanes<T, S>; 2],
+        basis: Self::Basis<Lanes<T, S>>,
         upstream: Self::Back<Lanes<T, S>>,
     ) -> Lanes<T, S>;
 
     /// The derivatives with respect to both pixels, from the filtered derivatives with respect to the features.
-    fn features_vjp<T: Real, S: Simd>(basis: [Lanes<T, S>; 2], upstream: Self::Fields<Lanes<T, S>>)
-    -> [Lanes<T, S>; 2];
+    fn features_vjp<T: Real, S: Simd>(
+        basis: Self::Basis<Lanes<T, S>>,
+        upstream: Self::Fields<Lanes<T, S>>,
+    ) -> [Lanes<T, S>; 2];
 }

@@ -12,10 +12,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Storag
 use metrics_core::{Error, Reduction, Result};
 
 use crate::config::Input;
-use crate::engine::{Gradients, Upstream as MapUpstream};
-use crate::measure::Measure;
-use crate::pair::{self, Pair, Spread, compute_dtype};
-use crate::planes::{Computed, Planes, Stages, Stored, on_cpu};
+use crate::engine::{Gradients, Upstream as MapUpstream, reference};
+use crate::pair::{self, Images, Pair, Spread, compute_dtype};
+use crate::planes::{Computed, Planes, Stages, Stored, add, on_cpu, with_mask};
 
 /// Numbers that are computed of each pair of images: a score, or several of one pass.
 pub(crate) trait Score: Send + Sync + 'static {
@@ -84,18 +83,14 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// The derivatives with respect to the sums of each plane's maps, from those of the plane's number. An image's number is the mean
     /// of those of its planes.
-    pub(crate) fn of_sums<M: Measure<Maps<f64> = [f64; 2]>, T>(
-        &self,
-        derivatives: &[[f64; 2]],
-        channels: usize,
-    ) -> Gradients<'static, M, T> {
+    pub(crate) fn of_sums<T>(&self, derivatives: &[[f64; 2]], channels: usize) -> Gradients<'static, [f64; 2], T> {
         let of_plane = |(plane, derivatives): (usize, &[f64; 2])| {
             let weight = self.weights[plane / channels] / channels as f64;
             MapUpstream::Sums(derivatives.map(|derivative| weight * derivative))
         };
         Gradients {
             upstream: derivatives.iter().enumerate().map(of_plane).collect(),
-            errors: vec![[0.0; 2]; derivatives.len()],
+            errors: vec![Default::default(); derivatives.len()],
             wanted: self.wanted,
         }
     }
@@ -109,7 +104,15 @@ pub(crate) fn means(of_planes: &[f64], channels: usize) -> Vec<f64> {
 /// The numbers of each image, and dense planes of gradients.
 pub(crate) struct Fused<T> {
     pub(crate) numbers: Vec<f64>,
+    /// What the number is mixed of, one for each image: of a mixture, else nothing.
+    pub(crate) terms: Vec<Vec<f64>>,
     pub(crate) gradients: [Option<Vec<T>>; 2],
+}
+
+impl<T> Fused<T> {
+    pub(crate) fn new(numbers: Vec<f64>, gradients: [Option<Vec<T>>; 2]) -> Self {
+        Self { numbers, terms: Vec::new(), gradients }
+    }
 }
 
 /// A map, dense planes of `dims` one after another, and the mean of each image.
@@ -157,11 +160,10 @@ impl Output {
     }
 }
 
-/// A score, and the images that it is of.
+/// A score, and how the images that it is of are read.
 pub(crate) struct Prepared<S> {
     pub(crate) score: S,
-    pub(crate) pred: Tensor,
-    pub(crate) target: Tensor,
+    pub(crate) images: Images,
     pub(crate) input: Input,
     pub(crate) spread: Spread,
 }
@@ -171,30 +173,51 @@ pub(crate) type AnyPrepared = Prepared<Box<dyn AnyScore>>;
 
 impl<S: AnyScore> Prepared<S> {
     pub(crate) fn any(self) -> AnyPrepared {
-        let Self { score, pred, target, input, spread } = self;
-        Prepared { score: Box::new(score), pred, target, input, spread }
+        let Self { score, images, input, spread } = self;
+        Prepared { score: Box::new(score), images, input, spread }
+    }
+}
+
+impl AnyPrepared {
+    /// The score by other kernels than those of the CPU.
+    fn on_device(self, op: &str, output: Output) -> Result<Tensor> {
+        let Self { score, images, input, spread } = self;
+        let pair = Pair::new(op, &input, spread, images)?;
+        if let Some(fused) = score.on_gpu(&pair, output, [1.0, 0.0]) {
+            return fused;
+        }
+        Ok(match output {
+            Output::PerImage => score.composed(&pair)?,
+            Output::PerChannel => score.composed(&pair.by_channel()?)?.reshape((pair.pred.dim(0)?, ()))?,
+            Output::Mean => score.composed(&pair)?.mean_all()?,
+            Output::Sum => score.composed(&pair)?.sum_all()?,
+        })
     }
 }
 
 /// What becomes of the scores, in the widest dtype of the device.
 pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<Tensor> {
-    let Prepared { score, pred, target, input, spread } = prepared;
-    let (pred, target) = pair::checked(op, &pred, &target)?;
-    if pred.device().is_cpu() {
-        let stages = Stages::new(op, &input, spread, &pred)?;
-        let op = Op::new(score, stages, Request::Numbers(output), [pred.track_op(), target.track_op()]);
-        return Ok(pred.apply_op2(&target, op)?);
+    Ok(apply_all(op, vec![prepared], output)?.0)
+}
+
+/// What becomes of the sum of some scores of one pair of images, and on a CPU what each is mixed of.
+pub(crate) fn apply_all(op: &str, prepared: Vec<AnyPrepared>, output: Output) -> Result<(Tensor, Option<Terms>)> {
+    let Some(first) = prepared.first() else {
+        return Err(Error::argument(op, "expected a score, got none"));
+    };
+    if !first.images.pred.device().is_cpu() {
+        let scores = prepared.into_iter().map(|prepared| prepared.on_device(op, output)).collect::<Result<Vec<_>>>()?;
+        let sum = scores.into_iter().try_fold(None, |sum: Option<Tensor>, score| {
+            Ok::<_, Error>(Some(sum.map_or(Ok(score.clone()), |sum| sum + &score)?))
+        })?;
+        return Ok((sum.ok_or_else(|| Error::argument(op, "expected a score, got none"))?, None));
     }
-    let pair = Pair::new(op, &input, spread, &pred, &target)?;
-    if let Some(fused) = score.on_gpu(&pair, output, [1.0, 0.0]) {
-        return fused;
-    }
-    Ok(match output {
-        Output::PerImage => score.composed(&pair)?,
-        Output::PerChannel => score.composed(&pair.by_channel()?)?.reshape((pair.pred.dim(0)?, ()))?,
-        Output::Mean => score.composed(&pair)?.mean_all()?,
-        Output::Sum => score.composed(&pair)?.sum_all()?,
-    })
+    let images = first.images.clone().checked()?;
+    let wanted = [images.pred.track_op(), images.target.track_op()];
+    let fused = Op::new(op, prepared, Request::Numbers(output), &images, wanted)?;
+    let beside = Arc::clone(&fused.beside);
+    let result = images.pred.apply_op2(&images.target, fused)?;
+    Ok((result, beside.get().cloned()))
 }
 
 /// The score at every place, `[N, C, …]`, in the dtype that is computed in.
@@ -204,54 +227,68 @@ pub(crate) fn map(op: &str, prepared: AnyPrepared) -> Result<Tensor> {
 
 /// The map of a score, and the mean of each image, `[N]`, which is made on the way.
 pub(crate) fn map_and_means(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Tensor)> {
+    let pair = prepared
+        .images
+        .mask
+        .is_some()
+        .then(|| Pair::new(op, &prepared.input, prepared.spread, prepared.images.clone().detached()));
+    let pair = pair.transpose()?;
     let (map, means) = mapped(op, prepared)?;
-    let means = match means {
-        Some(means) => map.apply_op1(means)?,
-        None => map.to_dtype(pair::sum_dtype(map.device()))?.flatten_from(1)?.mean(1)?,
+    let means = match (means, pair) {
+        (Some(made), Some(pair)) => {
+            let weights = reference::place_weights(&map, &pair)?;
+            map.apply_op1(Means { made, weights: Some(weights.to_dtype(map.dtype())?) })?
+        }
+        (Some(made), None) => map.apply_op1(Means { made, weights: None })?,
+        (None, Some(pair)) => reference::weighted_means(&map, &pair)?,
+        (None, None) => map.to_dtype(pair::sum_dtype(map.device()))?.flatten_from(1)?.mean(1)?,
     };
     Ok((map, means))
 }
 
 /// The map, and on a CPU the means that were made with it.
-fn mapped(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Option<Means>)> {
-    let Prepared { score, pred, target, input, spread } = prepared;
-    let (pred, target) = pair::checked(op, &pred, &target)?;
-    if !pred.device().is_cpu() {
-        return Ok((score.composed_map(&Pair::new(op, &input, spread, &pred, &target)?)?, None));
+fn mapped(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Option<Arc<OnceLock<Terms>>>)> {
+    if !prepared.images.pred.device().is_cpu() {
+        let Prepared { score, images, input, spread } = prepared;
+        return Ok((score.composed_map(&Pair::new(op, &input, spread, images)?)?, None));
     }
-    let stages = Stages::new(op, &input, spread, &pred)?;
-    let fused = Op::new(score, stages, Request::Map, [pred.track_op(), target.track_op()]);
-    let means = Means(Arc::clone(&fused.means));
-    Ok((pred.apply_op2(&target, fused)?, Some(means)))
+    let images = prepared.images.clone().checked()?;
+    let wanted = [images.pred.track_op(), images.target.track_op()];
+    let fused = Op::new(op, vec![prepared], Request::Map, &images, wanted)?;
+    let means = Arc::clone(&fused.beside);
+    Ok((images.pred.apply_op2(&images.target, fused)?, Some(means)))
 }
 
-/// The scalar that [`apply`] gives, and its gradient with respect to `pred`, without a graph.
+/// The scalar that [`apply_all`] gives, and its gradient with respect to `pred`, without a graph.
 ///
 /// `finish` makes one number of what comes out of the operation.
 pub(crate) fn value_and_grad(
     op: &str,
-    prepared: AnyPrepared,
+    mut prepared: Vec<AnyPrepared>,
     output: Output,
     finish: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<(Tensor, Tensor)> {
-    let dtype = compute_dtype(prepared.pred.dtype());
-    let Prepared { score, pred, target, input, spread } = prepared;
-    let (pred, target) = pair::checked(op, &pred.detach(), &target.detach())?;
-    if !pred.device().is_cpu() {
-        let var = Var::from_tensor(&pred)?;
-        let prepared = Prepared { score, pred: var.as_tensor().clone(), target, input, spread };
-        let value = finish(&apply(op, prepared, output)?)?.to_dtype(dtype)?;
+    let Some(first) = prepared.first() else {
+        return Err(Error::argument(op, "expected a score, got none"));
+    };
+    let dtype = compute_dtype(first.images.pred.dtype());
+    let images = first.images.clone().detached().checked()?;
+    if !images.pred.device().is_cpu() {
+        let var = Var::from_tensor(&images.pred)?;
+        let images = Images { pred: var.as_tensor().clone(), ..images };
+        prepared.iter_mut().for_each(|prepared| prepared.images = images.clone());
+        let value = finish(&apply_all(op, prepared, output)?.0)?.to_dtype(dtype)?;
         let gradient = value.backward()?.remove(&var);
-        return Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?));
+        return Ok((value.detach(), gradient.map_or_else(|| images.pred.zeros_like(), Ok)?));
     }
-    let stages = Stages::new(op, &input, spread, &pred)?;
-    let fused = Op::new(score, stages, Request::Numbers(output), [true, false]);
-    let (storage, shape) = on_cpu(&pred, &target, |x, y| fused.forward(x, y, fused.score.saves_gradient()))?;
+    let fused = Op::new(op, prepared, Request::Numbers(output), &images, [true, false])?;
+    let save = fused.saves_gradient();
+    let (storage, shape) = on_cpu(&images.pred, &images.target, |x, y| fused.forward(x, y, save))?;
     let numbers = Var::from_tensor(&tensor(storage, shape))?;
     let value = finish(&numbers)?.to_dtype(dtype)?;
     let upstream = value.backward()?.remove(&numbers).map_or_else(|| numbers.zeros_like(), Ok)?;
-    let [gradient, _] = fused.backward(&pred, &target, &upstream, fused.wanted)?;
-    Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?))
+    let [gradient, _] = fused.backward(&images.pred, &images.target, &upstream, fused.wanted)?;
+    Ok((value.detach(), gradient.map_or_else(|| images.pred.zeros_like(), Ok)?))
 }
 
 /// A tensor of its own, without a graph.
@@ -259,7 +296,7 @@ fn tensor(storage: CpuStorage, shape: impl Into<Shape>) -> Tensor {
     Tensor::from_storage(Storage::Cpu(storage), shape, BackpropOp::none(), false)
 }
 
-/// What a fused score is to make.
+/// What fused scores are to make.
 #[derive(Clone, Copy, PartialEq)]
 enum Request {
     Numbers(Output),
@@ -267,81 +304,135 @@ enum Request {
     Map,
 }
 
-/// A fused score as a Candle operation.
+/// Of each term one number for each image.
+pub(crate) type Terms = Vec<Vec<f64>>;
+
+/// What is saved of the gradients with respect to both images.
+type Saved<T> = Vec<[Option<Vec<T>>; 2]>;
+
+/// Scores of one pair of images, of which the sum is wanted, as a Candle operation.
 struct Op {
-    score: Box<dyn AnyScore>,
-    stages: Stages,
+    /// The scores, and what is done to pixels before.
+    parts: Vec<(Box<dyn AnyScore>, Stages)>,
+    mask: Option<Tensor>,
     request: Request,
     /// The inputs that want a gradient.
     wanted: [bool; 2],
-    /// `[Option<Vec<T>>; 2]`, the gradients for an upstream of 1, until backward takes them.
+    /// `Saved<T>`, of each part the gradients for an upstream of 1, until backward takes them.
     saved: Mutex<Option<Box<dyn Any + Send>>>,
-    /// The mean of each image, beside a map.
-    means: Arc<OnceLock<Vec<f64>>>,
+    /// The terms of the parts; of a map, the mean of each image.
+    beside: Arc<OnceLock<Terms>>,
 }
 
 impl Op {
-    fn new(score: Box<dyn AnyScore>, stages: Stages, request: Request, wanted: [bool; 2]) -> Self {
-        Self { score, stages, request, wanted, saved: Mutex::default(), means: Arc::default() }
+    fn new(op: &str, prepared: Vec<AnyPrepared>, request: Request, images: &Images, wanted: [bool; 2]) -> Result<Self> {
+        let part =
+            |Prepared { score, input, spread, .. }: AnyPrepared| Ok((score, Stages::new(op, &input, spread, images)?));
+        let parts = prepared.into_iter().map(part).collect::<Result<Vec<_>>>()?;
+        let (mask, saved, beside) = (images.mask.clone(), Mutex::default(), Arc::default());
+        Ok(Self { parts, mask, request, wanted, saved, beside })
     }
 
-    fn planes<'a, T: Computed>(&self, x: Stored<'a>, y: Stored<'a>) -> candle_core::Result<Planes<'a, T>> {
-        let planes = Planes::new(x, y, &self.stages)?;
-        Ok(if self.request == Request::Numbers(Output::PerChannel) { planes.by_channel() } else { planes })
+    fn saves_gradient(&self) -> bool {
+        self.parts.iter().any(|(score, _)| score.saves_gradient())
+    }
+
+    /// Runs `f` on the planes as each part reads them.
+    fn with_planes<T: Computed>(
+        &self,
+        x: Stored,
+        y: Stored,
+        mut f: impl FnMut(&dyn FusedScore<T>, &Stages, &Planes<T>) -> candle_core::Result<()>,
+    ) -> candle_core::Result<()> {
+        with_mask(self.mask.as_ref(), |mask| {
+            for (score, stages) in &self.parts {
+                let planes = Planes::new([x, y], mask, stages)?;
+                let by_channel = self.request == Request::Numbers(Output::PerChannel);
+                let planes = if by_channel { planes.by_channel() } else { planes };
+                f(T::score(&**score), stages, &planes)?;
+            }
+            Ok(())
+        })
     }
 
     fn forward(&self, x: Stored, y: Stored, save: bool) -> candle_core::Result<(CpuStorage, Shape)> {
         match x.0 {
-            CpuStorage::F64(_) => self.made(&self.planes::<f64>(x, y)?, x.1.dims()[0], save),
-            _ => self.made(&self.planes::<f32>(x, y)?, x.1.dims()[0], save),
+            CpuStorage::F64(_) => self.made::<f64>(x, y, save),
+            _ => self.made::<f32>(x, y, save),
         }
     }
 
-    fn made<T: Computed>(
-        &self,
-        planes: &Planes<T>,
-        images: usize,
-        save: bool,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn made<T: Computed>(&self, x: Stored, y: Stored, save: bool) -> candle_core::Result<(CpuStorage, Shape)> {
         match self.request {
-            Request::Numbers(output) => self.scored(planes, output, images, save),
-            Request::Map => self.mapped(planes),
+            Request::Numbers(output) => self.scored::<T>([x, y], output, save),
+            Request::Map => self.mapped::<T>(x, y),
         }
     }
 
-    fn mapped<T: Computed>(&self, planes: &Planes<T>) -> candle_core::Result<(CpuStorage, Shape)> {
-        let Mapped { map, dims: [depth, height, width], means } = T::score(&*self.score).fused_map(planes)?;
-        // Nothing was in it: an operation is applied once.
-        let _ = self.means.set(means);
-        let (images, channels) = (planes.images(), planes.channels());
-        let shape: Shape = match planes.axes() {
-            2 => (images, channels, height, width).into(),
-            _ => (images, channels, depth, height, width).into(),
-        };
-        Ok((T::to_cpu_storage_owned(map), shape))
+    fn mapped<T: Computed>(&self, x: Stored, y: Stored) -> candle_core::Result<(CpuStorage, Shape)> {
+        let mut made = None;
+        self.with_planes::<T>(x, y, |score, _, planes| {
+            let Mapped { map, dims: [depth, height, width], means } = score.fused_map(planes)?;
+            // Nothing was in it: an operation is applied once.
+            let _ = self.beside.set(vec![means]);
+            let (images, channels) = (planes.images(), planes.channels());
+            let shape: Shape = match planes.axes() {
+                2 => (images, channels, height, width).into(),
+                _ => (images, channels, depth, height, width).into(),
+            };
+            made = Some((T::to_cpu_storage_owned(map), shape));
+            Ok(())
+        })?;
+        made.ok_or_else(|| candle_core::Error::msg("expected a score, got none"))
     }
 
     fn scored<T: Computed>(
         &self,
-        planes: &Planes<T>,
+        [x, y]: [Stored; 2],
         output: Output,
-        images: usize,
         save: bool,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let scored = planes.images();
-        let weights = vec![output.slope(images); self.score.count() * scored];
-        let upstream = Upstream { weights, wanted: self.wanted };
-        let Fused { numbers, gradients } = T::score(&*self.score).fused(planes, save.then_some(&upstream))?;
+        let images = x.1.dims()[0];
+        let (mut sum, mut terms, mut saved) = (Vec::new(), Terms::new(), Saved::<T>::new());
+        let (mut scored, mut count) = (images, 1);
+        self.with_planes::<T>(x, y, |score, _, planes| {
+            (scored, count) = (planes.images(), score.count());
+            let weights = vec![output.slope(images); count * scored];
+            let upstream = Upstream { weights, wanted: self.wanted };
+            let made = score.fused(planes, save.then_some(&upstream))?;
+            add_numbers(&mut sum, made.numbers);
+            terms.extend(made.terms);
+            saved.push(made.gradients);
+            Ok(())
+        })?;
         if save {
-            *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gradients));
+            let saved = self.joined(saved);
+            *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(saved));
         }
-        let shape: Shape = match (output, self.score.count()) {
+        // Nothing was in it: an operation is applied once.
+        let _ = self.beside.set(terms.iter().map(|term| output.of(term, images)).collect());
+        let shape: Shape = match (output, count) {
             (Output::PerImage, 1) => images.into(),
             (Output::PerImage, count) => (count, images).into(),
             (Output::PerChannel, _) => (images, scored / images).into(),
             (Output::Mean | Output::Sum, _) => ().into(),
         };
-        Ok((CpuStorage::F64(output.of(&numbers, scored)), shape))
+        Ok((CpuStorage::F64(output.of(&sum, scored)), shape))
+    }
+
+    /// Gradients of parts that score the same planes become one.
+    fn joined<T: Computed>(&self, saved: Saved<T>) -> Saved<T> {
+        let mut joined: Saved<T> = Vec::with_capacity(saved.len());
+        for (number, mut gradients) in saved.into_iter().enumerate() {
+            let stages = &self.parts[number].1;
+            if let Some(first) = self.parts[..number].iter().position(|(_, other)| other.scores_alike(stages)) {
+                for (sum, gradient) in joined[first].iter_mut().zip(&mut gradients) {
+                    add(sum, gradient.take());
+                }
+            }
+            joined.push(gradients);
+        }
+        joined
     }
 
     fn backward(
@@ -365,38 +456,68 @@ impl Op {
         wanted: [bool; 2],
     ) -> candle_core::Result<[Option<Tensor>; 2]> {
         let upstream = upstream.flatten_all()?;
-        let ([dx, dy], factors) = on_cpu(x, y, |x, y| {
-            let planes = self.planes::<T>(x, y)?;
-            let Request::Numbers(output) = self.request else {
-                let gradients = T::score(&*self.score).map_gradients(&planes, &upstream.to_vec1::<T>()?, wanted)?;
-                return Ok((gradients, vec![1.0; planes.ranges().len()]));
-            };
-            let upstream: Vec<f64> = upstream.to_dtype(DType::F64)?.to_vec1()?;
-            let of_image = |number: usize| *upstream.get(number).unwrap_or(&upstream[0]);
-            if let Some(saved) = self.take_saved().filter(|_| wanted == self.wanted) {
-                let factors: Vec<_> = (0..planes.images()).map(of_image).collect();
-                return Ok((saved, planes.of_planes(&factors)));
-            }
-            let slope = output.slope(x.1.dims()[0]);
-            let weights = (0..self.score.count() * planes.images()).map(|number| slope * of_image(number)).collect();
-            let made = T::score(&*self.score).fused(&planes, Some(&Upstream { weights, wanted }))?.gradients;
-            Ok((made, vec![1.0; planes.ranges().len()]))
+        let mut saved = self.take_saved().filter(|_| wanted == self.wanted).map(Vec::into_iter);
+        let mut made = Vec::with_capacity(self.parts.len());
+        on_cpu(x, y, |x, y| {
+            self.with_planes::<T>(x, y, |score, _, planes| {
+                let ready = saved.as_mut().and_then(Iterator::next);
+                made.push(self.planes_gradients(score, planes, &upstream, wanted, ready)?);
+                Ok(())
+            })
         })?;
-        let finish = |gradient: Option<Vec<T>>, image: &Tensor| {
-            gradient.map(|gradient| self.stages.image_gradient(gradient, &factors, image)).transpose()
-        };
-        Ok([finish(dx, x)?, finish(dy, y)?])
+        let mut sums = [None, None];
+        for ((_, stages), (gradients, factors)) in self.parts.iter().zip(made) {
+            for (side, (gradient, image)) in gradients.into_iter().zip([x, y]).enumerate() {
+                let Some(gradient) = gradient else { continue };
+                let gradient = stages.image_gradient(gradient, &factors, image)?;
+                sums[side] = Some(sums[side].take().map_or(Ok(gradient.clone()), |sum: Tensor| sum + &gradient)?);
+            }
+        }
+        Ok(sums)
     }
 
-    fn take_saved<T: Computed>(&self) -> Option<[Option<Vec<T>>; 2]> {
+    /// The gradients with respect to the planes that a part scores, and factors that each plane is still to be multiplied by.
+    fn planes_gradients<T: Computed>(
+        &self,
+        score: &dyn FusedScore<T>,
+        planes: &Planes<T>,
+        upstream: &Tensor,
+        wanted: [bool; 2],
+        ready: Option<[Option<Vec<T>>; 2]>,
+    ) -> candle_core::Result<([Option<Vec<T>>; 2], Vec<f64>)> {
+        let ones = vec![1.0; planes.ranges().len()];
+        let Request::Numbers(output) = self.request else {
+            return Ok((score.map_gradients(planes, &upstream.to_vec1::<T>()?, wanted)?, ones));
+        };
+        let upstream: Vec<f64> = upstream.to_dtype(DType::F64)?.to_vec1()?;
+        let of_image = |number: usize| *upstream.get(number).unwrap_or(&upstream[0]);
+        if let Some(ready) = ready {
+            let factors: Vec<_> = (0..planes.images()).map(of_image).collect();
+            return Ok((ready, planes.of_planes(&factors)));
+        }
+        let slope = output.slope(planes.batch());
+        let weights = (0..score.count() * planes.images()).map(|number| slope * of_image(number)).collect();
+        Ok((score.fused(planes, Some(&Upstream { weights, wanted }))?.gradients, ones))
+    }
+
+    fn take_saved<T: Computed>(&self) -> Option<Saved<T>> {
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         saved.downcast().ok().map(|saved| *saved)
     }
 }
 
+/// Adds the numbers of a part to those of the parts before it.
+fn add_numbers(sum: &mut Vec<f64>, numbers: Vec<f64>) {
+    if sum.is_empty() {
+        *sum = numbers;
+    } else {
+        sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+    }
+}
+
 impl CustomOp2 for Op {
     fn name(&self) -> &'static str {
-        self.score.name()
+        self.parts.first().map_or("score", |(score, _)| score.name())
     }
 
     fn cpu_fwd(
@@ -406,7 +527,7 @@ impl CustomOp2 for Op {
         y: &CpuStorage,
         y_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let save = self.wanted.contains(&true) && self.score.saves_gradient();
+        let save = self.wanted.contains(&true) && self.saves_gradient();
         self.forward((x, x_layout), (y, y_layout), save)
     }
 
@@ -423,7 +544,11 @@ impl CustomOp2 for Op {
 }
 
 /// The mean of each image's map, which was made with the map, as a Candle operation on that.
-struct Means(Arc<OnceLock<Vec<f64>>>);
+struct Means {
+    made: Arc<OnceLock<Terms>>,
+    /// How much each place counts, if there is a mask.
+    weights: Option<Tensor>,
+}
 
 impl CustomOp1 for Means {
     fn name(&self) -> &'static str {
@@ -431,15 +556,22 @@ impl CustomOp1 for Means {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let Some(means) = self.0.get() else { bail!("the map of {:?} has no means", layout.dims()) };
+        let made = self.made.get().map(Vec::as_slice);
+        let Some([means]) = made else { bail!("the map of {:?} has no means", layout.dims()) };
         Ok((CpuStorage::F64(means.clone()), means.len().into()))
     }
 
     fn bwd(&self, map: &Tensor, _: &Tensor, upstream: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let mut of_images = vec![1; map.rank()];
         of_images[0] = map.dim(0)?;
-        let places = map.elem_count() / of_images[0];
-        let slope = upstream.affine(1.0 / places as f64, 0.0)?.to_dtype(map.dtype())?;
-        Ok(Some(slope.reshape(of_images)?.broadcast_as(map.shape())?))
+        let Some(weights) = &self.weights else {
+            let places = map.elem_count() / of_images[0];
+            let slope = upstream.affine(1.0 / places as f64, 0.0)?.to_dtype(map.dtype())?;
+            return Ok(Some(slope.reshape(of_images)?.broadcast_as(map.shape())?));
+        };
+        let sums = weights.flatten_from(1)?.to_dtype(upstream.dtype())?.sum(1)?;
+        // An image without weight has no gradient.
+        let slope = (upstream * sums.gt(0.0)?.where_cond(&sums.recip()?, &sums.zeros_like()?)?)?;
+        Ok(Some(slope.to_dtype(map.dtype())?.reshape(of_images)?.broadcast_mul(weights)?))
     }
 }

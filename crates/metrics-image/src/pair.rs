@@ -3,11 +3,79 @@
 use std::ops::RangeInclusive;
 
 use candle_core::{D, DType, Device, Tensor};
-use metrics_core::{Error, Result};
+use metrics_core::{Error, Result, Samples};
 use metrics_detach::is_eval;
 
 use crate::check;
 use crate::config::{Channels, DataRange, Input};
+use crate::{Background, Target};
+
+/// A prediction and its target as the caller gave them, and how much each of their pixels counts.
+#[derive(Clone)]
+pub(crate) struct Images {
+    pub(crate) pred: Tensor,
+    pub(crate) target: Tensor,
+    pub(crate) mask: Option<Tensor>,
+    /// What images with alpha are composited over.
+    pub(crate) over: Option<Background>,
+}
+
+impl Images {
+    pub(crate) fn new(pred: &Tensor, Target { images, mask }: Target) -> Self {
+        Self { pred: pred.clone(), target: images, mask, over: None }
+    }
+
+    /// Channels without alpha.
+    pub(crate) fn channels(&self) -> usize {
+        self.over.as_ref().map_or(self.pred.dims()[1], Background::channels)
+    }
+
+    /// Checks both images, and what they are composited over.
+    fn check(&self, op: &str, range: DataRange) -> Result<()> {
+        let Self { pred, target, mask, over } = self;
+        match over {
+            None => check::pair(op, pred, target)?,
+            Some(over) => {
+                // The same but for the number of channels.
+                let first = |image: &Tensor| if image.rank() > 1 { image.narrow(1, 0, 1) } else { Ok(image.clone()) };
+                check::pair(op, &first(pred)?, &first(target)?)?;
+                over.check(op, range, pred.dims()[0], [pred.dims()[1], target.dims()[1]])?;
+            }
+        }
+        let Some(mask) = mask else { return Ok(()) };
+        let mut dims = pred.dims().to_vec();
+        dims[1] = self.channels();
+        check::mask(op, mask, &dims, pred.device())
+    }
+
+    pub(crate) fn of(samples: &Samples) -> Result<Self> {
+        let (pred, target) = (samples.pred()?.clone(), samples.target()?.clone());
+        Ok(Self { pred, target, mask: samples.sample_mask().cloned(), over: None })
+    }
+
+    pub(crate) fn detached(self) -> Self {
+        Self { pred: self.pred.detach(), target: self.target.detach(), ..self }
+    }
+
+    /// A pair that is [checked](check_input), without graphs that nobody wants, and the mask for every image, of a dtype that kernels read. The target may be
+    /// u8 beside a float prediction, where the kernels read both.
+    pub(crate) fn checked(self) -> Result<Self> {
+        let Self { pred, target, mask, over } = self;
+        // Integers have no gradient, but Candle lets a u8 tensor track the graph it came from.
+        let plain = |image: Tensor| if is_eval() || image.dtype() == DType::U8 { image.detach() } else { image };
+        let (pred, target) = (plain(pred), plain(target));
+        let read_alike = pred.device().is_cpu() && pred.dtype() != DType::F64;
+        let target = if read_alike { target } else { target.to_dtype(pred.dtype())? };
+        let mask = mask.map(|mask| -> Result<Tensor> {
+            let mut dims = pred.dims().to_vec();
+            dims[1] = mask.dim(1)?;
+            let as_is = read_alike && mask.dtype() != DType::F64;
+            let mask = if as_is { mask } else { mask.to_dtype(compute_dtype(pred.dtype()))? };
+            Ok(mask.broadcast_as(dims)?)
+        });
+        Ok(Self { pred, target, mask: mask.transpose()?, over })
+    }
+}
 
 /// A checked pair of images, cropped, clamped and converted to luma as its configuration asks.
 ///
@@ -16,6 +84,8 @@ use crate::config::{Channels, DataRange, Input};
 pub(crate) struct Pair {
     pub(crate) pred: Tensor,
     pub(crate) target: Tensor,
+    /// How much each pixel counts, `[N, 1 or C, …]` in [`dtype`](Self::dtype), not negative; without one, all count alike.
+    pub(crate) mask: Option<Tensor>,
     pub(crate) range: Range,
     /// What the caller gets back: f64 for f64 images, f32 for all others.
     pub(crate) dtype: DType,
@@ -55,21 +125,29 @@ pub(crate) fn sum_dtype(device: &Device) -> DType {
 }
 
 impl Pair {
-    pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Self> {
-        check_input(op, input, spread, pred, target)?;
-        let (pred, target) = checked(op, pred, target)?;
+    pub(crate) fn new(op: &str, input: &Input, spread: Spread, images: Images) -> Result<Self> {
+        check_input(op, input, spread, &images)?;
+        let channels = images.channels();
+        let Images { pred, target, mask, over } = images.checked()?;
         let target = target.to_dtype(pred.dtype())?;
         let dtype = compute_dtype(pred.dtype());
         let prepare = |image: &Tensor| -> Result<Tensor> {
-            let image = clamp(&crop(image, input.crop_border)?, input.range)?;
-            match channel_weights(input, image.dims()[1]) {
+            let image = crop(image, input.crop_border)?;
+            let image = over.as_ref().map_or(Ok(image.clone()), |over| over.composited(&image, input.range))?;
+            let image = clamp(&image, input.range)?;
+            match channel_weights(input, channels) {
                 None => Ok(image),
                 Some((weights, offset)) => weighted_sum(&image, weights, offset),
             }
         };
         let (pred, target) = (prepare(&pred)?, prepare(&target)?);
-        let range = range(input.range, spread, &pred, &target)?;
-        Ok(Self { pred, target, range, dtype })
+        let mask = mask.map(|mask| {
+            let mask = crop(&mask, input.crop_border)?.to_dtype(dtype)?;
+            Ok::<_, Error>(mask.gt(0.0)?.where_cond(&mask, &mask.zeros_like()?)?)
+        });
+        let mask = mask.transpose()?;
+        let range = range(input.range, spread, [&pred, &target], mask.as_ref())?;
+        Ok(Self { pred, target, mask, range, dtype })
     }
 
     /// Each channel as an image.
@@ -82,7 +160,13 @@ impl Pair {
                 Range::PerImage(ranges.unsqueeze(1)?.broadcast_as((images, channels))?.flatten_all()?)
             }
         };
-        Ok(Self { pred: split(&self.pred)?, target: split(&self.target)?, range, dtype: self.dtype })
+        let mask = self.full_mask()?.map(|mask| split(&mask)).transpose()?;
+        Ok(Self { pred: split(&self.pred)?, target: split(&self.target)?, mask, range, dtype: self.dtype })
+    }
+
+    /// How much each value counts, of the shape of the images, if there is a mask.
+    pub(crate) fn full_mask(&self) -> Result<Option<Tensor>> {
+        Ok(self.mask.as_ref().map(|mask| mask.broadcast_as(self.pred.shape())).transpose()?)
     }
 
     pub(crate) fn channels(&self) -> usize {
@@ -107,28 +191,25 @@ impl Pair {
     }
 }
 
-/// A checked pair without graphs that nobody wants. The target may be u8 beside a float prediction, where the kernels read both.
-pub(crate) fn checked(op: &str, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-    check::pair(op, pred, target)?;
-    // Integers have no gradient, but Candle lets a u8 tensor track the graph it came from.
-    let plain = |image: &Tensor| if is_eval() || image.dtype() == DType::U8 { image.detach() } else { image.clone() };
-    let (pred, target) = (plain(pred), plain(target));
-    let read_alike = pred.device().is_cpu() && pred.dtype() != DType::F64;
-    let target = if read_alike { target } else { target.to_dtype(pred.dtype())? };
-    Ok((pred, target))
-}
-
 /// Checks how a batch is to be read.
-pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<()> {
-    check::pair(op, pred, target)?;
+pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, images: &Images) -> Result<()> {
+    let Images { pred, target, mask, .. } = images;
+    images.check(op, input.range)?;
+    if let Some(mask) = mask.as_ref().filter(|mask| mask.dims()[1] != 1) {
+        if channel_weights(input, images.channels()).is_some() {
+            let (dims, channels) = (mask.dims(), input.channels);
+            let message = format!("`mask` is {dims:?}, expected 1 channel: `channels` {channels:?} makes one of three");
+            return Err(Error::argument(op, message));
+        }
+    }
     let (dims, border) = (pred.dims(), input.crop_border);
     if let Some(side) = dims[2..].iter().find(|&&side| border.saturating_mul(2) >= side) {
         let message =
             format!("`crop_border` is {border}, which leaves nothing of a side of {side} (`pred` is {dims:?})");
         return Err(Error::argument(op, message));
     }
-    if input.channels == Channels::Luma && dims[1] != 3 {
-        let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {}", dims[1]);
+    if input.channels == Channels::Luma && images.channels() != 3 {
+        let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {}", images.channels());
         return Err(Error::argument(op, message));
     }
     check_range(op, input, spread, [pred, target])
@@ -196,13 +277,18 @@ pub(crate) fn channel_weights(input: &Input, channels: usize) -> Option<([f64; 3
     }
 }
 
-fn range(range: DataRange, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Range> {
+fn range(range: DataRange, spread: Spread, [pred, target]: [&Tensor; 2], mask: Option<&Tensor>) -> Result<Range> {
     let held = ranges_held_by(compute_dtype(pred.dtype()));
     if let (Spread::Larger | Spread::Target, Some(range)) = (spread, range.fixed()) {
         return Ok(Range::Fixed(range));
     }
     let spread_of = |image: &Tensor| -> Result<Tensor> {
         let image = image.detach().to_dtype(compute_dtype(image.dtype()))?;
+        let image = match mask {
+            // NaN is left out.
+            Some(mask) => mask.broadcast_as(image.shape())?.gt(0.0)?.where_cond(&image, &filled(&image, f64::NAN)?)?,
+            None => image,
+        };
         let (rows, count) = (image.dim(0)?, image.elem_count());
         let rows = if range == DataRange::PerBatch { 1 } else { rows };
         finite_spread(&image.reshape((rows, count / rows))?)

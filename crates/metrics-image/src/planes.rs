@@ -11,20 +11,39 @@ use half::{bf16, f16};
 use metrics_core::Result;
 use rayon::prelude::*;
 
+use crate::background::Over;
 use crate::config::{DataRange, Input};
-use crate::engine::{self, Clamp, Pixel, PixelSpread, Plane, Real, RowReader, WeightedSum, spread};
+use crate::engine::{
+    self, Clamp, Composite, Pixel, PixelSpread, Plane, Real, Region, RowReader, WeightedSum, spread, weight_sums,
+};
 use crate::op::{AnyScore, FusedScore};
-use crate::pair::{self, Spread};
+use crate::pair::{self, Images, Spread};
 
 /// The data range of each image of a pair on the CPU, `[N]` in f64.
-pub(crate) fn ranges(op: &str, input: &Input, spread: Spread, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-    let (pred, target) = pair::checked(op, pred, target)?;
-    let stages = Stages::new(op, input, spread, &pred)?;
-    let found = on_cpu(&pred, &target, |x, y| match x.0 {
-        CpuStorage::F64(_) => Ok(Planes::<f64>::new(x, y, &stages)?.ranges),
-        _ => Ok(Planes::<f32>::new(x, y, &stages)?.ranges),
+pub(crate) fn ranges(op: &str, input: &Input, spread: Spread, images: Images) -> Result<Tensor> {
+    let images = images.checked()?;
+    let stages = Stages::new(op, input, spread, &images)?;
+    let device = images.pred.device().clone();
+    let found = on_cpu(&images.pred, &images.target, |x, y| {
+        with_mask(images.mask.as_ref(), |mask| match x.0 {
+            CpuStorage::F64(_) => Ok(Planes::<f64>::new([x, y], mask, &stages)?.ranges),
+            _ => Ok(Planes::<f32>::new([x, y], mask, &stages)?.ranges),
+        })
     });
-    Ok(Tensor::new(found?, pred.device())?)
+    Ok(Tensor::new(found?, &device)?)
+}
+
+/// Runs `f` on the memory of a mask, if there is one.
+pub(crate) fn with_mask<R>(
+    mask: Option<&Tensor>,
+    f: impl FnOnce(Option<Stored>) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
+    let Some(mask) = mask else { return f(None) };
+    let (storage, layout) = mask.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(Some((storage, layout))),
+        _ => bail!("expected a mask on the CPU"),
+    }
 }
 
 /// The memory of an image batch, and how it lies there.
@@ -138,16 +157,32 @@ pub(crate) struct Stages {
     mixture: Option<([f64; 3], f64)>,
     /// The data ranges that the computing type holds.
     held: RangeInclusive<f64>,
+    /// The background of images with alpha.
+    over: Option<Over>,
 }
 
 impl Stages {
     /// # Errors
     /// A border that leaves nothing, luma of other than three channels, or a data range that the dtype does not hold.
-    pub(crate) fn new(op: &str, input: &Input, spread: Spread, pred: &Tensor) -> Result<Self> {
-        pair::check_input(op, input, spread, pred, pred)?;
-        let held = pair::ranges_held_by(pair::compute_dtype(pred.dtype()));
-        let mixture = pair::channel_weights(input, pred.dims()[1]);
-        Ok(Self { input: input.clone(), spread, mixture, held })
+    pub(crate) fn new(op: &str, input: &Input, spread: Spread, images: &Images) -> Result<Self> {
+        pair::check_input(op, input, spread, images)?;
+        let held = pair::ranges_held_by(pair::compute_dtype(images.pred.dtype()));
+        let mixture = pair::channel_weights(input, images.channels());
+        let over = images.over.as_ref().map(|over| over.stage(input.range, images.pred.dims()[0])).transpose()?;
+        Ok(Self { input: input.clone(), spread, mixture, held, over })
+    }
+
+    /// Whether others make planes of the same size and number.
+    pub(crate) fn scores_alike(&self, other: &Self) -> bool {
+        self.input.crop_border == other.input.crop_border
+            && self.mixture == other.mixture
+            && self.clamp() == other.clamp()
+    }
+
+    /// The same images as they are, but for what is cropped.
+    fn unchanged(&self) -> Self {
+        let input = Input { crop_border: self.input.crop_border, ..Input::new(DataRange::Value(1.0)) };
+        Self { input, spread: Spread::Unused, mixture: None, held: self.held.clone(), over: None }
     }
 
     /// What is cropped from either end of the axes of a plane.
@@ -166,32 +201,43 @@ impl Stages {
     /// The planes of a batch that are scored: one a channel, or one an image.
     fn readers<'a, P: Pixel>(&self, pixels: &'a [P], layout: &Layout) -> candle_core::Result<Vec<Reader<'a, P::Real>>> {
         let planes = planes(pixels, layout, self.border(layout.dims().len() - 2))?;
+        if let Some(over) = self.over.as_ref().filter(|over| layout.dims()[1] > over.channels) {
+            return Ok(self.staged(composites(&planes, over)));
+        }
+        Ok(self.staged(planes))
+    }
+
+    /// Planes of color, clamped and mixed.
+    fn staged<'a, T: Real, R: RowReader<T> + 'a>(&self, planes: Vec<R>) -> Vec<Reader<'a, T>> {
         let (low, high) = self.clamp().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-        let clamp = |pixels| Clamp { pixels, low: P::Real::of(low), high: P::Real::of(high) };
+        let clamp = |pixels: R| Clamp { pixels, low: T::of(low), high: T::of(high) };
         let Some((weights, offset)) = self.mixture else {
-            return Ok(match self.clamp() {
-                None => planes.into_iter().map(|plane| Box::new(plane) as Reader<P::Real>).collect(),
-                Some(_) => planes.into_iter().map(|plane| Box::new(clamp(plane)) as Reader<P::Real>).collect(),
-            });
+            return match self.clamp() {
+                None => planes.into_iter().map(|plane| Box::new(plane) as Reader<T>).collect(),
+                Some(_) => planes.into_iter().map(|plane| Box::new(clamp(plane)) as Reader<T>).collect(),
+            };
         };
-        let (weights, offset) = (weights.map(P::Real::of), P::Real::of(offset));
-        let mix = |rgb: &[Plane<'a, P>; 3]| -> Reader<'a, P::Real> {
+        let (weights, offset) = (weights.map(T::of), T::of(offset));
+        let (mut planes, mut mixed) = (planes.into_iter(), Vec::new());
+        while let (Some(red), Some(green), Some(blue)) = (planes.next(), planes.next(), planes.next()) {
+            let rgb = [red, green, blue];
             // Clamping to everything costs a copy of each row.
-            match self.clamp() {
-                None => Box::new(WeightedSum { planes: *rgb, weights, offset }),
+            mixed.push(match self.clamp() {
+                None => Box::new(WeightedSum { planes: rgb, weights, offset }) as Reader<T>,
                 Some(_) => Box::new(WeightedSum { planes: rgb.map(clamp), weights, offset }),
-            }
-        };
-        Ok(planes.as_chunks().0.iter().map(mix).collect())
+            });
+        }
+        mixed
     }
 
     /// The data range of each image.
-    fn ranges<T: Real>(&self, images: usize, x: &[Reader<T>], y: &[Reader<T>]) -> Vec<f64> {
+    fn ranges<T: Real>(&self, images: usize, x: &[Reader<T>], y: &[Reader<T>], masks: Option<&Masks<T>>) -> Vec<f64> {
         if let Some(range) = self.input.range.fixed().filter(|_| !matches!(self.spread, Spread::Unused)) {
             return vec![range; images];
         }
         let of_images = |readers: &[Reader<T>]| -> Vec<f64> {
-            let mut found = spread(readers, readers.len() / images);
+            let masks = masks.map_or(Vec::new(), |masks| masks.of_planes(readers.len()));
+            let mut found = spread(readers, &masks, readers.len() / images);
             if self.input.range == DataRange::PerBatch {
                 let all = found.iter().copied().fold(Default::default(), PixelSpread::join);
                 found.fill(all);
@@ -220,7 +266,8 @@ impl Stages {
         factors: &[f64],
         image: &Tensor,
     ) -> candle_core::Result<Tensor> {
-        let plain = self.input.crop_border == 0 && self.clamp().is_none() && self.mixture.is_none();
+        let has_alpha = self.over.as_ref().is_some_and(|over| image.dims()[1] > over.channels);
+        let plain = self.input.crop_border == 0 && self.clamp().is_none() && self.mixture.is_none() && !has_alpha;
         let storage = if plain && image.dtype() == T::DTYPE {
             scale(&mut gradient, factors);
             T::to_cpu_storage_owned(gradient)
@@ -242,39 +289,107 @@ impl Stages {
     {
         let (storage, layout) = image.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else { bail!("expected an image on the CPU") };
-        let axes = layout.dims().len() - 2;
         let [depth, height, width] = plane_dims(layout.dims())?;
-        let border @ [front, top, left] = self.border(axes);
-        let inner = [depth - 2 * front, height - 2 * top, width - 2 * left];
-        let raw = Stages {
-            input: Input::new(DataRange::Value(1.0)),
-            spread: Spread::Unused,
-            mixture: None,
-            held: self.held.clone(),
+        let border = self.border(layout.dims().len() - 2);
+        let inner = [0, 1, 2].map(|axis| [depth, height, width][axis] - 2 * border[axis]);
+        let uncropped = Stages { input: Input::new(DataRange::Value(1.0)), ..self.unchanged() };
+        let pixels = <P::Real as Computed>::readers(storage, layout, &uncropped)?;
+        let over = self.over.as_ref().filter(|over| layout.dims()[1] > over.channels);
+        let colors = match over {
+            Some(_) => {
+                <P::Real as Computed>::readers(storage, layout, &Stages { over: self.over.clone(), ..uncropped })?
+            }
+            None => Vec::new(),
         };
-        let pixels = <P::Real as Computed>::readers(storage, layout, &raw)?;
+        let colors = if colors.is_empty() { &pixels } else { &colors };
         let make = |number: usize, out: &mut [P]| {
             let (plane, at) = (number / (depth * height), [number / height % depth, number % height]);
-            let scored = if self.mixture.is_some() { plane / 3 } else { plane };
             let place = |axis: usize| at[axis].checked_sub(border[axis]).filter(|&line| line < inner[axis]);
             out.fill(P::default());
             let (Some(z), Some(y)) = (place(0), place(1)) else { return };
-            let row = &gradient[((scored * inner[0] + z) * inner[1] + y) * inner[2]..][..inner[2]];
-            let weight = P::Real::of(factors[scored] * self.mixture.map_or(1.0, |(weights, _)| weights[plane % 3]));
-            let mut scaled = [P::Real::default(); 256];
-            for (start, row) in (left..).step_by(scaled.len()).zip(row.chunks(scaled.len())) {
-                let scaled = &mut scaled[..row.len()];
-                scaled.iter_mut().zip(row).for_each(|(scaled, &value)| *scaled = value * weight);
-                let columns = start..start + row.len();
+            // The gradient with respect to a plane of color.
+            let of_color = |color: usize, columns: Range<usize>, slopes: &mut [P::Real]| {
+                let scored = if self.mixture.is_some() { color / 3 } else { color };
+                let row = &gradient[((scored * inner[0] + z) * inner[1] + y) * inner[2]..][..inner[2]];
+                let weight = factors[scored] * self.mixture.map_or(1.0, |(weights, _)| weights[color % 3]);
+                let (weight, row) = (P::Real::of(weight), &row[columns.start - border[2]..][..columns.len()]);
+                slopes.iter_mut().zip(row).for_each(|(slope, &value)| *slope = value * weight);
                 if let Some((low, high)) = self.clamp() {
-                    clamp_adjoint(&*pixels[plane], at, columns.clone(), [low, high].map(P::Real::of), scaled);
+                    clamp_adjoint(&*colors[color], at, columns, [low, high].map(P::Real::of), slopes);
                 }
-                P::narrow(scaled, &mut out[columns]);
+            };
+            let mut slopes = [P::Real::default(); 256];
+            for start in (border[2]..border[2] + inner[2]).step_by(slopes.len()) {
+                let columns = start..(start + slopes.len()).min(border[2] + inner[2]);
+                let slopes = &mut slopes[..columns.len()];
+                match over {
+                    None => of_color(plane, columns.clone(), slopes),
+                    Some(over) => over_adjoint(over, (&pixels, plane), at, columns.clone(), slopes, of_color),
+                }
+                P::narrow(slopes, &mut out[columns]);
             }
         };
         let out = engine::rows(layout.shape().elem_count() / width, width, make);
         Ok(P::to_cpu_storage_owned(out))
     }
+}
+
+/// Colors over a background from planes of which every last one of an image is alpha.
+fn composites<'a, P: Pixel>(planes: &[Plane<'a, P>], over: &Over) -> Vec<Composite<'a, P>> {
+    let of_image = |(image, planes): (usize, &[Plane<'a, P>])| {
+        let (colors, alpha) = (&planes[..over.channels], planes[over.channels]);
+        let composite = |(channel, &color): (usize, &Plane<'a, P>)| Composite {
+            color,
+            alpha,
+            background: P::Real::of(over.colors[image * over.channels + channel]),
+            premultiplied: over.premultiplied,
+            of_alpha: over.alpha.map(P::Real::of),
+        };
+        colors.iter().enumerate().map(composite).collect::<Vec<_>>()
+    };
+    planes.chunks_exact(over.channels + 1).enumerate().flat_map(of_image).collect()
+}
+
+/// From the gradients with respect to composited colors to that with respect to a plane of an image with alpha: `∂/∂c = α ∂/∂x` and
+/// `∂/∂α = Σ (c - b) ∂/∂x`; of premultiplied colors `∂/∂c = ∂/∂x` and `∂/∂α = -Σ b ∂/∂x`.
+fn over_adjoint<T: Real>(
+    over: &Over,
+    (pixels, plane): (&[Reader<T>], usize),
+    at: [usize; 2],
+    columns: Range<usize>,
+    slopes: &mut [T],
+    of_color: impl Fn(usize, Range<usize>, &mut [T]),
+) {
+    let (image, channel) = (plane / (over.channels + 1), plane % (over.channels + 1));
+    let mut values = vec![T::default(); columns.len()];
+    let zero = T::default();
+    if channel < over.channels {
+        of_color(image * over.channels + channel, columns.clone(), slopes);
+        if !over.premultiplied {
+            let [scale, offset] = over.alpha.map(T::of);
+            pixels[image * (over.channels + 1) + over.channels].copy_row(at, columns, &mut values);
+            for (slope, alpha) in slopes.iter_mut().zip(values) {
+                // What does not count may be NaN.
+                *slope = if *slope == zero { zero } else { *slope * (alpha * scale + offset) };
+            }
+        }
+        return;
+    }
+    slopes.fill(zero);
+    let mut of_one = vec![zero; columns.len()];
+    for color in 0..over.channels {
+        of_color(image * over.channels + color, columns.clone(), &mut of_one);
+        let background = T::of(over.colors[image * over.channels + color]);
+        pixels[image * (over.channels + 1) + color].copy_row(at, columns.clone(), &mut values);
+        for ((sum, &slope), &color) in slopes.iter_mut().zip(&of_one).zip(&values) {
+            let own = if over.premultiplied { zero } else { color };
+            if slope != zero {
+                *sum = *sum + slope * (own - background);
+            }
+        }
+    }
+    let scale = T::of(over.alpha[0]);
+    slopes.iter_mut().for_each(|slope| *slope = *slope * scale);
 }
 
 /// The gradient of clamping is 1 within the bounds and on them, as in PyTorch; that of NaN is 1, too.
@@ -338,10 +453,69 @@ fn plane_dims(shape: &[usize]) -> candle_core::Result<[usize; 3]> {
     }
 }
 
+/// `sum + more`, in place.
+pub(crate) fn add<T: Real>(sum: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+    match (sum, more) {
+        (Some(sum), Some(more)) => {
+            let parts = sum.par_chunks_mut(1 << 15).zip(more.par_chunks(1 << 15));
+            parts.for_each(|(sum, more)| sum.iter_mut().zip(more).for_each(|(sum, &more)| *sum = *sum + more));
+        }
+        (sum, more) => *sum = sum.take().or(more),
+    }
+}
+
+/// How much the pixels of each image count, or of each of its channels.
+struct Masks<'a, T: Real> {
+    planes: Vec<Reader<'a, T>>,
+    /// Whether all pixels of a plane count alike, with weight 1.
+    ones: Vec<bool>,
+}
+
+impl<'a, T: Computed> Masks<'a, T> {
+    fn new((storage, layout): Stored<'a>, stages: &Stages) -> candle_core::Result<Self> {
+        let planes = T::readers(storage, layout, &stages.unchanged())?;
+        let everywhere = planes[0].dims().map(|side| 0..side);
+        let readers: Vec<_> = planes.iter().map(|plane| Some(&**plane)).collect();
+        let mut ones = Vec::with_capacity(planes.len());
+        for (spread, sum) in spread(&planes, &[], 1).into_iter().zip(weight_sums(&readers, &everywhere)) {
+            let (low, high, sum) = (spread.low(), spread.high(), sum.unwrap_or_default());
+            if low < 0.0 || !sum.is_finite() {
+                let found = if low < 0.0 { low.to_string() } else { "one that is not finite".to_owned() };
+                bail!("`mask` has a weight of {found}, expected finite weights that are not negative");
+            }
+            ones.push([low, high] == [1.0; 2]);
+        }
+        Ok(Self { planes, ones })
+    }
+}
+
+impl<T: Real> Masks<'_, T> {
+    /// The masks of `count` planes that are scored; none where all pixels count alike.
+    fn of_planes(&self, count: usize) -> Vec<Option<&dyn RowReader<T>>> {
+        let of_plane = |plane: usize| plane / (count / self.planes.len());
+        (0..count).map(of_plane).map(|at| (!self.ones[at]).then(|| &*self.planes[at])).collect()
+    }
+}
+
+/// The sum of the weights of each of `planes` in a region: its size where there is no mask.
+pub(crate) fn weights_or_size<T: Real>(
+    masks: &[Option<&dyn RowReader<T>>],
+    planes: usize,
+    region: &Region,
+) -> Vec<f64> {
+    let size = region.iter().map(|run| run.len()).product::<usize>() as f64;
+    let mut sums = weight_sums(masks, region);
+    sums.resize(planes, None);
+    sums.into_iter().map(|sum| sum.unwrap_or(size)).collect()
+}
+
 /// Both batches as pairs of planes, image by image.
 pub(crate) struct Planes<'a, T: Real> {
     x: Vec<Reader<'a, T>>,
     y: Vec<Reader<'a, T>>,
+    masks: Option<Masks<'a, T>>,
+    /// Images in the tensors.
+    batch: usize,
     /// The data range of each image.
     ranges: Vec<f64>,
     images: usize,
@@ -349,11 +523,12 @@ pub(crate) struct Planes<'a, T: Real> {
 }
 
 impl<'a, T: Computed> Planes<'a, T> {
-    pub(crate) fn new(x: Stored<'a>, y: Stored<'a>, stages: &Stages) -> candle_core::Result<Self> {
+    pub(crate) fn new([x, y]: [Stored<'a>; 2], mask: Option<Stored<'a>>, stages: &Stages) -> candle_core::Result<Self> {
         let (images, axes) = (x.1.dims()[0], x.1.dims().len() - 2);
         let (x, y) = (T::readers(x.0, x.1, stages)?, T::readers(y.0, y.1, stages)?);
-        let ranges = stages.ranges(images, &x, &y);
-        Ok(Self { x, y, ranges, images, axes })
+        let masks = mask.map(|mask| Masks::new(mask, stages)).transpose()?;
+        let ranges = stages.ranges(images, &x, &y, masks.as_ref());
+        Ok(Self { x, y, masks, batch: images, ranges, images, axes })
     }
 }
 
@@ -366,6 +541,28 @@ impl<T: Real> Planes<'_, T> {
 
     pub(crate) fn images(&self) -> usize {
         self.images
+    }
+
+    /// Images in the tensors.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// How much the pixels of each plane count, of those where not all count alike; empty if there is none.
+    pub(crate) fn masks(&self) -> Vec<Option<&dyn RowReader<T>>> {
+        let masks = self.masks.as_ref().filter(|masks| masks.ones.contains(&false));
+        masks.map_or_else(Vec::new, |masks| masks.of_planes(self.x.len()))
+    }
+
+    /// The sum of the weights of each plane in a region: its size where all pixels count alike.
+    pub(crate) fn weights(&self, region: &Region) -> Vec<f64> {
+        weights_or_size(&self.masks(), self.x.len(), region)
+    }
+
+    /// How many values of each image count, or the sum of their weights.
+    pub(crate) fn values(&self) -> Vec<f64> {
+        let everywhere = self.dims().map(|side| 0..side);
+        self.weights(&everywhere).chunks(self.channels()).map(|planes| planes.iter().sum()).collect()
     }
 
     /// Planes of an image.

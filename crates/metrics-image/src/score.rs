@@ -8,9 +8,11 @@ use metrics_core::{
 };
 use serde::Serialize;
 
+use crate::Target;
 use crate::config::Settings;
+use crate::loss::image_loss;
 use crate::op::{self, AnyPrepared, AnyScore, Fused, FusedScore, Output, Prepared, Score};
-use crate::pair::{Pair, compute_dtype};
+use crate::pair::{Images, Pair, compute_dtype};
 use crate::planes::{Computed, Planes};
 
 /// A score that each image has, as [`ScoreMetric`] and [`ScoreLoss`] take it: of this crate.
@@ -31,7 +33,7 @@ pub(crate) trait Kind: ScoreKind<Config: Settings> {
     /// The least and the most that an image can score.
     fn bounds(config: &Self::Config) -> [Option<f64>; 2];
     /// Checks the images and says how they are scored.
-    fn prepare(op: &str, config: &Self::Config, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared>;
+    fn prepare(op: &str, config: &Self::Config, images: Images) -> Result<AnyPrepared>;
     /// Asks for a pass that other metrics can share.
     fn share(_config: &Self::Config, _passes: &mut SharedPasses) {}
     /// The score of each image from such a pass, `[N]`, if one was made.
@@ -41,23 +43,38 @@ pub(crate) trait Kind: ScoreKind<Config: Settings> {
 }
 
 /// The score of a batch, reduced as its configuration says: a scalar, or `[N]`.
-pub(crate) fn reduced<K: Kind>(op: &str, pred: &Tensor, target: &Tensor, config: &K::Config) -> Result<Tensor> {
-    output::<K>(op, pred, target, config, config.reduction().into())
+pub(crate) fn reduced<K: Kind>(
+    op: &str,
+    pred: &Tensor,
+    target: impl Into<Target>,
+    config: &K::Config,
+) -> Result<Tensor> {
+    output::<K>(op, Images::new(pred, target.into()), config, config.reduction().into())
 }
 
 /// The score of each image, `[N]`.
-pub(crate) fn per_image<K: Kind>(op: &str, pred: &Tensor, target: &Tensor, config: &K::Config) -> Result<Tensor> {
-    output::<K>(op, pred, target, config, Output::PerImage)
+pub(crate) fn per_image<K: Kind>(
+    op: &str,
+    pred: &Tensor,
+    target: impl Into<Target>,
+    config: &K::Config,
+) -> Result<Tensor> {
+    output::<K>(op, Images::new(pred, target.into()), config, Output::PerImage)
 }
 
 /// The score of each channel of each image, `[N, C]`.
-pub(crate) fn per_channel<K: Kind>(op: &str, pred: &Tensor, target: &Tensor, config: &K::Config) -> Result<Tensor> {
-    output::<K>(op, pred, target, config, Output::PerChannel)
+pub(crate) fn per_channel<K: Kind>(
+    op: &str,
+    pred: &Tensor,
+    target: impl Into<Target>,
+    config: &K::Config,
+) -> Result<Tensor> {
+    output::<K>(op, Images::new(pred, target.into()), config, Output::PerChannel)
 }
 
-fn output<K: Kind>(op: &str, pred: &Tensor, target: &Tensor, config: &K::Config, output: Output) -> Result<Tensor> {
-    let prepared = K::prepare(op, config, pred, target)?;
-    Ok(op::apply(op, prepared, output)?.to_dtype(compute_dtype(pred.dtype()))?)
+fn output<K: Kind>(op: &str, images: Images, config: &K::Config, output: Output) -> Result<Tensor> {
+    let dtype = compute_dtype(images.pred.dtype());
+    Ok(op::apply(op, K::prepare(op, config, images)?, output)?.to_dtype(dtype)?)
 }
 
 /// What becomes of the values of the images of a batch: a scalar, or `[N]` for [`Reduction::None`]. A summary's scalar is its mean.
@@ -128,7 +145,7 @@ impl<K: Kind> Definition for ScoreMetric<K> {
         if let Some(scores) = K::shared(&self.config, samples) {
             return Statistics::scores(&scores);
         }
-        let prepared = K::prepare(K::NAME, &self.config, samples.pred()?, samples.target()?)?;
+        let prepared = K::prepare(K::NAME, &self.config, Images::of(samples)?)?;
         Statistics::scores(&op::apply(K::NAME, prepared, Output::PerImage)?)
     }
 
@@ -181,8 +198,9 @@ impl<K: Kind> ScoreLoss<K> {
     ///
     /// # Errors
     /// As the function of the score.
-    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let loss = op::apply(K::LOSS_NAME, self.prepare(pred, target)?, self.config.reduction().into())?;
+    pub fn forward(&self, pred: &Tensor, target: impl Into<Target>) -> Result<Tensor> {
+        let prepared = self.prepare(Images::new(pred, target.into()))?;
+        let loss = op::apply(K::LOSS_NAME, prepared, self.config.reduction().into())?;
         Ok(loss.to_dtype(compute_dtype(pred.dtype()))?)
     }
 
@@ -191,17 +209,20 @@ impl<K: Kind> ScoreLoss<K> {
     ///
     /// # Errors
     /// As [`forward`](Self::forward), and for `Reduction::None`, which has no single value to minimize.
-    pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn value_and_grad(&self, pred: &Tensor, target: impl Into<Target>) -> Result<(Tensor, Tensor)> {
         let output = scalar_output(K::LOSS_NAME, self.config.reduction())?;
-        op::value_and_grad(K::LOSS_NAME, self.prepare(pred, target)?, output, &|loss| Ok(loss.clone()))
+        let prepared = self.prepare(Images::new(pred, target.into()))?;
+        op::value_and_grad(K::LOSS_NAME, vec![prepared], output, &|loss| Ok(loss.clone()))
     }
 
-    fn prepare(&self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
-        let prepared = K::prepare(K::LOSS_NAME, &self.config, pred, target)?;
+    fn prepare(&self, images: Images) -> Result<AnyPrepared> {
+        let prepared = K::prepare(K::LOSS_NAME, &self.config, images)?;
         let [scale, offset] = K::LOSS.map(|number| number * self.weight);
         Ok(affine(prepared, scale, offset))
     }
 }
+
+image_loss!(ScoreLoss<K>, K: Kind);
 
 /// The reduction of a loss must give one value, or one for each image.
 pub(crate) fn check_reduction(loss: &str, reduction: Reduction) -> Result<()> {
@@ -220,9 +241,9 @@ pub(crate) fn scalar_output(loss: &str, reduction: Reduction) -> Result<Output> 
 }
 
 /// `scale · score + offset`.
-fn affine(prepared: AnyPrepared, scale: f64, offset: f64) -> AnyPrepared {
-    let Prepared { score, pred, target, input, spread } = prepared;
-    Prepared { score: Affine { score, scale, offset }, pred, target, input, spread }.any()
+pub(crate) fn affine(prepared: AnyPrepared, scale: f64, offset: f64) -> AnyPrepared {
+    let Prepared { score, images, input, spread } = prepared;
+    Prepared { score: Affine { score, scale, offset }, images, input, spread }.any()
 }
 
 struct Affine {
@@ -255,8 +276,9 @@ impl<T: Computed> FusedScore<T> for Affine {
             weights: weights.iter().map(|weight| weight * self.scale).collect(),
             wanted: *wanted,
         });
-        let Fused { mut numbers, gradients } = T::score(&*self.score).fused(planes, scaled.as_ref())?;
-        numbers.iter_mut().for_each(|number| *number = self.scale * *number + self.offset);
-        Ok(Fused { numbers, gradients })
+        let mut made = T::score(&*self.score).fused(planes, scaled.as_ref())?;
+        made.terms = vec![made.numbers.clone()];
+        made.numbers.iter_mut().for_each(|number| *number = self.scale * *number + self.offset);
+        Ok(made)
     }
 }

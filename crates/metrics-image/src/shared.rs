@@ -11,6 +11,7 @@ use crate::measure::pixel::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
 use crate::measure::ssim;
 use crate::op::{self, Output, Prepared};
+use crate::pair::Images;
 use crate::{MsSsimConfig, SsimConfig};
 
 /// What a metric needs of a pass.
@@ -54,10 +55,9 @@ impl Need<'_> {
     /// What a shared pass computed of each image, `[N]` in the widest dtype, if it was asked for and could be made.
     pub(crate) fn shared(self, samples: &Samples) -> Option<Tensor> {
         let term = self.term();
-        let pass =
-            samples.shared::<Passes>()?.passes.iter().find(|pass| pass.terms.contains(&term) && pass.takes(self))?;
-        let (pred, target) = (samples.pred().ok()?, samples.target().ok()?);
-        let done = pass.done.get_or_init(|| pass.run(pred, target)).as_ref()?;
+        let pass = samples.shared::<Passes>()?.passes.iter().find(|pass| pass.makes(&term) && pass.takes(self))?;
+        let images = Images::of(samples).ok()?;
+        let done = pass.done.get_or_init(|| pass.run(images)).as_ref()?;
         // What the pass found no room for in these images is not there.
         let number = done.terms.iter().position(|made| *made == term)?;
         done.numbers.get(number).cloned()
@@ -67,8 +67,7 @@ impl Need<'_> {
         match self {
             Self::Ssim(_) => Term::Ssim,
             Self::MsSsim(config) => Term::MsSsim(config.measure()),
-            Self::Errors(_, PixelError::Squared) => Term::Squared,
-            Self::Errors(_, PixelError::Absolute) => Term::Absolute,
+            Self::Errors(_, error) => error.term(),
         }
     }
 
@@ -149,18 +148,27 @@ impl Pass {
         }
     }
 
-    fn run(&self, pred: &Tensor, target: &Tensor) -> Option<Done> {
-        self.similarity(pred, target).or_else(|| self.errors(pred, target).ok())
+    /// Whether the pass makes a term: where there are masks, errors come with the weights of their values.
+    fn makes(&self, term: &Term) -> bool {
+        self.terms.contains(term) || (*term == Term::Values && self.terms.iter().any(Term::is_error))
     }
 
-    fn similarity(&self, pred: &Tensor, target: &Tensor) -> Option<Done> {
-        let prepared = ssim::prepare("pass", self.config.as_ref()?, pred, target, Term::Ssim).ok()?;
+    fn run(&self, images: Images) -> Option<Done> {
+        let mut terms = self.terms.clone();
+        if images.mask.is_some() && terms.iter().any(Term::is_error) {
+            terms.push(Term::Values);
+        }
+        self.similarity(&terms, images.clone()).or_else(|| self.errors(&terms, images).ok())
+    }
+
+    fn similarity(&self, terms: &[Term], images: Images) -> Option<Done> {
+        let prepared = ssim::prepare("pass", self.config.as_ref()?, images, Term::Ssim).ok()?;
         let (sides, plan) = (ssim::sides(&prepared), prepared.score.plan.clone());
         let fits = |term: &&Term| match term {
             Term::MsSsim(config) => check_scales("pass", &sides, &plan, config).is_ok(),
             _ => true,
         };
-        let terms: Vec<Term> = self.terms.iter().filter(fits).cloned().collect();
+        let terms: Vec<Term> = terms.iter().filter(fits).cloned().collect();
         if !terms.iter().any(|term| matches!(term, Term::Ssim | Term::MsSsim(_))) {
             return None;
         }
@@ -170,11 +178,12 @@ impl Pass {
         Some(Done { terms, numbers })
     }
 
-    fn errors(&self, pred: &Tensor, target: &Tensor) -> Result<Done> {
+    fn errors(&self, terms: &[Term], images: Images) -> Result<Done> {
         let mut done = Done { terms: Vec::new(), numbers: Vec::new() };
-        for (term, error) in [(Term::Squared, PixelError::Squared), (Term::Absolute, PixelError::Absolute)] {
-            if self.terms.contains(&term) {
-                done.numbers.push(error_sum("pass", pred, target, &self.input, error)?);
+        let sums = [PixelError::Squared, PixelError::Absolute, PixelError::Values];
+        for (term, error) in [Term::Squared, Term::Absolute, Term::Values].into_iter().zip(sums) {
+            if terms.contains(&term) {
+                done.numbers.push(error_sum("pass", images.clone(), &self.input, error)?);
                 done.terms.push(term);
             }
         }
@@ -188,6 +197,8 @@ impl Pass {
             Term::MsSsim(config) => format!("ms_ssim at {} scales", config.betas.len()),
             Term::Squared => "squared errors".to_owned(),
             Term::Absolute => "absolute errors".to_owned(),
+            Term::Charbonnier(epsilon) => format!("charbonnier errors of epsilon {epsilon}"),
+            Term::Values => "values".to_owned(),
         };
         let mut parts: Vec<(usize, String)> = self.terms.iter().map(|term| (term.order(), part(term))).collect();
         parts.sort();

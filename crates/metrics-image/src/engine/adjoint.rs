@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use pulp::Simd;
 
+use super::basis::PixelRows;
 use super::border::{Border, Margins};
 use super::buffer::RowWriter;
-use super::errors::add_slope;
+use super::errors::{ErrorSlopes, add_slope};
 use super::filter::{self, BLOCK, Block, FieldRows, Sink};
 use super::scan::Subject;
 use super::schedule::Window;
@@ -29,8 +30,9 @@ pub(super) struct PixelGradient<'a, M: Measure, T: Real, I> {
     stride: usize,
     /// A row of the gradient with respect to x and with respect to y.
     gradient: [&'a mut [T]; 2],
-    /// Of the sums of squared and of absolute errors.
-    errors: [f64; 2],
+    errors: ErrorSlopes,
+    /// Charbonnier's ε.
+    epsilon: Option<T>,
 }
 
 impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
@@ -53,14 +55,15 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
         [columns, map_columns]: [&Range<usize>; 2],
         width: usize,
         memory: &'a mut [T],
-        errors: [f64; 2],
+        errors: ErrorSlopes,
     ) -> Self {
-        let Subject { window, constants, .. } = *subject;
+        let Subject { window, constants, epsilon, .. } = *subject;
         let stride = Self::stride(width, window.borders[2]);
         let (gradient, rows) = memory.split_at_mut(2 * stride);
         let margins = Margins::new(window.borders[2].adjoint(), columns, map_columns);
         let gradient = gradient.split_at_mut(stride).into();
-        Self { window, constants, inputs, columns: columns.clone(), margins, rows, stride, gradient, errors }
+        let columns = columns.clone();
+        Self { window, constants, inputs, columns, margins, rows, stride, gradient, errors, epsilon }
     }
 
     /// Where the column-filtered derivatives go.
@@ -69,26 +72,26 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
         Block { memory: &mut self.rows[self.margins.start..], row: self.stride, field }
     }
 
-    /// Row-filters row `row` of the block; the pixels of both images there are `x` and `y`.
-    pub(super) fn finish(&mut self, row: usize, [x, y]: [&[T]; 2]) {
+    /// Row-filters row `row` of the block, where the images have these pixels.
+    pub(super) fn finish(&mut self, row: usize, pixels: PixelRows<T>) {
         for field in 0..Self::FIELDS {
             self.margins.fill(&mut self.rows[(field * BLOCK + row) * self.stride..][..self.stride], T::default());
         }
         let rows = FieldRows { memory: &self.rows[row * self.stride..], field: BLOCK * self.stride };
         let [dx, dy] = &mut self.gradient;
         let (constants, inputs) = (self.constants, self.inputs);
-        let mut sink = Pixels { constants, inputs, x, y, dx, dy, measure: PhantomData::<M> };
+        let mut sink = Pixels { constants, inputs, pixels, dx, dy, measure: PhantomData::<M> };
         filter::row_filter(self.window.arch, &self.window.adjoint_taps[2], rows, self.columns.len(), &mut sink);
     }
 
     /// Writes what [`finish`](Self::finish) made, row `y` of slice `z` of the plane.
-    pub(super) fn write(&mut self, [z, y]: [usize; 2], pixels: [&[T]; 2], outputs: &mut [Option<RowWriter<T>>; 2]) {
+    pub(super) fn write(&mut self, [z, y]: [usize; 2], pixels: PixelRows<T>, outputs: &mut [Option<RowWriter<T>>; 2]) {
         for (side, output) in outputs.iter_mut().enumerate() {
             let Some(output) = output else { continue };
             let gradient = &mut self.gradient[side][..self.columns.len()];
             self.window.fold([z, y], &self.columns, gradient, |value, factor| value / factor);
-            if self.errors != [0.0; 2] {
-                add_slope(self.window.arch, pixels, self.errors, side, gradient);
+            if self.errors != ErrorSlopes::default() {
+                add_slope(self.window.arch, pixels, self.epsilon, self.errors, side, gradient);
             }
             output.write([z, y], self.columns.start, gradient);
             output.prefetch([z, y + BLOCK], self.columns.clone());
@@ -100,8 +103,7 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> PixelGradient<'a, M, T, I> {
 struct Pixels<'a, M: Measure, T: Real, I> {
     constants: M::Constants<T>,
     inputs: I,
-    x: &'a [T],
-    y: &'a [T],
+    pixels: PixelRows<'a, T>,
     dx: &'a mut [T],
     dy: &'a mut [T],
     measure: PhantomData<M>,
@@ -113,7 +115,12 @@ impl<M: Measure, T: Real, I: Inputs<M>> Sink<T> for Pixels<'_, M, T, I> {
 
     #[inline(always)]
     fn put<S: Simd>(&mut self, simd: S, at: usize, fields: I::Fields<Lanes<T, S>>) {
-        let basis = M::basis(&self.constants, Lanes::load(simd, self.x, at), Lanes::load(simd, self.y, at));
+        let PixelRows { images, weights } = self.pixels;
+        let weight = match weights {
+            Some(weights) if M::WEIGHTED => Lanes::load(simd, weights, at),
+            _ => Lanes::zero(simd),
+        };
+        let basis = M::basis(&self.constants, images.map(|image| Lanes::load(simd, image, at)), weight);
         let [dx, dy] = self.inputs.pixels(basis, fields);
         if let Some(dx) = dx {
             dx.store(self.dx, at);

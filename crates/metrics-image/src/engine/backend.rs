@@ -51,8 +51,11 @@ pub(crate) struct Program {
     pub(crate) by_range: bool,
 }
 
-/// The numbers by the kernels of the device, as `output` says.
+/// The numbers by the kernels of the device, as `output` says; they take no masks.
 pub(crate) fn numbers(pair: &Pair, program: impl FnOnce() -> Program, output: Output) -> Option<Result<Tensor>> {
+    if pair.mask.is_some() {
+        return None;
+    }
     match pair.pred.device() {
         #[cfg(feature = "cuda")]
         candle_core::Device::Cuda(_) => Gpu::DEVICE.numbers(pair, program(), output),
@@ -68,6 +71,7 @@ pub(crate) fn numbers(pair: &Pair, program: impl FnOnce() -> Program, output: Ou
 /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result; differentiable in both images.
 pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     let fused: Option<Result<Tensor>> = match pair.pred.device() {
+        _ if pair.mask.is_some() => None,
         #[cfg(feature = "cuda")]
         candle_core::Device::Cuda(_) => Gpu::DEVICE.map(pair, plan, score),
         #[cfg(feature = "metal")]

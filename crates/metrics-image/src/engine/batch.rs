@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::buffer::{Fresh, Region, RowWriter};
 use super::downsample::{CoarserTile, Downsampling};
+use super::errors::ErrorSlopes;
+use super::mask::Masked;
 use super::rows::RowReader;
 use super::scan::{self, Objective, Outputs, Subject, TileSums, Upstream};
 use super::schedule::{Cuts, Window};
@@ -27,16 +29,22 @@ pub(crate) struct Batch<'a, M: Measure, T: Real> {
     pub(crate) maps: M::Maps<bool>,
     /// Whether to downsample both images on the way, and how.
     pub(crate) downsampling: Option<Downsampling>,
-    /// Whether to sum the errors of pixels on the way.
+    /// Whether to sum the errors of pixels on the way, and Charbonnier's ε if that is one of them.
     pub(crate) errors: bool,
+    pub(crate) epsilon: Option<T>,
+    /// How much the pixels of each plane count, of those where not all count alike. Windows of a measure that
+    /// [`MASKS`](Measure::MASKS) look through the mask, of any other measure it weighs the places of the maps alone.
+    pub(crate) masks: &'a [Option<&'a dyn RowReader<T>>],
 }
 
 /// The gradients to make: of what, and with respect to which images.
-pub(crate) struct Gradients<'a, M: Measure, T> {
+///
+/// `D` are numbers of which there is one for each map.
+pub(crate) struct Gradients<'a, D, T> {
     /// One for each plane.
-    pub(crate) upstream: Vec<Upstream<'a, M, T>>,
-    /// For each plane, the derivatives with respect to the sums of squared and of absolute errors.
-    pub(crate) errors: Vec<[f64; 2]>,
+    pub(crate) upstream: Vec<Upstream<'a, D, T>>,
+    /// For each plane, the derivatives with respect to the sums of errors.
+    pub(crate) errors: Vec<ErrorSlopes>,
     pub(crate) wanted: [bool; 2],
 }
 
@@ -54,36 +62,37 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
     /// A scan for sums alone.
     pub(crate) fn new(measure: &'a M, pairs: &'a [[&'a dyn RowReader<T>; 2]], ranges: &'a [f64]) -> Self {
         let (wanted, maps) = (M::Maps::filled(true), M::Maps::filled(false));
-        Self { measure, pairs, ranges, wanted, maps, downsampling: None, errors: false }
+        let (downsampling, errors, epsilon) = (None, false, None);
+        Self { measure, pairs, ranges, wanted, maps, downsampling, errors, epsilon, masks: &[] }
     }
 
     /// `None` if the planes are too small for the filter.
-    pub(crate) fn scan(&self, gradients: Option<&Gradients<'_, M, T>>) -> Option<Scanned<M, T>> {
+    pub(crate) fn scan(&self, gradients: Option<&Gradients<'_, M::Maps<f64>, T>>) -> Option<Scanned<M, T>> {
         let dims = self.pairs.first()?[0].dims();
         let window = Window::new(&self.measure.filters(), dims)?;
         let cuts = window.cuts(self.pairs.len(), self.threads(dims), gradients.is_some());
         let mut made = Buffers::new(self, &window, gradients);
         let item_cuts = ItemCuts::new(self, &window, &cuts);
         let outputs = made.outputs(self, &window, &item_cuts);
-        let subjects: Vec<_> = self
-            .pairs
-            .iter()
-            .zip(self.ranges)
-            .map(|(&pair, &range)| Subject::new(self.measure, pair, &window, range, self.wanted))
-            .collect();
+        let subjects: Vec<_> = (0..self.pairs.len()).map(|plane| self.subject(plane, &window)).collect();
         let items = subjects
             .iter()
             .enumerate()
             .flat_map(|(plane, subject)| regions(&cuts).map(move |region| (plane, subject, region)));
         let items = self.order(items.zip(outputs).collect());
-        let run =
-            |((plane, subject, region), outputs): (Item<M, T>, Outputs<T>), scratch: &mut Scratch<T>| match gradients {
-                None => scan::value(subject, &region, outputs, scratch),
-                Some(Gradients { upstream, errors, .. }) => {
-                    let objective = Objective { upstream: upstream[plane].clone(), errors: errors[plane] };
-                    scan::gradient(subject, &objective, &region, outputs, scratch)
+        let run = |((plane, subject, region), outputs): (Item<M, T>, Outputs<T>), scratch: &mut Scratch<T>| {
+            let objective = gradients.map(|Gradients { upstream, errors, .. }| Objective {
+                upstream: upstream[plane].clone(),
+                errors: errors[plane],
+            });
+            match subject {
+                AnySubject::Plain(subject) => scan::scan(subject, objective.as_ref(), &region, outputs, scratch),
+                AnySubject::Masked(subject) if const { M::MASKS } => {
+                    scan::scan(subject, objective.as_ref(), &region, outputs, scratch)
                 }
-            };
+                AnySubject::Masked(_) => unreachable!("only measures that mask have masked subjects"),
+            }
+        };
         let run = |(number, item), scratch: &mut Scratch<T>| (number, run(item, scratch));
         let mut sums: Vec<(usize, TileSums<M>)> = if self.threads(dims) == 1 {
             let mut scratch = Scratch::default();
@@ -96,6 +105,21 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
         let per_plane = sums.len() / self.pairs.len();
         let sums = sums.chunks(per_plane).map(|tiles| in_order::<M, T>(&window, tiles)).collect();
         Some(made.scanned(&window, sums))
+    }
+
+    fn subject<'w>(&self, plane: usize, window: &'w Window<T>) -> AnySubject<'w, M, T>
+    where
+        'a: 'w,
+    {
+        let mask = self.masks.get(plane).copied().flatten();
+        let (pixels, range) = ((self.pairs[plane], mask), self.ranges[plane]);
+        match mask {
+            Some(_) if const { M::MASKS } => {
+                let measure = Masked(self.measure);
+                AnySubject::Masked(Subject::new(&measure, pixels, window, range, self.wanted, self.epsilon))
+            }
+            _ => AnySubject::Plain(Subject::new(self.measure, pixels, window, range, self.wanted, self.epsilon)),
+        }
     }
 
     /// The items in the order in which they are best begun, with their numbers: planes that lie in the same memory come together.
@@ -116,8 +140,14 @@ impl<'a, M: Measure, T: Real> Batch<'a, M, T> {
     }
 }
 
+/// A pair of planes: all pixels count alike, or windows look through a mask.
+enum AnySubject<'a, M: Measure, T: Real> {
+    Plain(Subject<'a, M, T>),
+    Masked(Subject<'a, Masked<'a, M>, T>),
+}
+
 /// A region of a plane, and the number of the plane.
-type Item<'a, 'p, M, T> = (usize, &'a Subject<'p, M, T>, Region);
+type Item<'a, 'p, M, T> = (usize, &'a AnySubject<'p, M, T>, Region);
 
 /// The regions of a plane, in the order of the runs of their axes.
 fn regions(cuts: &Cuts) -> impl Iterator<Item = Region> {
@@ -176,7 +206,11 @@ struct Buffers<T> {
 }
 
 impl<T: Real> Buffers<T> {
-    fn new<M: Measure>(batch: &Batch<M, T>, window: &Window<T>, gradients: Option<&Gradients<M, T>>) -> Self {
+    fn new<M: Measure>(
+        batch: &Batch<M, T>,
+        window: &Window<T>,
+        gradients: Option<&Gradients<M::Maps<f64>, T>>,
+    ) -> Self {
         let planes = batch.pairs.len();
         let fresh = |dims: [usize; 3]| Fresh::new(planes * dims.iter().product::<usize>());
         let (map_dims, dims) = (window.map_dims(), window.dims());

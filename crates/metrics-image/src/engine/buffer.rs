@@ -10,7 +10,7 @@ use super::border::{runs, whole};
 use super::prefetch::prefetch_all;
 
 /// A box of a plane: slices, rows, columns.
-pub(super) type Region = [Range<usize>; 3];
+pub(crate) type Region = [Range<usize>; 3];
 
 /// Planes of one size, one after another, to be filled: not cleared first, which would take as long as a good part of the filling.
 pub(crate) struct Fresh<T> {

@@ -123,6 +123,23 @@ impl Downsampling {
         self.axes.map(Axis::output)
     }
 
+    /// Adds to the means of weights those of the zeros beyond the border, each of weight 1, that are counted.
+    pub(super) fn count_outside<T: Real>(&self, means: &mut [T]) {
+        let [depth, height, width] = self.dims();
+        let inside = |axis: Axis| {
+            let of_line =
+                move |line| if axis.planar { 1.0 } else { axis.sources(line).iter().flatten().count() as f64 / 2.0 };
+            (0..axis.output()).map(of_line).collect::<Vec<f64>>()
+        };
+        let [slices, rows, columns] = self.axes.map(inside);
+        for (row, means) in means.chunks_exact_mut(width).enumerate().take(depth * height) {
+            let of_row = slices[row / height] * rows[row % height];
+            for (mean, &of_column) in means.iter_mut().zip(&columns).filter(|(_, column)| of_row * **column < 1.0) {
+                *mean = *mean + T::of(1.0 - of_row * of_column);
+            }
+        }
+    }
+
     fn weight(&self) -> f64 {
         if self.axes[0].planar { 0.25 } else { 0.125 }
     }

@@ -2,26 +2,33 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Arch, Scalar, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::basis::PixelRows;
 use super::border::{runs, whole};
 use super::buffer::{Fresh, RowWriter};
 use super::rows::RowReader;
 use super::schedule::arch;
-use super::simd::Real;
-use super::sums::{ERROR_RUN, Errors};
+use super::simd::{Lanes, Real};
+use super::sums::{ERROR_RUN, Errors, charbonnier};
 
 /// Pixels of a work item: enough to outweigh what starting one costs.
 const ITEM: usize = 1 << 16;
 /// With fewer pixels than these, waking another thread takes longer than the work.
 const TOO_FEW: usize = 1 << 17;
 
-/// The errors of pairs of planes of one size, and the gradient of `Σ weights[plane][0]·(x - y)² + weights[plane][1]·|x - y|` with
-/// respect to the pixels, as dense planes one after another, for each input that wants one; the derivative of `|0|` is 0.
+/// The derivatives with respect to the sums of [`Errors`]: squared, absolute and Charbonnier's.
+pub(crate) type ErrorSlopes = [f64; 3];
+
+/// The errors of pairs of planes of one size, each pixel with the weight that its plane's mask gives it (there may be no masks), and the
+/// gradient of `Σ slopes[plane]·errors` with respect to the pixels, as dense planes one after another, for each input that wants one;
+/// the derivative of `|0|` is 0.
 pub(crate) fn errors<T: Real>(
     pairs: &[[&dyn RowReader<T>; 2]],
-    weights: impl Fn(usize) -> [f64; 2],
+    masks: &[Option<&dyn RowReader<T>>],
+    epsilon: Option<T>,
+    slopes: impl Fn(usize) -> ErrorSlopes,
     wanted: [bool; 2],
 ) -> (Vec<Errors>, [Option<Vec<T>>; 2]) {
     let Some([first, _]) = pairs.first() else { return (Vec::new(), [None, None]) };
@@ -38,7 +45,8 @@ pub(crate) fn errors<T: Real>(
                 let errors;
                 (errors, left) = left.split_at_mut(rows.len());
                 let writers = writers.each_mut().map(|writers| writers.as_mut().and_then(Iterator::next));
-                items.push(Item { readers, slice: slice.start, rows, weights: weights(plane), writers, errors });
+                let (mask, slopes) = (masks.get(plane).copied().flatten(), slopes(plane));
+                items.push(Item { readers, mask, slice: slice.start, rows, epsilon, slopes, writers, errors });
             }
         }
     }
@@ -56,9 +64,11 @@ pub(crate) fn errors<T: Real>(
 /// Some rows of a slice of a pair of planes.
 struct Item<'a, T: Real> {
     readers: [&'a dyn RowReader<T>; 2],
+    mask: Option<&'a dyn RowReader<T>>,
     slice: usize,
     rows: &'a Range<usize>,
-    weights: [f64; 2],
+    epsilon: Option<T>,
+    slopes: ErrorSlopes,
     writers: [Option<RowWriter<'a, T>>; 2],
     /// Of each row.
     errors: &'a mut [Errors],
@@ -67,18 +77,19 @@ struct Item<'a, T: Real> {
 impl<T: Real> Item<'_, T> {
     fn run(mut self, arch: Arch) {
         let width = self.readers[0].dims()[2];
-        let mut buffers = [(); 3].map(|()| vec![T::default(); width]);
-        let [a, b, gradient] = &mut buffers;
+        let mut buffers = [(); 4].map(|()| vec![T::default(); width]);
+        let [a, b, c, gradient] = &mut buffers;
         let mut runs = vec![Errors::default(); width.div_ceil(ERROR_RUN)];
         for (y, errors) in self.rows.clone().zip(self.errors) {
             let at = [self.slice, y];
-            let pixels = [self.readers[0].row(at, 0..width, a), self.readers[1].row(at, 0..width, b)];
-            arch.dispatch(OfRow { pixels, runs: &mut runs });
+            let images = [self.readers[0].row(at, 0..width, a), self.readers[1].row(at, 0..width, b)];
+            let pixels = PixelRows { images, weights: self.mask.map(|mask| mask.row(at, 0..width, c)) };
+            arch.dispatch(OfRow { pixels, epsilon: self.epsilon, runs: &mut runs });
             *errors = runs.iter().copied().sum();
             for (side, writer) in self.writers.iter_mut().enumerate() {
                 let Some(writer) = writer else { continue };
                 gradient.fill(T::default());
-                add_slope(arch, pixels, self.weights, side, gradient);
+                add_slope(arch, pixels, self.epsilon, self.slopes, side, gradient);
                 writer.write(at, 0, gradient);
             }
         }
@@ -86,7 +97,8 @@ impl<T: Real> Item<'_, T> {
 }
 
 struct OfRow<'a, T> {
-    pixels: [&'a [T]; 2],
+    pixels: PixelRows<'a, T>,
+    epsilon: Option<T>,
     runs: &'a mut [Errors],
 }
 
@@ -95,21 +107,30 @@ impl<T: Real> WithSimd for OfRow<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        Errors::of_row(simd, self.pixels[0], self.pixels[1], self.runs);
+        Errors::of_row(simd, self.pixels, self.epsilon, self.runs);
     }
 }
 
-/// Adds the gradient of `weights[0]·Σ(x - y)² + weights[1]·Σ|x - y|` with respect to the pixels of `x` (side 0) or of `y` (side 1).
-pub(super) fn add_slope<T: Real>(arch: Arch, pixels: [&[T]; 2], weights: [f64; 2], side: usize, out: &mut [T]) {
+/// Adds the gradient of `slopes·errors` with respect to the pixels of `x` (side 0) or of `y` (side 1).
+pub(super) fn add_slope<T: Real>(
+    arch: Arch,
+    pixels: PixelRows<T>,
+    epsilon: Option<T>,
+    slopes: ErrorSlopes,
+    side: usize,
+    out: &mut [T],
+) {
     let sign = if side == 0 { 1.0 } else { -1.0 };
-    let slopes = [T::of(2.0 * sign * weights[0]), T::of(sign * weights[1])];
-    arch.dispatch(AddSlope { pixels, slopes, out });
+    let [squared, absolute, charbonnier] = slopes;
+    let slopes = [2.0 * squared, absolute, charbonnier].map(|slope| T::of(sign * slope));
+    arch.dispatch(AddSlope { pixels, epsilon, slopes, out });
 }
 
-/// `slopes[0]·(x - y) + slopes[1]·sign(x - y)`.
+/// `m (slopes[0]·e + slopes[1]·sign(e) + slopes[2]·e / √(e² + ε²))`.
 struct AddSlope<'a, T> {
-    pixels: [&'a [T]; 2],
-    slopes: [T; 2],
+    pixels: PixelRows<'a, T>,
+    epsilon: Option<T>,
+    slopes: [T; 3],
     out: &'a mut [T],
 }
 
@@ -117,13 +138,50 @@ impl<T: Real> WithSimd for AddSlope<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let (zero, [factor, absolute], [x, y]) = (T::default(), self.slopes, self.pixels);
-        for ((out, &x), &y) in self.out.iter_mut().zip(x).zip(y) {
-            let error = x - y;
-            let up = if error > zero { absolute } else { zero };
-            let down = if error < zero { absolute } else { zero };
-            *out = *out + (factor * error + (up - down));
+    fn with_simd<S: Simd>(self, simd: S) {
+        match (self.pixels.weights, self.epsilon) {
+            (None, None) => self.add::<S, false, false>(simd),
+            (None, Some(_)) => self.add::<S, false, true>(simd),
+            (Some(_), None) => self.add::<S, true, false>(simd),
+            (Some(_), Some(_)) => self.add::<S, true, true>(simd),
         }
     }
+}
+
+impl<T: Real> AddSlope<'_, T> {
+    #[inline(always)]
+    fn add<S: Simd, const WEIGHTED: bool, const CHARBONNIER: bool>(self, simd: S) {
+        let Self { pixels: PixelRows { images: [x, y], weights }, epsilon, slopes, out } = self;
+        let (weights, epsilon) = (weights.unwrap_or(x), epsilon.unwrap_or_default());
+        let whole = out.len() - out.len() % Lanes::<T, S>::COUNT;
+        for at in (0..whole).step_by(Lanes::<T, S>::COUNT) {
+            let load = |row: &[T]| Lanes::load(simd, row, at);
+            let slope =
+                slope::<T, S, WEIGHTED, CHARBONNIER>(load(x) - load(y), load(weights), slopes, epsilon) + load(out);
+            slope.store(out, at);
+        }
+        for at in whole..out.len() {
+            let load = |row: &[T]| Lanes::splat(Scalar, row[at]);
+            let slope = slope::<T, Scalar, WEIGHTED, CHARBONNIER>(load(x) - load(y), load(weights), slopes, epsilon);
+            out[at] = (slope + load(out)).sum();
+        }
+    }
+}
+
+#[inline(always)]
+fn slope<T: Real, S: Simd, const WEIGHTED: bool, const CHARBONNIER: bool>(
+    error: Lanes<T, S>,
+    weight: Lanes<T, S>,
+    slopes: [T; 3],
+    epsilon: T,
+) -> Lanes<T, S> {
+    let (zero, [squared, absolute, root]) = (error.like(0.0), slopes.map(|slope| error.with_all(slope)));
+    // What does not count may be NaN.
+    let error = if WEIGHTED { zero.if_less(weight, error, zero) } else { error };
+    let sign = zero.if_less(error, absolute, error.if_less(zero, -absolute, zero));
+    let mut slope = squared.mul_add(error, sign);
+    if CHARBONNIER {
+        slope = (root * error).mul_add(charbonnier(error, epsilon).recip(), slope);
+    }
+    if WEIGHTED { zero.if_less(weight, slope * weight, zero) } else { slope }
 }

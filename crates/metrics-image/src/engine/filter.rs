@@ -3,8 +3,6 @@
 //! Equal taps are added in pairs, from the ends of the window inwards: where a pattern repeats, rounding has a sign, and adding small
 //! products first keeps it small. Only taps that differ between fields, and windows of unusual length, are added from first to last.
 
-use std::marker::PhantomData;
-
 use pulp::{Arch, Simd, WithSimd};
 
 use super::prefetch::Ahead;
@@ -46,22 +44,21 @@ const fn listed(numbers: &[usize], number: usize) -> bool {
 }
 
 /// The row filter of features that are made on the way; the vectors of the fields lie side by side in `out`. Prefetches `ahead` meanwhile.
-pub(super) fn feature_filter<M: Measure, T: Real>(
+pub(super) fn feature_filter<'a, M: Measure, T: Real>(
     arch: Arch,
-    taps: &Taps<T>,
-    basis: [&[T]; 2],
-    ahead: Ahead,
-    out: &mut [T],
-) {
-    arch.dispatch(FeatureFilter { taps, basis, ahead, out, measure: PhantomData::<M> });
-}
-
-struct FeatureFilter<'a, M, T> {
     taps: &'a Taps<T>,
-    basis: [&'a [T]; 2],
+    basis: M::Basis<&'a [T]>,
     ahead: Ahead<'a>,
     out: &'a mut [T],
-    measure: PhantomData<M>,
+) {
+    arch.dispatch(FeatureFilter::<M, T> { taps, basis, ahead, out });
+}
+
+struct FeatureFilter<'a, M: Measure, T: Real> {
+    taps: &'a Taps<T>,
+    basis: M::Basis<&'a [T]>,
+    ahead: Ahead<'a>,
+    out: &'a mut [T],
 }
 
 impl<M: Measure, T: Real> WithSimd for FeatureFilter<'_, M, T> {
@@ -93,12 +90,22 @@ impl<M: Measure, T: Real> WithSimd for FeatureFilter<'_, M, T> {
 fn features_window<M: Measure, T: Real, S: Simd, const K: usize>(
     simd: S,
     taps: &[T],
-    basis: [&[T]; 2],
+    basis: M::Basis<&[T]>,
     ahead: &mut Ahead,
     out: &mut [T],
 ) {
     let weights: [_; K] = weights(simd, taps);
     features_shared::<M, T, S>(simd, K, |k| weights[k], basis, ahead, out);
+}
+
+/// The basis `at` places from the start of its rows.
+#[inline(always)]
+fn load_basis<M: Measure, T: Real, S: Simd>(simd: S, rows: &M::Basis<&[T]>, at: usize) -> M::Basis<Lanes<T, S>> {
+    let mut basis = M::Basis::filled(Lanes::zero(simd));
+    for part in 0..M::Basis::<T>::LEN {
+        basis.set(part, Lanes::load(simd, rows.get(part), at));
+    }
+    basis
 }
 
 /// Where all fields have the same taps, of number `taps`.
@@ -107,7 +114,7 @@ fn features_shared<M: Measure, T: Real, S: Simd>(
     simd: S,
     taps: usize,
     weight: impl Fn(usize) -> Lanes<T, S>,
-    [a, b]: [&[T]; 2],
+    basis: M::Basis<&[T]>,
     ahead: &mut Ahead,
     out: &mut [T],
 ) {
@@ -115,8 +122,11 @@ fn features_shared<M: Measure, T: Real, S: Simd>(
     for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
         ahead.fetch();
         let at = index * Lanes::<T, S>::COUNT;
-        let (a, b) = (&a[at..at + Lanes::<T, S>::COUNT + taps - 1], &b[at..at + Lanes::<T, S>::COUNT + taps - 1]);
-        let basis = |k: usize| [Lanes::load(simd, a, k), Lanes::load(simd, b, k)];
+        let mut rows = basis;
+        for part in 0..M::Basis::<T>::LEN {
+            rows.set(part, &basis.get(part)[at..at + Lanes::<T, S>::COUNT + taps - 1]);
+        }
+        let basis = |k: usize| load_basis::<M, T, S>(simd, &rows, k);
         let mut sums = M::Fields::filled(Lanes::zero(simd));
         let mut add = |tap: Lanes<T, S>, features: M::Fields<Lanes<T, S>>| {
             for field in 0..fields {
@@ -134,13 +144,13 @@ fn features_shared<M: Measure, T: Real, S: Simd>(
 }
 
 #[inline(always)]
-fn features_per_field<M: Measure, T: Real, S: Simd>(simd: S, taps: &Taps<T>, [a, b]: [&[T]; 2], out: &mut [T]) {
+fn features_per_field<M: Measure, T: Real, S: Simd>(simd: S, taps: &Taps<T>, basis: M::Basis<&[T]>, out: &mut [T]) {
     let fields = M::Fields::<T>::LEN;
     for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
         let at = index * Lanes::<T, S>::COUNT;
         let mut sums = M::Fields::filled(Lanes::zero(simd));
         for k in 0..taps.len() {
-            let features = M::features([Lanes::load(simd, a, at + k), Lanes::load(simd, b, at + k)]);
+            let features = M::features(load_basis::<M, T, S>(simd, &basis, at + k));
             for field in 0..fields {
                 let tap = Lanes::splat(simd, taps.of(field)[k]);
                 sums.set(field, features.get(field).mul_add(tap, sums.get(field)));

@@ -21,6 +21,7 @@ mod filter;
 #[cfg(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal"))]
 mod gpu;
 mod line_buffer;
+mod mask;
 mod pixel;
 mod prefetch;
 pub(crate) mod reference;
@@ -45,13 +46,14 @@ mod tests;
 
 pub(crate) use self::batch::{Batch, Gradients, Scanned};
 pub use self::border::Padding;
-pub(crate) use self::buffer::rows;
+pub(crate) use self::buffer::{Region, rows};
 pub use self::downsample::OddSides;
 pub(crate) use self::downsample::{Downsampling, add_coarser, downsample};
-pub(crate) use self::errors::errors;
+pub(crate) use self::errors::{ErrorSlopes, errors};
 pub(crate) use self::filter::USUAL;
+pub(crate) use self::mask::{CoarserMasks, add_coarser_masked, downsample_masked, weight_sums};
 pub(crate) use self::pixel::Pixel;
-pub(crate) use self::rows::{Clamp, Plane, RowReader, WeightedSum, Widened, with_dense_pairs};
+pub(crate) use self::rows::{Clamp, Composite, Plane, RowReader, WeightedSum, Widened, with_dense_pairs};
 pub(crate) use self::scan::Upstream;
 pub(crate) use self::simd::{Array, Lanes, Real};
 pub(crate) use self::spread::{Spread as PixelSpread, spread};

@@ -37,26 +37,26 @@ pub(crate) trait RowReader<T: Real>: Send + Sync {
     }
 }
 
-/// A number near the middle of a plane's values, the same whenever the values are: the mean of the finite ones among up to 8
-/// lines of each axis.
-pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>) -> f64 {
+/// A number near the middle of a plane's values, the same whenever the values are: the mean of those among up to 8 lines of each axis
+/// that are finite and count.
+pub(super) fn pivot<T: Real>(reader: &dyn RowReader<T>, mask: Option<&dyn RowReader<T>>) -> f64 {
     let [depth, height, width] = reader.dims();
     let places = |side: usize| (0..side).step_by(side.div_ceil(8));
     let (mut sum, mut count) = (0.0, 0.0);
-    let mut add = |value: &T| {
-        if value.wide().is_finite() {
-            sum += value.wide();
-            count += 1.0;
-        }
-    };
-    let mut buffer = [T::default(); 256];
+    let (mut buffer, mut weights) = ([T::default(); 256], [T::default(); 256]);
+    // A short row is read as a whole: a call takes longer than a few pixels.
+    let (reads, step) = if width <= buffer.len() { (width, width.div_ceil(8)) } else { (1, 1) };
     for at in places(depth).flat_map(|z| places(height).map(move |y| [z, y])) {
-        // A short row is read as a whole: a call takes longer than a few pixels.
-        if width <= buffer.len() {
-            reader.row(at, 0..width, &mut buffer).iter().step_by(width.div_ceil(8)).for_each(&mut add);
-        } else {
-            for x in places(width) {
-                add(&reader.row(at, x..x + 1, &mut buffer)[0]);
+        let starts = if reads == width { 0..1 } else { 0..width };
+        for x in starts.step_by(width.div_ceil(8)) {
+            let values = reader.row(at, x..x + reads, &mut buffer).iter().step_by(step);
+            let mask = mask.map(|mask| mask.row(at, x..x + reads, &mut weights));
+            for (place, value) in values.enumerate() {
+                let counts = mask.is_none_or(|mask| mask[place * step] > T::default());
+                if counts && value.wide().is_finite() {
+                    sum += value.wide();
+                    count += 1.0;
+                }
             }
         }
     }
@@ -238,6 +238,90 @@ impl<T: Real, R: RowReader<T>> RowReader<T> for Clamp<R, T> {
 
     fn interleaved(&self) -> usize {
         self.pixels.interleaved()
+    }
+}
+
+impl<T: Real, R: RowReader<T> + ?Sized> RowReader<T> for Box<R> {
+    fn dims(&self) -> [usize; 3] {
+        (**self).dims()
+    }
+
+    fn row<'b>(&'b self, at: [usize; 2], columns: Range<usize>, buffer: &'b mut [T]) -> &'b [T] {
+        (**self).row(at, columns, buffer)
+    }
+
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [T]) {
+        (**self).copy_row(at, columns, out);
+    }
+
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> [&[u8]; PARTS] {
+        (**self).bytes(at, columns)
+    }
+
+    fn interleaved(&self) -> usize {
+        (**self).interleaved()
+    }
+}
+
+/// A color with alpha over a background.
+pub(crate) struct Composite<'a, P: Pixel> {
+    pub(crate) color: Plane<'a, P>,
+    pub(crate) alpha: Plane<'a, P>,
+    pub(crate) background: P::Real,
+    /// Whether the color is multiplied by alpha already.
+    pub(crate) premultiplied: bool,
+    /// Alpha in 0..=1 is `[0] · value + [1]`.
+    pub(crate) of_alpha: [P::Real; 2],
+}
+
+impl<P: Pixel> RowReader<P::Real> for Composite<'_, P> {
+    fn dims(&self) -> [usize; 3] {
+        self.color.dims()
+    }
+
+    fn copy_row(&self, at: [usize; 2], columns: Range<usize>, out: &mut [P::Real]) {
+        let mut buffers = [[P::Real::default(); 256]; 2];
+        let (len, arch) = (buffers[0].len(), arch());
+        for (start, out) in columns.step_by(len).zip(out.chunks_mut(len)) {
+            let [a, b] = &mut buffers;
+            let part = start..start + out.len();
+            let (color, alpha) = (self.color.row(at, part.clone(), a), self.alpha.row(at, part, b));
+            let (background, of_alpha, premultiplied) = (self.background, self.of_alpha, self.premultiplied);
+            arch.dispatch(PutOver { color, alpha, background, of_alpha, premultiplied, out });
+        }
+    }
+
+    fn bytes(&self, at: [usize; 2], columns: Range<usize>) -> [&[u8]; PARTS] {
+        let [color, alpha] = [&self.color, &self.alpha].map(|plane| plane.bytes(at, columns.clone())[0]);
+        if self.color.interleaved() > 1 { [color, &[], &[]] } else { [color, alpha, &[]] }
+    }
+
+    fn interleaved(&self) -> usize {
+        self.color.interleaved()
+    }
+}
+
+struct PutOver<'a, T> {
+    color: &'a [T],
+    alpha: &'a [T],
+    background: T,
+    of_alpha: [T; 2],
+    premultiplied: bool,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for PutOver<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { color, alpha, background, of_alpha: [scale, offset], premultiplied, out } = self;
+        let one = T::of(1.0);
+        for ((out, &color), &alpha) in out.iter_mut().zip(color).zip(alpha) {
+            let alpha = alpha * scale + offset;
+            let color = if premultiplied { color } else { color * alpha };
+            *out = color + (one - alpha) * background;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::adjoint::PixelGradient;
 use super::basis::BasisRows;
 use super::buffer::{Region, RowWriter};
 use super::downsample::CoarserTile;
+use super::errors::ErrorSlopes;
 use super::filter::{self, BLOCK, Block};
 use super::line_buffer::LineBuffer;
 use super::rows::{RowReader, pivot};
@@ -25,41 +26,41 @@ use crate::measure::{Measure, Side};
 /// A pair of planes with all that is known of it before the scan.
 pub(super) struct Subject<'a, M: Measure, T: Real> {
     pub(super) readers: [&'a dyn RowReader<T>; 2],
+    /// How much each pixel counts, if not all count alike.
+    pub(super) mask: Option<&'a dyn RowReader<T>>,
     pub(super) window: &'a Window<T>,
     pub(super) constants: M::Constants<T>,
     /// The maps that anybody wants.
     pub(super) wanted: M::Maps<bool>,
+    /// Charbonnier's ε.
+    pub(super) epsilon: Option<T>,
 }
 
 impl<'a, M: Measure, T: Real> Subject<'a, M, T> {
     pub(super) fn new(
         measure: &M,
-        readers: [&'a dyn RowReader<T>; 2],
+        (readers, mask): ([&'a dyn RowReader<T>; 2], Option<&'a dyn RowReader<T>>),
         window: &'a Window<T>,
         range: f64,
         wanted: M::Maps<bool>,
+        epsilon: Option<T>,
     ) -> Self {
         // Rounded first, so that what is subtracted is what is added again.
-        let pivot = if M::PIVOT { readers.map(|reader| T::of(pivot(reader)).wide()) } else { [0.0; 2] };
-        Self { readers, window, constants: measure.constants(range, pivot, window.total()), wanted }
+        let pivot = if M::PIVOT { readers.map(|reader| T::of(pivot(reader, mask)).wide()) } else { [0.0; 2] };
+        let constants = measure.constants(range, pivot, window.total());
+        Self { readers, mask, window, constants, wanted, epsilon }
     }
 }
 
 /// The derivatives of what the gradient is of, with respect to the maps.
-pub(crate) enum Upstream<'a, M: Measure, T> {
+///
+/// `D` are numbers of which there is one for each map.
+#[derive(Clone)]
+pub(crate) enum Upstream<'a, D, T> {
     /// With respect to the sum of each map.
-    Sums(M::Maps<f64>),
+    Sums(D),
     /// With respect to each place of each map.
     Maps(Vec<Option<&'a dyn RowReader<T>>>),
-}
-
-impl<M: Measure, T> Clone for Upstream<'_, M, T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Sums(sums) => Self::Sums(*sums),
-            Self::Maps(maps) => Self::Maps(maps.clone()),
-        }
-    }
 }
 
 /// What a scan makes of a tile besides sums.
@@ -76,13 +77,27 @@ pub(super) struct Outputs<'a, T: Real> {
 pub(super) type TileSums<M> = (usize, Vec<<M as Measure>::Maps<f64>>);
 
 /// What the gradient is of: the maps, and the errors of pixels by their sums.
-pub(super) struct Objective<'a, M: Measure, T> {
-    pub(super) upstream: Upstream<'a, M, T>,
-    pub(super) errors: [f64; 2],
+pub(super) struct Objective<'a, D, T> {
+    pub(super) upstream: Upstream<'a, D, T>,
+    pub(super) errors: ErrorSlopes,
+}
+
+/// The sums of a region's maps and what else is wanted of it; with an objective, its gradient.
+pub(super) fn scan<M: Measure, T: Real>(
+    subject: &Subject<M, T>,
+    objective: Option<&Objective<M::Maps<f64>, T>>,
+    region: &Region,
+    outputs: Outputs<T>,
+    scratch: &mut Scratch<T>,
+) -> TileSums<M> {
+    match objective {
+        None => value(subject, region, outputs, scratch),
+        Some(objective) => gradient(subject, objective, region, outputs, scratch),
+    }
 }
 
 /// The maps of a region, and what else is wanted of them.
-pub(super) fn value<M: Measure, T: Real>(
+fn value<M: Measure, T: Real>(
     subject: &Subject<M, T>,
     region: &Region,
     outputs: Outputs<T>,
@@ -123,9 +138,9 @@ pub(super) fn value<M: Measure, T: Real>(
 }
 
 /// The gradient with respect to the pixels of a region, and the sums of the maps.
-pub(super) fn gradient<M: Measure, T: Real>(
+fn gradient<M: Measure, T: Real>(
     subject: &Subject<M, T>,
-    objective: &Objective<M, T>,
+    objective: &Objective<M::Maps<f64>, T>,
     region: &Region,
     outputs: Outputs<T>,
     scratch: &mut Scratch<T>,
@@ -139,7 +154,7 @@ pub(super) fn gradient<M: Measure, T: Real>(
 
 struct Gradient<'a, 'p, M: Measure, T: Real, I> {
     subject: &'a Subject<'p, M, T>,
-    objective: &'a Objective<'p, M, T>,
+    objective: &'a Objective<'p, M::Maps<f64>, T>,
     region: &'a Region,
     inputs: I,
 }

@@ -17,6 +17,7 @@ use pulp::Arch;
 
 use super::border::{Border, runs, whole};
 use super::filter::BLOCK;
+use super::rows::RowReader;
 use super::simd::Real;
 use super::sums::ERROR_RUN;
 use super::taps::{Filters, Taps};
@@ -119,6 +120,13 @@ impl<T: Real> Window<T> {
         for end in horizontal.ends().filter(|end| columns.contains(end)) {
             scale(&mut row[end - columns.start], horizontal.fold(end));
         }
+    }
+
+    /// How much each place of part of a row of the map counts.
+    pub(super) fn weights(&self, mask: &dyn RowReader<T>, [z, y]: [usize; 2], columns: &Range<usize>, out: &mut [T]) {
+        // Where windows lie inside the image, the map starts where the first of them has its center.
+        let [slices, rows, first] = self.borders.map(|border| (border.input - border.output) / 2);
+        mask.copy_row([z + slices, y + rows], columns.start + first..columns.end + first, out);
     }
 
     /// Whether the planes are volumes.

@@ -6,6 +6,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::RowWriter;
 use super::filter::{BLOCK, Block};
+use super::rows::RowReader;
 use super::scan::{Subject, Upstream};
 use super::schedule::{Window, clip, common};
 use super::simd::{Array, Lanes, Real};
@@ -16,6 +17,9 @@ use crate::measure::{Measure, Side};
 pub(super) struct Scores<'a, M: Measure, T: Real> {
     window: &'a Window<T>,
     constants: M::Constants<T>,
+    /// How much each place counts, and a row of that.
+    mask: Option<&'a dyn RowReader<T>>,
+    weights: Vec<T>,
     /// The maps that anybody wants.
     wanted: M::Maps<bool>,
     columns: Range<usize>,
@@ -52,7 +56,7 @@ impl<'a, M: Measure, T: Real> Scores<'a, M, T> {
         counted: [Range<usize>; 3],
         memory: &'a mut [T],
     ) -> Self {
-        let Subject { window, constants, wanted, .. } = *subject;
+        let Subject { window, constants, mask, wanted, .. } = *subject;
         let (filtered, maps) = memory.split_at_mut(Self::FIELDS * BLOCK * width);
         let strip = &counted[window.axis()];
         let block_len = window.sum_blocks().next().map_or(1, |block| block.len());
@@ -60,9 +64,12 @@ impl<'a, M: Measure, T: Real> Scores<'a, M, T> {
         let blocks = strip.end.div_ceil(block_len).saturating_sub(first_block);
         let inner = [0, 1, 2].map(|axis| window.inner(axis));
         let totals = vec![vec![Total::default(); Self::MAPS]; blocks];
+        let weights = if mask.is_some() { vec![T::default(); 2 * columns.len()] } else { Vec::new() };
         Self {
             window,
             constants,
+            mask,
+            weights,
             wanted,
             columns,
             width,
@@ -104,13 +111,16 @@ impl<'a, M: Measure, T: Real> Scores<'a, M, T> {
             true if inside => clip(&self.columns, &common(columns, &self.inner[2])),
             true => 0..0,
         };
-        self.window.arch.dispatch(AddRows {
-            totals,
-            maps: self.maps,
-            stride: BLOCK * self.width,
-            start: row * self.width,
-            part,
-        });
+        let weights = match self.mask {
+            None => [&mut [][..], &mut [][..]],
+            Some(mask) => {
+                let (weights, products) = self.weights.split_at_mut(self.columns.len());
+                self.window.weights(mask, at, &self.columns, weights);
+                [weights, products]
+            }
+        };
+        let (stride, start) = (BLOCK * self.width, row * self.width);
+        self.window.arch.dispatch(AddRows { totals, maps: self.maps, stride, start, weights, part });
     }
 
     /// The number of the first sum block, and the sums of it and of those that follow.
@@ -136,13 +146,15 @@ impl<'a, M: Measure, T: Real> Scores<'a, M, T> {
     }
 }
 
-/// Adds part of a row of each map to its sum.
+/// Adds part of a row of each map to its sum, times the weights of the places if there are any.
 struct AddRows<'a, T, P> {
     totals: &'a mut [Total],
     maps: &'a [T],
     /// Distance from one map to the next, and where the row starts in the first.
     stride: usize,
     start: usize,
+    /// The weights, and room for the products with them.
+    weights: [&'a mut [T]; 2],
     part: P,
 }
 
@@ -150,12 +162,24 @@ impl<T: Real, P: Fn(usize) -> Range<usize>> WithSimd for AddRows<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         for (map, total) in self.totals.iter_mut().enumerate() {
             let part = (self.part)(map);
-            if !part.is_empty() {
-                total.add_row(simd, &self.maps[map * self.stride + self.start..][part]);
+            if part.is_empty() {
+                continue;
             }
+            let values = &self.maps[map * self.stride + self.start..];
+            let [weights, products] = &mut self.weights;
+            if weights.is_empty() {
+                total.add_row(simd, &values[part]);
+                continue;
+            }
+            let (zero, products) = (T::default(), &mut products[part.clone()]);
+            for ((product, &value), &weight) in products.iter_mut().zip(&values[part.clone()]).zip(&weights[part]) {
+                // What does not count may be NaN.
+                *product = if weight > zero { weight * value } else { zero };
+            }
+            total.add_row(simd, products);
         }
     }
 }
@@ -258,7 +282,7 @@ pub(super) trait Inputs<M: Measure>: Copy {
     /// The derivatives with respect to the pixels of those inputs that want one.
     fn pixels<T: Real, S: Simd>(
         self,
-        basis: [Lanes<T, S>; 2],
+        basis: M::Basis<Lanes<T, S>>,
         upstream: Self::Fields<Lanes<T, S>>,
     ) -> [Option<Lanes<T, S>>; 2];
 }
@@ -282,7 +306,7 @@ impl<M: Measure> Inputs<M> for One {
     #[inline(always)]
     fn pixels<T: Real, S: Simd>(
         self,
-        basis: [Lanes<T, S>; 2],
+        basis: M::Basis<Lanes<T, S>>,
         upstream: M::Back<Lanes<T, S>>,
     ) -> [Option<Lanes<T, S>>; 2] {
         match self.0 {
@@ -303,7 +327,7 @@ impl<M: Measure> Inputs<M> for Both {
     #[inline(always)]
     fn pixels<T: Real, S: Simd>(
         self,
-        basis: [Lanes<T, S>; 2],
+        basis: M::Basis<Lanes<T, S>>,
         upstream: M::Fields<Lanes<T, S>>,
     ) -> [Option<Lanes<T, S>>; 2] {
         let [x, y] = M::features_vjp(basis, upstream);
@@ -314,7 +338,7 @@ impl<M: Measure> Inputs<M> for Both {
 /// Takes blocks of filtered features; makes their maps and the derivatives of the weighted maps with respect to them.
 pub(super) struct Derivatives<'a, M: Measure, T: Real, I> {
     pub(super) scores: Scores<'a, M, T>,
-    upstream: Upstream<'a, M, T>,
+    upstream: Upstream<'a, M::Maps<f64>, T>,
     inputs: I,
     /// `BLOCK` rows for each map: the derivatives with respect to it.
     weights: &'a mut [T],
@@ -331,7 +355,7 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> Derivatives<'a, M, T, I> {
 
     pub(super) fn new(
         scores: Scores<'a, M, T>,
-        upstream: Upstream<'a, M, T>,
+        upstream: Upstream<'a, M::Maps<f64>, T>,
         inputs: I,
         weights: &'a mut [T],
         memory: &'a mut [T],
@@ -355,24 +379,32 @@ impl<'a, M: Measure, T: Real, I: Inputs<M>> Derivatives<'a, M, T, I> {
 
     /// Writes row `row` of the weights, for row `y` of slice `z` of the map, at a mirrored border as the adjoint wants them.
     pub(super) fn weigh(&mut self, at: [usize; 2], row: usize) {
-        let Scores { window, columns, width, .. } = &self.scores;
-        let inside = self.scores.inner[0].contains(&at[0]) && self.scores.inner[1].contains(&at[1]);
-        if let Upstream::Sums(_) = self.upstream {
+        let Scores { window, columns, width, mask, inner: inner_part, weights: of_places, .. } = &mut self.scores;
+        let inside = inner_part[0].contains(&at[0]) && inner_part[1].contains(&at[1]);
+        if let (Upstream::Sums(_), Some(mask)) = (&self.upstream, *mask) {
+            window.weights(mask, at, columns, &mut of_places[..columns.len()]);
+        } else if let Upstream::Sums(_) = self.upstream {
             // Most rows have the weights of the row before.
             let key = Some((window.row_factor(at), inside));
             if std::mem::replace(&mut self.weighed[row], key) == key {
                 return;
             }
         }
-        for (map, weights) in self.weights.chunks_exact_mut(BLOCK * width).enumerate() {
-            let weights = &mut weights[row * width..][..columns.len()];
+        for (map, weights) in self.weights.chunks_exact_mut(BLOCK * *width).enumerate() {
+            let weights = &mut weights[row * *width..][..columns.len()];
             match &self.upstream {
                 Upstream::Sums(upstream) => {
                     let inner = M::INNER.get(map);
-                    let counted = if !inner { columns.clone() } else { common(columns, &self.scores.inner[2]) };
+                    let counted = if !inner { columns.clone() } else { common(columns, &inner_part[2]) };
                     weights.fill(T::default());
                     if inside || !inner {
                         weights[clip(columns, &counted)].fill(T::of(upstream.get(map)));
+                    }
+                    if mask.is_some() {
+                        weights
+                            .iter_mut()
+                            .zip(&*of_places)
+                            .for_each(|(weight, &of_place)| *weight = *weight * of_place);
                     }
                 }
                 Upstream::Maps(maps) => match maps[map] {

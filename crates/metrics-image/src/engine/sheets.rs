@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::basis::BasisRows;
+use super::basis::{BasisRows, PixelRows};
 use super::border::Border;
 use super::buffer::RowWriter;
 use super::filter::{self, BLOCK, Block};
@@ -169,7 +169,7 @@ impl<'a, M: Measure, T: Real> Sheets<'a, M, T> {
     }
 
     /// The pixels of `columns`, and whatever up to the next whole vector.
-    pub(super) fn pixels(&mut self, at: [usize; 2], columns: &Range<usize>) -> [&[T]; 2] {
+    pub(super) fn pixels(&mut self, at: [usize; 2], columns: &Range<usize>) -> PixelRows<'_, T> {
         self.rows.basis.pixels(at, columns)
     }
 }

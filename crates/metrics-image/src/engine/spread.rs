@@ -30,6 +30,14 @@ impl Spread {
         self.high - self.low
     }
 
+    pub(crate) fn low(self) -> f64 {
+        self.low
+    }
+
+    pub(crate) fn high(self) -> f64 {
+        self.high
+    }
+
     fn of<T: Real>(values: impl Iterator<Item = T>) -> Self {
         values.map(T::wide).fold(Self::default(), |spread, value| spread.join(Self { low: value, high: value }))
     }
@@ -40,18 +48,29 @@ impl Spread {
     }
 }
 
-/// The spread of each image, `channels` planes of which follow one another.
-pub(crate) fn spread<T: Real>(readers: &[Box<dyn RowReader<T> + '_>], channels: usize) -> Vec<Spread> {
+/// The spread of each image, `channels` planes of which follow one another: of the pixels that count, if there are masks.
+pub(crate) fn spread<T: Real>(
+    readers: &[Box<dyn RowReader<T> + '_>],
+    masks: &[Option<&dyn RowReader<T>>],
+    channels: usize,
+) -> Vec<Spread> {
     let Some(first) = readers.first() else { return Vec::new() };
     let [depth, height, width] = first.dims();
     let rows: Vec<_> = runs(depth * height, ITEM.div_ceil(width), 1).collect();
     let items: Vec<_> =
-        readers.iter().flat_map(|reader| rows.iter().map(move |rows| (&**reader, rows.clone()))).collect();
+        (0..readers.len()).flat_map(|plane| rows.iter().map(move |rows| (plane, rows.clone()))).collect();
     let arch = arch();
-    let of_item = |(reader, rows): (&dyn RowReader<T>, std::ops::Range<usize>)| {
-        let mut buffer = vec![T::default(); width];
-        rows.map(|row| arch.dispatch(OfRow(reader.row([row / height, row % height], 0..width, &mut buffer))))
-            .fold(Spread::default(), Spread::join)
+    let of_item = |(plane, rows): (usize, std::ops::Range<usize>)| {
+        let (reader, mask) = (&readers[plane], masks.get(plane).copied().flatten());
+        let (mut buffer, mut weights) = (vec![T::default(); width], vec![T::default(); width]);
+        let of_row = |row: usize| {
+            let at = [row / height, row % height];
+            let Some(mask) = mask else { return arch.dispatch(OfRow(reader.row(at, 0..width, &mut buffer))) };
+            let (pixels, weights) = (reader.row(at, 0..width, &mut buffer), mask.row(at, 0..width, &mut weights));
+            let counted = pixels.iter().zip(weights).filter(|(_, weight)| **weight > T::default());
+            Spread::of(counted.map(|(pixel, _)| *pixel).filter(|pixel| pixel.wide().is_finite()))
+        };
+        rows.map(of_row).fold(Spread::default(), Spread::join)
     };
     let spreads: Vec<Spread> = items.into_par_iter().map(of_item).collect();
     spreads
@@ -97,7 +116,7 @@ mod tests {
     /// The spread of one row of these pixels.
     fn of(pixels: &[f32]) -> f64 {
         let plane = Plane::dense(pixels, [1, 1, pixels.len()]).unwrap();
-        spread(&[Box::new(plane) as Box<dyn RowReader<f32>>], 1)[0].size()
+        spread(&[Box::new(plane) as Box<dyn RowReader<f32>>], &[], 1)[0].size()
     }
 
     #[test]

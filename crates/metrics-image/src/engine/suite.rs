@@ -16,7 +16,7 @@ use crate::measure::pixel::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
 use crate::measure::ssim::Plan;
 use crate::op::{self, Output, Prepared};
-use crate::pair::{Pair, Range, Spread};
+use crate::pair::{Images, Pair, Range, Spread};
 use crate::{ChannelPower, DataRange, MsSsimConfig, Normalize, SsimConfig};
 
 const DTYPES: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8];
@@ -115,10 +115,14 @@ impl Kernel for Reference {
 
     fn pass(&self, pair: &Pair, plan: &Plan, wants: Wants) -> metrics_core::Result<Outcome> {
         let means = |wanted: bool, score| wanted.then(|| reference::means(pair, plan, score)).transpose();
+        let of_scales = |scales| -> metrics_core::Result<Tensor> {
+            let scales = reference::scales(pair, plan, scales)?;
+            Ok(Tensor::stack(&scales.into_iter().map(|of| of.means).collect::<Vec<_>>(), 0)?)
+        };
         Ok(Outcome {
-            ssim: means(wants.ssim, Score::Ssim)?,
-            contrast: means(wants.contrast, Score::Contrast)?,
-            scales: wants.scales.map(|scales| reference::scales(pair, plan, scales)).transpose()?,
+            ssim: means(wants.ssim, Score::Ssim)?.map(|of| of.means),
+            contrast: means(wants.contrast, Score::Contrast)?.map(|of| of.means),
+            scales: wants.scales.map(of_scales).transpose()?,
             ..self.errors(pair, wants)?
         })
     }
@@ -128,6 +132,10 @@ impl Kernel for Reference {
         let absolute = wants.absolute.then(|| reference::absolute(pair)).transpose()?;
         Ok(Outcome { squared, absolute, ..Outcome::default() })
     }
+}
+
+fn images(pair: &Pair) -> Images {
+    Images { pred: pair.pred.clone(), target: pair.target.clone(), mask: pair.mask.clone(), over: None }
 }
 
 /// The engine of the CPU, which makes one number of an image at a time.
@@ -145,8 +153,7 @@ impl Fused {
             Range::PerImage(_) => DataRange::PerImage,
         };
         let score = Similarity::new(plan.clone(), vec![term]);
-        let (pred, target, input) = (pair.pred.clone(), pair.target.clone(), Input::new(range));
-        Ok(Prepared { score, pred, target, input, spread: Spread::Larger })
+        Ok(Prepared { score, images: images(pair), input: Input::new(range), spread: Spread::Larger })
     }
 }
 
@@ -184,9 +191,7 @@ impl Kernel for Fused {
 
     fn errors(&self, pair: &Pair, wants: Wants) -> metrics_core::Result<Outcome> {
         let input = Input::new(DataRange::Value(1.0));
-        let sum = |wanted: bool, error| {
-            wanted.then(|| error_sum("suite", &pair.pred, &pair.target, &input, error)).transpose()
-        };
+        let sum = |wanted: bool, error| wanted.then(|| error_sum("suite", images(pair), &input, error)).transpose();
         let (squared, absolute) =
             (sum(wants.squared, PixelError::Squared)?, sum(wants.absolute, PixelError::Absolute)?);
         Ok(Outcome { squared, absolute, ..Outcome::default() })
@@ -318,7 +323,7 @@ fn image(shape: &[usize], seed: u64, dtype: DType) -> Result<Tensor> {
 }
 
 fn pair(pred: &Tensor, target: &Tensor, range: DataRange) -> Result<Pair> {
-    Ok(Pair::new("suite", &Input::new(range), Spread::Larger, pred, target)?)
+    Ok(Pair::new("suite", &Input::new(range), Spread::Larger, Images::new(pred, target.into()))?)
 }
 
 /// The pair itself, and the same pixels in f64 for the oracle.

@@ -200,7 +200,7 @@ fn maps_and_their_gradients() {
             let reader = Plane::dense(&upstream, ssim.dims).unwrap();
             let gradients = Gradients {
                 upstream: vec![Upstream::Maps(vec![Some(&reader), None])],
-                errors: vec![[0.0; 2]],
+                errors: vec![[0.0; 3]],
                 wanted: [true; 2],
             };
             let made = scan(&plan, &[1.0]).run(&[pair(&x.data, &y.data, dims)], Some(gradients)).unwrap().1;
@@ -288,7 +288,7 @@ fn pixel_errors_and_their_gradient() {
     for dims in [[1, 1, 1], [1, 37, 211], [3, 40, 1000]] {
         let [x, y] = images(dims, 4);
         let pairs = [pair(&x.data, &y.data, dims)];
-        let (got, [dx, dy]) = errors(&pairs, &[[0.5, 0.25]], [true; 2]);
+        let (got, [dx, dy]) = errors(&pairs, &[[0.5, 0.25, 0.0]], [true; 2]);
         let (got, dx, dy) = (got[0], dx.unwrap(), dy.unwrap());
         assert_eq!(got, errors(&pairs, &[], [false; 2]).0[0]);
         let differences = || x.data.iter().zip(&y.data).map(|(a, b)| a - b);
@@ -462,9 +462,9 @@ fn the_gradient_of_errors_adds_to_that_of_scores() {
             gradient(&pairs, &[1.0], &plan, &[weights], [Some(&mut dx), Some(&mut dy)]);
             [dx, dy]
         };
-        let scores = PlaneWeights { ssim: 0.7, contrast: 0.4, errors: [0.0; 2] };
-        let [scores, both] = [scores, PlaneWeights { errors: [0.5, 0.25], ..scores }].map(made);
-        let of_errors = errors(&pairs, &[[0.5, 0.25]], [true; 2]).1.map(Option::unwrap);
+        let scores = PlaneWeights { ssim: 0.7, contrast: 0.4, errors: [0.0; 3] };
+        let [scores, both] = [scores, PlaneWeights { errors: [0.5, 0.25, 0.0], ..scores }].map(made);
+        let of_errors = errors(&pairs, &[[0.5, 0.25, 0.0]], [true; 2]).1.map(Option::unwrap);
         for side in 0..2 {
             let sum: Vec<_> = scores[side].iter().zip(&of_errors[side]).map(|(a, b)| a + b).collect();
             assert!(distance(&both[side], &sum) < 1e-14, "{dims:?} {side}");

@@ -20,9 +20,10 @@ use crate::engine::{
     AxisTaps, Batch, Downsampling, Filters, Gradients, Lanes, Padding, Real, add_coarser, downsample, with_dense_pairs,
 };
 
+use crate::Target;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
-use crate::pair::{Pair, Range, Spread, check_input};
+use crate::pair::{Images, Pair, Range, Spread, check_input};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 
@@ -47,7 +48,7 @@ use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GmsdConfig {
-    input: Input,
+    pub(crate) input: Input,
     /// In units of 0..=255, squared.
     c: f64,
     sample: bool,
@@ -114,7 +115,7 @@ impl GmsdConfig {
 /// assert_eq!(score.backward()?.get(&pred).unwrap().dims(), [2, 3, 32, 32]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn gmsd(pred: &Tensor, target: &Tensor, config: &GmsdConfig) -> Result<Tensor> {
+pub fn gmsd(pred: &Tensor, target: impl Into<Target>, config: &GmsdConfig) -> Result<Tensor> {
     score::reduced::<GmsdConfig>("gmsd", pred, target, config)
 }
 
@@ -122,7 +123,7 @@ pub fn gmsd(pred: &Tensor, target: &Tensor, config: &GmsdConfig) -> Result<Tenso
 ///
 /// # Errors
 /// As [`gmsd`].
-pub fn gmsd_per_image(pred: &Tensor, target: &Tensor, config: &GmsdConfig) -> Result<Tensor> {
+pub fn gmsd_per_image(pred: &Tensor, target: impl Into<Target>, config: &GmsdConfig) -> Result<Tensor> {
     score::per_image::<GmsdConfig>("gmsd_per_image", pred, target, config)
 }
 
@@ -145,19 +146,17 @@ impl Kind for GmsdConfig {
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(0.0), None]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+    fn prepare(op: &str, config: &Self, images: Images) -> Result<AnyPrepared> {
         config.validate()?;
-        check_input(op, &config.input, Spread::Larger, pred, target)?;
-        if pred.rank() != 4 {
-            let message = format!(
-                "`pred` is {:?}, expected [N, C, H, W]: gradients are those of planes, not of volumes",
-                pred.dims()
-            );
+        check_input(op, &config.input, Spread::Larger, &images)?;
+        let dims = images.pred.dims();
+        if dims.len() != 4 {
+            let message =
+                format!("`pred` is {dims:?}, expected [N, C, H, W]: gradients are those of planes, not of volumes");
             return Err(Error::argument(op, message));
         }
         let score = Deviation { c: config.c, sample: config.sample };
-        let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
-        Ok(Prepared { score, pred, target, input, spread: Spread::Larger }.any())
+        Ok(Prepared { score, images, input: config.input.clone(), spread: Spread::Larger }.any())
     }
 }
 
@@ -210,7 +209,7 @@ impl<T: Computed> FusedScore<T> for Deviation {
         let (measure, ranges, channels) = (GradientSimilarity { c: self.c }, planes.ranges(), planes.channels());
         let downsampling = Downsampling::matlab(planes.dims(), true);
         let (coarser, dims) = (downsample(&planes.pairs(), downsampling), downsampling.dims());
-        let scan = |gradients: Option<&Gradients<_, T>>| {
+        let scan = |gradients: Option<&Gradients<[f64; 2], T>>| {
             let scanned =
                 with_dense_pairs(&coarser, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
             scanned.ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
@@ -218,7 +217,7 @@ impl<T: Computed> FusedScore<T> for Deviation {
         let n = dims.iter().product::<usize>() as f64;
         let (scores, derivatives): (Vec<_>, Vec<_>) = scan(None)?.sums.iter().map(|&sums| self.of(sums, n)).unzip();
         let numbers = op::means(&scores, channels);
-        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
+        let Some(upstream) = upstream else { return Ok(Fused::new(numbers, [None, None])) };
         let full: usize = planes.dims().iter().product();
         let widened = |coarser: Vec<T>| {
             let mut gradient = vec![T::default(); full * scores.len()];
@@ -226,7 +225,7 @@ impl<T: Computed> FusedScore<T> for Deviation {
             gradient
         };
         let gradients = scan(Some(&upstream.of_sums(&derivatives, channels)))?.gradients;
-        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.map(widened)) })
+        Ok(Fused::new(numbers, gradients.map(|gradient| gradient.map(widened))))
     }
 }
 
@@ -277,8 +276,10 @@ impl Measure for GradientSimilarity {
     type Fields<V: Copy + Send + Sync> = [V; 4];
     type Maps<V: Copy + Send + Sync> = [V; 2];
     type Back<V: Copy + Send + Sync> = [V; 2];
+    type Basis<V: Copy + Send + Sync> = [V; 2];
     type Constants<T: Real> = T;
 
+    const MASKS: bool = false;
     const PIVOT: bool = false;
     const INNER: [bool; 2] = [false; 2];
     const TAPS: &'static [usize] = &[]; // each field has its own
@@ -297,8 +298,8 @@ impl Measure for GradientSimilarity {
     }
 
     #[inline(always)]
-    fn basis<T: Real, S: Simd>(_: &T, x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
-        [x, y]
+    fn basis<T: Real, S: Simd>(_: &T, pixels: [Lanes<T, S>; 2], _: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+        pixels
     }
 
     #[inline(always)]

@@ -3,12 +3,10 @@
 use candle_core::Tensor;
 use metrics_core::{Error, Result};
 
-use super::similarity::{Similarity, Term};
-use super::ssim;
-use crate::SsimConfig;
-use crate::op::{self, Prepared};
-use crate::pair::{channel_weights, compute_dtype};
-use crate::score::{self, check_reduction};
+use crate::config::Input;
+use crate::loss::image_loss;
+use crate::score::check_reduction;
+use crate::{Loss, SsimConfig, Target};
 
 /// `(1 - λ) · L1 + λ · (1 - ssim)`, the loss of 3-D Gaussian splatting (Kerbl et al., ACM TOG 42(4), 2023, equation 7); λ = 0.2
 /// unless set. Both terms see the same pixels: after the configuration's crop, clamp and choice of channels.
@@ -45,6 +43,11 @@ impl L1SsimLoss {
         Ok(Self { config, lambda: 0.2, weight: 1.0 })
     }
 
+    /// The loss as the authors' code computes it: λ 0.2, pixels in 0..=1, 11 Gaussian taps, zeros beyond the border.
+    pub fn splatting() -> Self {
+        Self { config: SsimConfig::fused_ssim(), lambda: 0.2, weight: 1.0 }
+    }
+
     /// Sets λ, the weight of the SSIM term.
     ///
     /// # Errors
@@ -76,28 +79,24 @@ impl L1SsimLoss {
     ///
     /// # Errors
     /// As [`ssim`](crate::ssim()).
-    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let loss = op::apply("L1SsimLoss", self.prepare(pred, target)?.any(), self.config.reduction.into())?;
-        Ok(loss.to_dtype(compute_dtype(pred.dtype()))?)
+    pub fn forward(&self, pred: &Tensor, target: impl Into<Target>) -> Result<Tensor> {
+        self.mixed().forward(pred, target)
     }
 
     /// The loss and its gradient with respect to `pred`, without a graph; see [`ScoreLoss`](crate::ScoreLoss::value_and_grad).
     ///
     /// # Errors
     /// As [`forward`](Self::forward), and for `Reduction::None`.
-    pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-        let output = score::scalar_output("L1SsimLoss", self.config.reduction)?;
-        op::value_and_grad("L1SsimLoss", self.prepare(pred, target)?.any(), output, &|loss| Ok(loss.clone()))
+    pub fn value_and_grad(&self, pred: &Tensor, target: impl Into<Target>) -> Result<(Tensor, Tensor)> {
+        self.mixed().value_and_grad(pred, target)
     }
 
-    fn prepare(&self, pred: &Tensor, target: &Tensor) -> Result<Prepared<Similarity>> {
-        let prepared = ssim::prepare("L1SsimLoss", &self.config, pred, target, Term::Ssim)?;
-        let channels = prepared.pred.dim(1)?;
-        let channels = channel_weights(&prepared.input, channels).map_or(channels, |_| 1);
-        let values = (channels * ssim::sides(&prepared).iter().product::<usize>()) as f64;
-        let (lambda, weight) = (self.lambda, self.weight);
-        let score = Similarity { terms: vec![Term::Ssim, Term::Absolute], ..prepared.score };
-        let score = score.mixed(vec![-weight * lambda, weight * (1.0 - lambda) / values], weight * lambda);
-        Ok(Prepared { score, ..prepared })
+    fn mixed(&self) -> Loss {
+        let Input { range, channels, crop_border } = self.config.input;
+        let loss = Loss::new(range).channels(channels).crop_border(crop_border).reduction(self.config.reduction);
+        let loss = loss.weight(self.weight).named("L1SsimLoss");
+        loss.l1(1.0 - self.lambda).with(self.lambda, self.config.clone())
     }
 }
+
+image_loss!(L1SsimLoss);

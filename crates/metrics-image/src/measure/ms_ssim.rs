@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::similarity::Term;
 use super::ssim::{self, Covariance, SsimConfig};
+use crate::Target;
 use crate::config::{DataRange, PerAxis, check, settings};
 use crate::engine::backend::Scales;
 use crate::engine::{OddSides, Padding};
 use crate::measure::ssim::Plan;
 use crate::op::{AnyPrepared, Prepared};
+use crate::pair::Images;
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 use crate::shared::Need;
 
@@ -203,7 +205,7 @@ impl MsSsimConfig {
 /// assert!(score > 0.9 && score < 1.0);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ms_ssim(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
+pub fn ms_ssim(pred: &Tensor, target: impl Into<Target>, config: &MsSsimConfig) -> Result<Tensor> {
     score::reduced::<MsSsimConfig>("ms_ssim", pred, target, config)
 }
 
@@ -223,7 +225,7 @@ pub fn ms_ssim(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<
 /// assert!(scores[0] == 1.0 && scores[1] < 1.0);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ms_ssim_per_image(pred: &Tensor, target: &Tensor, config: &MsSsimConfig) -> Result<Tensor> {
+pub fn ms_ssim_per_image(pred: &Tensor, target: impl Into<Target>, config: &MsSsimConfig) -> Result<Tensor> {
     score::per_image::<MsSsimConfig>("ms_ssim_per_image", pred, target, config)
 }
 
@@ -265,9 +267,9 @@ impl Kind for MsSsimConfig {
         };
         [Some(least), Some(1.0)]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+    fn prepare(op: &str, config: &Self, images: Images) -> Result<AnyPrepared> {
         config.validate()?;
-        let prepared = ssim::prepare(op, &config.ssim, pred, target, Term::MsSsim(config.clone()))?;
+        let prepared = ssim::prepare(op, &config.ssim, images, Term::MsSsim(config.clone()))?;
         check_scales(op, &ssim::sides(&prepared), &prepared.score.plan, config)?;
         Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
     }

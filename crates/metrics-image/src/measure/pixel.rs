@@ -2,19 +2,21 @@
 
 use candle_core::{DType, Tensor};
 use metrics_core::{
-    Accumulator, Configured, Definition, MetricInfo, NonFinite, Reduce, Reduction, Result, Samples, SharedPasses,
-    State, Statistics, Value,
+    Accumulator, Configured, Definition, Error, MetricInfo, NonFinite, Reduce, Reduction, Result, Samples,
+    SharedPasses, State, Statistics, Value,
 };
 use metrics_detach::DetachExt;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::Target;
 use crate::config::{DataRange, Input, check, settings};
 use crate::engine::backend::{self, Program, Scales};
 use crate::engine::reference;
-use crate::engine::{self, Errors};
+use crate::engine::{self, ErrorSlopes, Errors};
+use crate::loss::image_loss;
 use crate::measure::similarity::Term;
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Output, Prepared, Score};
-use crate::pair::{Pair, Range, Spread, channel_weights, check_input, compute_dtype};
+use crate::pair::{Images, Pair, Range, Spread, channel_weights, check_input, compute_dtype, sum_dtype};
 use crate::planes::{self, Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreMetric, check_reduction, reduce};
 use crate::shared::Need;
@@ -204,6 +206,10 @@ impl PsnrConfig {
 pub(crate) enum PixelError {
     Absolute,
     Squared,
+    /// `√(e² + ε²)`
+    Charbonnier(f64),
+    /// None: what is summed are the weights of the values.
+    Values,
 }
 
 impl PixelError {
@@ -211,13 +217,44 @@ impl PixelError {
         match self {
             Self::Absolute => errors.absolute,
             Self::Squared => errors.squared,
+            Self::Charbonnier(_) => errors.charbonnier,
+            Self::Values => 0.0,
+        }
+    }
+
+    /// The derivatives with respect to the sums of errors, of which this one's is given.
+    fn slopes(self, slope: f64) -> ErrorSlopes {
+        match self {
+            Self::Squared => [slope, 0.0, 0.0],
+            Self::Absolute => [0.0, slope, 0.0],
+            Self::Charbonnier(_) => [0.0, 0.0, slope],
+            Self::Values => ErrorSlopes::default(),
+        }
+    }
+
+    /// As a term of a pass.
+    pub(crate) fn term(self) -> Term {
+        match self {
+            Self::Squared => Term::Squared,
+            Self::Absolute => Term::Absolute,
+            Self::Charbonnier(epsilon) => Term::Charbonnier(epsilon),
+            Self::Values => Term::Values,
+        }
+    }
+
+    fn composed(self, pair: &Pair) -> Result<Tensor> {
+        match self {
+            Self::Squared => reference::squared(pair),
+            Self::Absolute => reference::absolute(pair),
+            Self::Charbonnier(epsilon) => reference::charbonnier(pair, epsilon),
+            Self::Values => reference::values(pair),
         }
     }
 }
 
 /// What the sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Unit {
+pub(crate) enum Unit {
     /// Nothing.
     One,
     /// The number of values.
@@ -226,9 +263,10 @@ enum Unit {
     ValuesOfRange,
 }
 
-/// The mean error of each image.
+/// Sums or means of the errors of each image, weighted and added.
 pub(crate) struct PixelErrors {
-    error: PixelError,
+    /// Each with its weight; of Charbonnier's there is one at most.
+    errors: Vec<(PixelError, f64)>,
     unit: Unit,
 }
 
@@ -243,27 +281,31 @@ impl Score for PixelErrors {
     }
 
     fn composed(&self, pair: &Pair) -> Result<Tensor> {
-        let sum = match self.error {
-            PixelError::Squared => reference::squared(pair)?,
-            PixelError::Absolute => reference::absolute(pair)?,
+        let units = match (self.unit, &pair.range) {
+            (Unit::One, _) => None,
+            (Unit::ValuesOfRange, Range::PerImage(range)) => {
+                let values = reference::values(pair)?;
+                Some((range.to_dtype(values.dtype())?.sqr()? * values)?)
+            }
+            (Unit::ValuesOfRange, Range::Fixed(range)) => Some((reference::values(pair)? * (range * range))?),
+            (Unit::Values, _) => Some(reference::values(pair)?),
         };
-        let sum = sum.affine(self.factor(pair), 0.0)?;
-        Ok(match (self.unit, &pair.range) {
-            (Unit::ValuesOfRange, Range::PerImage(range)) => (&sum / range.to_dtype(sum.dtype())?.sqr()?)?,
-            _ => sum,
-        })
+        let mut sum: Option<Tensor> = None;
+        for (error, weight) in &self.errors {
+            let of_error = error.composed(pair)?.affine(*weight, 0.0)?;
+            let of_error = units.as_ref().map_or(Ok(of_error.clone()), |units| of_error / units)?;
+            sum = Some(sum.map_or(Ok(of_error.clone()), |sum| sum + &of_error)?);
+        }
+        sum.ok_or_else(|| Error::argument("errors", "expected an error to sum, got none"))
     }
 
     fn on_gpu(&self, pair: &Pair, output: Output, [scale, offset]: [f64; 2]) -> Option<Result<Tensor>> {
-        let term = match self.error {
-            PixelError::Squared => Term::Squared,
-            PixelError::Absolute => Term::Absolute,
-        };
+        let factor = scale * self.factor(pair);
         let program = || Program {
             plan: None,
             scales: Scales::ONE,
-            terms: vec![term],
-            mixture: Some((vec![scale * self.factor(pair)], offset)),
+            terms: self.errors.iter().map(|(error, _)| error.term()).collect(),
+            mixture: Some((self.errors.iter().map(|(_, weight)| factor * weight).collect(), offset)),
             by_range: self.unit == Unit::ValuesOfRange,
         };
         backend::numbers(pair, program, output)
@@ -271,6 +313,15 @@ impl Score for PixelErrors {
 }
 
 impl PixelErrors {
+    pub(crate) fn one(error: PixelError, unit: Unit) -> Self {
+        Self { errors: vec![(error, 1.0)], unit }
+    }
+
+    /// The weighted sum of means.
+    pub(crate) fn mixed(errors: Vec<(PixelError, f64)>) -> Self {
+        Self { errors, unit: Unit::Values }
+    }
+
     /// What sums are multiplied by in any image.
     fn factor(&self, pair: &Pair) -> f64 {
         let values = 1.0 / pair.image_len() as f64;
@@ -280,67 +331,120 @@ impl PixelErrors {
             _ => values,
         }
     }
+
+    fn epsilon(&self) -> Option<f64> {
+        self.errors.iter().find_map(|(error, _)| match error {
+            PixelError::Charbonnier(epsilon) => Some(*epsilon),
+            _ => None,
+        })
+    }
 }
 
 impl<T: Computed> FusedScore<T> for PixelErrors {
     fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
-        let (pairs, channels) = (planes.pairs(), planes.channels());
-        let values = (channels * planes.dims().iter().product::<usize>()) as f64;
-        let units: Vec<f64> = match self.unit {
-            Unit::One => vec![1.0; pairs.len()],
-            Unit::Values => vec![1.0 / values; pairs.len()],
-            Unit::ValuesOfRange => planes.ranges().iter().map(|range| 1.0 / (range * range * values)).collect(),
+        let (pairs, channels, values) = (planes.pairs(), planes.channels(), planes.values());
+        if self.errors.iter().all(|(error, _)| *error == PixelError::Values) {
+            return Ok(Fused::new(values, [None, None]));
+        }
+        let ranges = planes.ranges();
+        let unit = |image: usize| match self.unit {
+            Unit::One => 1.0,
+            Unit::Values => 1.0 / values[image],
+            Unit::ValuesOfRange => 1.0 / (ranges[image * channels].powi(2) * values[image]),
         };
-        let weights = |plane: usize| {
-            let weight = upstream.map_or(0.0, |upstream| upstream.weights[plane / channels] * units[plane]);
-            match self.error {
-                PixelError::Squared => [weight, 0.0],
-                PixelError::Absolute => [0.0, weight],
-            }
+        let slopes = |plane: usize| {
+            let image = plane / channels;
+            // An image without weight has no gradient.
+            let Some(upstream) = upstream.filter(|_| values[image] > 0.0) else { return ErrorSlopes::default() };
+            let slope = upstream.weights[image] * unit(image);
+            self.errors.iter().fold(ErrorSlopes::default(), |sum, (error, weight)| {
+                let slopes = error.slopes(weight * slope);
+                [0, 1, 2].map(|kind| sum[kind] + slopes[kind])
+            })
         };
         let wanted = upstream.map_or([false; 2], |upstream| upstream.wanted);
-        let (errors, gradients) = engine::errors(&pairs, weights, wanted);
-        let of_image = |(errors, units): (&[Errors], &[f64])| {
-            errors.iter().map(|errors| self.error.of(errors)).sum::<f64>() * units[0]
+        let (errors, gradients) = engine::errors(&pairs, &planes.masks(), self.epsilon().map(T::of), slopes, wanted);
+        let of_image = |error: PixelError| {
+            let sums = errors.chunks(channels).map(|planes| planes.iter().map(|errors| error.of(errors)).sum::<f64>());
+            sums.enumerate().map(|(image, sum)| sum * unit(image)).collect::<Vec<f64>>()
         };
-        let numbers = errors.chunks(channels).zip(units.chunks(channels)).map(of_image).collect();
-        Ok(Fused { numbers, gradients })
+        let terms: Vec<Vec<f64>> = self.errors.iter().map(|(error, _)| of_image(*error)).collect();
+        let mix = |image: usize| self.errors.iter().zip(&terms).map(|((_, weight), term)| weight * term[image]).sum();
+        Ok(Fused { numbers: (0..values.len()).map(mix).collect(), terms, gradients })
     }
 }
 
-fn prepared(
+pub(crate) fn prepared(
     op: &str,
-    pred: &Tensor,
-    target: &Tensor,
+    images: Images,
     (input, spread): (&Input, Spread),
     score: PixelErrors,
 ) -> Result<AnyPrepared> {
-    check_input(op, input, spread, pred, target)?;
-    Ok(Prepared { score, pred: pred.clone(), target: target.clone(), input: input.clone(), spread }.any())
+    check_input(op, input, spread, &images)?;
+    Ok(Prepared { score, images, input: input.clone(), spread }.any())
 }
 
 /// The sum of an image's errors, for metrics that share it: `[N]` in the widest dtype.
-pub(crate) fn error_sum(op: &str, pred: &Tensor, target: &Tensor, input: &Input, error: PixelError) -> Result<Tensor> {
-    let score = PixelErrors { error, unit: Unit::One };
-    op::apply(op, prepared(op, pred, target, (input, Spread::Unused), score)?, Output::PerImage)
+pub(crate) fn error_sum(op: &str, images: Images, input: &Input, error: PixelError) -> Result<Tensor> {
+    let score = PixelErrors::one(error, Unit::One);
+    op::apply(op, prepared(op, images, (input, Spread::Unused), score)?, Output::PerImage)
 }
 
-/// The data range of each image, found in the targets: `[N]`.
-fn found_ranges(pred: &Tensor, target: &Tensor, input: &Input) -> Result<Tensor> {
-    if pred.device().is_cpu() {
-        return planes::ranges("psnr", input, Spread::Target, pred, target);
+/// The squared data range of each image, found in the targets: `[N]` in the widest dtype.
+fn squared_ranges(op: &str, images: Images, input: &Input) -> Result<Tensor> {
+    let dtype = sum_dtype(images.pred.device());
+    if images.pred.device().is_cpu() {
+        return Ok(planes::ranges(op, input, Spread::Target, images)?.sqr()?);
     }
-    match Pair::new("psnr", input, Spread::Target, pred, target)?.range {
-        Range::PerImage(ranges) => Ok(ranges),
-        Range::Fixed(range) => Ok(Tensor::full(range, pred.dim(0)?, pred.device())?),
+    let pred = images.pred.clone();
+    match Pair::new(op, input, Spread::Target, images)?.range {
+        Range::PerImage(ranges) => Ok(ranges.to_dtype(dtype)?.sqr()?),
+        Range::Fixed(range) => Ok(Tensor::full(range * range, pred.dim(0)?, pred.device())?.to_dtype(dtype)?),
     }
 }
 
-/// Values in one scored image.
-fn scored_values(pred: &Tensor, input: &Input) -> f64 {
-    let dims = pred.dims();
-    let channels = channel_weights(input, dims[1]).map_or(dims[1], |_| 1);
-    (channels * dims[2..].iter().map(|side| side - 2 * input.crop_border).product::<usize>()) as f64
+/// How many values each image has that are scored, or with a mask the sum of their weights.
+enum Values {
+    Each(f64),
+    /// `[N]` in the widest dtype.
+    Weighted(Tensor),
+}
+
+impl Values {
+    fn of(op: &str, images: &Images, input: &Input) -> Result<Self> {
+        if images.mask.is_some() {
+            return Ok(Self::Weighted(error_sum(op, images.clone(), input, PixelError::Values)?));
+        }
+        let dims = images.pred.dims();
+        let channels = channel_weights(input, dims[1]).map_or(dims[1], |_| 1);
+        let values = channels * dims[2..].iter().map(|side| side - 2 * input.crop_border).product::<usize>();
+        Ok(Self::Each(values as f64))
+    }
+
+    /// The mean from a sum, in the order of [`PixelErrors`], for the same bits.
+    fn mean(&self, sums: &Tensor, squared_ranges: Option<&Tensor>) -> Result<Tensor> {
+        let units = match (self, squared_ranges) {
+            (Self::Each(values), None) => return Ok(sums.affine(1.0 / values, 0.0)?),
+            (Self::Each(values), Some(squared)) => squared.affine(*values, 0.0)?,
+            (Self::Weighted(values), None) => values.clone(),
+            (Self::Weighted(values), Some(squared)) => (squared * values)?,
+        };
+        Ok((sums * units.recip()?)?)
+    }
+
+    /// The sum from a mean.
+    fn sum(&self, means: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Each(values) => Ok(means.affine(*values, 0.0)?),
+            Self::Weighted(values) => Ok((means * values)?),
+        }
+    }
+}
+
+/// The values of the images, from a pass that is shared, if one is.
+fn shared_values(op: &str, samples: &Samples, input: &Input) -> Result<Values> {
+    let shared = samples.sample_mask().and_then(|_| Need::Errors(input, PixelError::Values).shared(samples));
+    shared.map_or_else(|| Values::of(op, &Images::of(samples)?, input), |values| Ok(Values::Weighted(values)))
 }
 
 macro_rules! mean_error {
@@ -362,17 +466,17 @@ macro_rules! mean_error {
             fn bounds(_: &ErrorConfig) -> [Option<f64>; 2] {
                 [Some(0.0), None]
             }
-            fn prepare(op: &str, config: &ErrorConfig, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+            fn prepare(op: &str, config: &ErrorConfig, images: Images) -> Result<AnyPrepared> {
                 config.validate()?;
-                let score = PixelErrors { error: PixelError::$error, unit: Unit::Values };
-                prepared(op, pred, target, (&config.input, Spread::Unused), score)
+                let score = PixelErrors::one(PixelError::$error, Unit::Values);
+                prepared(op, images, (&config.input, Spread::Unused), score)
             }
             fn share(config: &ErrorConfig, passes: &mut SharedPasses) {
                 Need::Errors(&config.input, PixelError::$error).share(passes);
             }
             fn shared(config: &ErrorConfig, samples: &Samples) -> Option<Tensor> {
                 let sums = Need::Errors(&config.input, PixelError::$error).shared(samples)?;
-                sums.affine(1.0 / scored_values(samples.pred().ok()?, &config.input), 0.0).ok()
+                shared_values($name, samples, &config.input).ok()?.mean(&sums, None).ok()
             }
         }
     };
@@ -416,7 +520,7 @@ pub type Mse = Accumulator<ScoreMetric<Squared>>;
 /// assert_eq!(error.to_scalar::<f64>()?, 0.25);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn mae(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+pub fn mae(pred: &Tensor, target: impl Into<Target>, config: &ErrorConfig) -> Result<Tensor> {
     score::reduced::<Absolute>("mae", pred, target, config)
 }
 
@@ -434,7 +538,7 @@ pub fn mae(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tenso
 /// assert_eq!(errors.to_vec1::<f64>()?, [0.25, 0.25]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn mae_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+pub fn mae_per_image(pred: &Tensor, target: impl Into<Target>, config: &ErrorConfig) -> Result<Tensor> {
     score::per_image::<Absolute>("mae_per_image", pred, target, config)
 }
 
@@ -452,7 +556,7 @@ pub fn mae_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Re
 /// assert_eq!(error.to_scalar::<f64>()?, 0.0625);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn mse(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+pub fn mse(pred: &Tensor, target: impl Into<Target>, config: &ErrorConfig) -> Result<Tensor> {
     score::reduced::<Squared>("mse", pred, target, config)
 }
 
@@ -470,7 +574,7 @@ pub fn mse(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tenso
 /// assert_eq!(errors.to_vec1::<f64>()?, [0.0625, 0.0625]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn mse_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Result<Tensor> {
+pub fn mse_per_image(pred: &Tensor, target: impl Into<Target>, config: &ErrorConfig) -> Result<Tensor> {
     score::per_image::<Squared>("mse_per_image", pred, target, config)
 }
 
@@ -494,9 +598,10 @@ pub fn mse_per_image(pred: &Tensor, target: &Tensor, config: &ErrorConfig) -> Re
 /// assert!((decibels - 20.0).abs() < 1e-12);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn psnr(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
-    let errors = op::apply("psnr", relative_errors("psnr", pred, target, config)?, Output::PerImage)?;
-    value(&errors, config, compute_dtype(pred.dtype()))
+pub fn psnr(pred: &Tensor, target: impl Into<Target>, config: &PsnrConfig) -> Result<Tensor> {
+    let images = Images::new(pred, target.into());
+    let errors = op::apply("psnr", relative_errors("psnr", images.clone(), config)?, Output::PerImage)?;
+    value(&errors, &Values::of("psnr", &images, &config.input)?, config, compute_dtype(pred.dtype()))
 }
 
 /// PSNR of each image, `[N]`, whatever the pooling and reduction of the configuration.
@@ -514,23 +619,29 @@ pub fn psnr(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tenso
 /// assert!((decibels[0] - 20.0).abs() < 1e-12 && decibels[1] == f64::INFINITY);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn psnr_per_image(pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
-    let prepared = relative_errors("psnr_per_image", pred, target, config)?;
+pub fn psnr_per_image(pred: &Tensor, target: impl Into<Target>, config: &PsnrConfig) -> Result<Tensor> {
+    let prepared = relative_errors("psnr_per_image", Images::new(pred, target.into()), config)?;
     let errors = op::apply("psnr_per_image", prepared, Output::PerImage)?;
     Ok(decibels_of(&errors, config)?.to_dtype(compute_dtype(pred.dtype()))?)
 }
 
 /// The mean squared error of each image, relative to the square of its data range, `[N]` in the widest dtype.
-fn relative_errors(op: &str, pred: &Tensor, target: &Tensor, config: &PsnrConfig) -> Result<AnyPrepared> {
+fn relative_errors(op: &str, images: Images, config: &PsnrConfig) -> Result<AnyPrepared> {
     config.validate()?;
-    let score = PixelErrors { error: PixelError::Squared, unit: Unit::ValuesOfRange };
-    prepared(op, pred, target, (&config.input, Spread::Target), score)
+    let score = PixelErrors::one(PixelError::Squared, Unit::ValuesOfRange);
+    prepared(op, images, (&config.input, Spread::Target), score)
 }
 
 /// A batch's PSNR from its images' relative errors, in the widest dtype.
-fn value(errors: &Tensor, config: &PsnrConfig, dtype: DType) -> Result<Tensor> {
+fn value(errors: &Tensor, values: &Values, config: &PsnrConfig, dtype: DType) -> Result<Tensor> {
     match config.pooling {
-        Pooling::Pooled => Ok(decibels_of(&errors.mean_all()?, config)?.to_dtype(dtype)?),
+        Pooling::Pooled => {
+            let error = match values {
+                Values::Each(_) => errors.mean_all()?,
+                Values::Weighted(values) => ((errors * values)?.sum_all()? / values.sum_all()?)?,
+            };
+            Ok(decibels_of(&error, config)?.to_dtype(dtype)?)
+        }
         Pooling::PerImage => reduce(&decibels_of(errors, config)?, config.reduction, dtype),
     }
 }
@@ -630,27 +741,33 @@ impl PsnrLoss {
     ///
     /// # Errors
     /// As [`psnr`](crate::psnr()).
-    pub fn forward(&self, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let errors = op::apply("PsnrLoss", relative_errors("PsnrLoss", pred, target, &self.config)?, Output::PerImage)?;
-        self.value(&errors, pred)
+    pub fn forward(&self, pred: &Tensor, target: impl Into<Target>) -> Result<Tensor> {
+        let images = Images::new(pred, target.into());
+        let values = Values::of("PsnrLoss", &images, &self.config.input)?;
+        let errors = relative_errors("PsnrLoss", images, &self.config)?;
+        self.value(&op::apply("PsnrLoss", errors, Output::PerImage)?, &values, pred)
     }
 
     /// The loss and its gradient with respect to `pred`, without a graph; see [`ScoreLoss`](crate::ScoreLoss::value_and_grad).
     ///
     /// # Errors
     /// As [`forward`](Self::forward), and for per-image values with `Reduction::None`.
-    pub fn value_and_grad(&self, pred: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn value_and_grad(&self, pred: &Tensor, target: impl Into<Target>) -> Result<(Tensor, Tensor)> {
         if self.config.pooling == Pooling::PerImage {
             score::scalar_output("PsnrLoss", self.config.reduction)?;
         }
-        let prepared = relative_errors("PsnrLoss", pred, target, &self.config)?;
-        op::value_and_grad("PsnrLoss", prepared, Output::PerImage, &|errors| self.value(errors, pred))
+        let images = Images::new(pred, target.into());
+        let values = Values::of("PsnrLoss", &images, &self.config.input)?;
+        let errors = relative_errors("PsnrLoss", images, &self.config)?;
+        op::value_and_grad("PsnrLoss", vec![errors], Output::PerImage, &|errors| self.value(errors, &values, pred))
     }
 
-    fn value(&self, errors: &Tensor, pred: &Tensor) -> Result<Tensor> {
-        Ok(value(errors, &self.config, compute_dtype(pred.dtype()))?.affine(-self.weight, 0.0)?)
+    fn value(&self, errors: &Tensor, values: &Values, pred: &Tensor) -> Result<Tensor> {
+        Ok(value(errors, values, &self.config, compute_dtype(pred.dtype()))?.affine(-self.weight, 0.0)?)
     }
 }
+
+image_loss!(PsnrLoss);
 
 /// PSNR as a metric over a data set, pooled over all pixels or reduced over images; see [`PsnrConfig`].
 ///
@@ -682,19 +799,17 @@ impl PsnrMetric {
     }
 
     /// The relative mean squared errors of the images, `[N]`, from a pass that is shared, if one is.
-    fn shared_errors(&self, samples: &Samples) -> Result<Option<Tensor>> {
+    fn shared_errors(&self, samples: &Samples, values: &Values) -> Result<Option<Tensor>> {
         let Some(sums) = self.need().shared(samples) else { return Ok(None) };
-        let (pred, target, input) = (samples.pred()?, samples.target()?, &self.config.input);
-        check_input("psnr", input, Spread::Target, pred, target)?;
-        // In the order of `PixelErrors`, for the same bits.
-        let values = scored_values(pred, input);
-        Ok(Some(match input.range.fixed() {
-            Some(range) => sums.affine(1.0 / (range * range * values), 0.0)?,
-            None => {
-                let squared = found_ranges(pred, target, input)?.to_dtype(sums.dtype())?.sqr()?;
-                (&sums * squared.affine(values, 0.0)?.recip()?)?
+        let (images, input) = (Images::of(samples)?, &self.config.input);
+        check_input("psnr", input, Spread::Target, &images)?;
+        let squared = match input.range.fixed() {
+            Some(range) => {
+                Tensor::full(range * range, (), sums.device())?.to_dtype(sums.dtype())?.broadcast_as(sums.shape())?
             }
-        }))
+            None => squared_ranges("psnr", images, input)?,
+        };
+        values.mean(&sums, Some(&squared)).map(Some)
     }
 }
 
@@ -741,22 +856,25 @@ impl Definition for PsnrMetric {
     }
 
     fn statistics(&self, samples: &Samples) -> Result<Statistics> {
-        let errors = match self.shared_errors(samples)? {
+        let images = Images::of(samples)?;
+        let dtype = compute_dtype(images.pred.dtype());
+        let shared = |values: &Values| self.shared_errors(samples, values);
+        let values = shared_values("psnr", samples, &self.config.input);
+        let errors = match values.as_ref().ok().map(shared).transpose()?.flatten() {
             Some(errors) => errors,
-            None => {
-                let errors = relative_errors("psnr", samples.pred()?, samples.target()?, &self.config)?;
-                op::apply("psnr", errors, Output::PerImage)?
-            }
+            None => op::apply("psnr", relative_errors("psnr", images, &self.config)?, Output::PerImage)?,
         };
+        let values = values?;
         if self.config.pooling == Pooling::PerImage {
             return Statistics::scores(&decibels_of(&errors, &self.config)?);
         }
-        let (images, pred) = (errors.dim(0)?, samples.pred()?);
-        let values = scored_values(pred, &self.config.input);
-        let statistics = Statistics::new(images)
-            .with(ERROR, errors.affine(values, 0.0)?.detached())
-            .with_values(PIXELS, vec![values; images]);
-        Ok(statistics.with_value(value(&errors, &self.config, compute_dtype(pred.dtype()))?))
+        let images = errors.dim(0)?;
+        let statistics = Statistics::new(images).with(ERROR, values.sum(&errors)?.detached());
+        let statistics = match &values {
+            Values::Each(values) => statistics.with_values(PIXELS, vec![*values; images]),
+            Values::Weighted(values) => statistics.with(PIXELS, values.detached()),
+        };
+        Ok(statistics.with_value(value(&errors, &values, &self.config, dtype)?))
     }
 
     fn compute(&self, state: &State) -> Result<Value> {

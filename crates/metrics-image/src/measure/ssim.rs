@@ -20,12 +20,12 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use super::similarity::{Similarity, Term};
+use crate::Target;
 use crate::config::{DataRange, Input, PerAxis, Window, check, settings};
-use crate::engine::{AxisTaps, Filters, Lanes, Real, USUAL};
-use crate::engine::{Padding, reference};
+use crate::engine::{AxisTaps, Filters, Lanes, Padding, Real, Region, USUAL, reference};
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Output, Prepared};
-use crate::pair::{Pair, Range, Spread, check_input, compute_dtype};
+use crate::pair::{Images, Pair, Range, Spread, check_input, compute_dtype};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 use crate::shared::Need;
 
@@ -268,7 +268,7 @@ impl SsimConfig {
 /// assert_eq!(gradient.dims(), [2, 3, 32, 32]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+pub fn ssim(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
     score::reduced::<SsimConfig>("ssim", pred, target, config)
 }
 
@@ -287,7 +287,7 @@ pub fn ssim(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tenso
 /// assert!(scores[0] == 1.0 && scores[1] < 1.0);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+pub fn ssim_per_image(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
     score::per_image::<SsimConfig>("ssim_per_image", pred, target, config)
 }
 
@@ -305,7 +305,7 @@ pub fn ssim_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Re
 /// assert_eq!(scores.dims(), [2, 3]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ssim_per_channel(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+pub fn ssim_per_channel(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
     score::per_channel::<SsimConfig>("ssim_per_channel", pred, target, config)
 }
 
@@ -325,8 +325,8 @@ pub fn ssim_per_channel(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> 
 /// assert_eq!(ssim_map(&pred, &target, &inside)?.dims(), [1, 3, 6, 10]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    map("ssim_map", pred, target, config, Term::Ssim)
+pub fn ssim_map(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
+    map("ssim_map", Images::new(pred, target.into()), config, Term::Ssim)
 }
 
 /// [`ssim`] and [`ssim_map`] of one pass: the score, reduced as the configuration says, and the map; both differentiable.
@@ -347,8 +347,8 @@ pub fn ssim_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<T
 /// assert_eq!(map.dims(), [1, 3, 16, 20]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn ssim_with_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<(Tensor, Tensor)> {
-    let prepared = prepare("ssim_with_map", config, pred, target, Term::Ssim)?;
+pub fn ssim_with_map(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<(Tensor, Tensor)> {
+    let prepared = prepare("ssim_with_map", config, Images::new(pred, target.into()), Term::Ssim)?;
     let (map, scores) = op::map_and_means("ssim_with_map", prepared.any())?;
     Ok((score::reduce(&scores, config.reduction, compute_dtype(pred.dtype()))?, map))
 }
@@ -369,8 +369,8 @@ pub fn ssim_with_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Res
 /// assert!((map.min_all()?.to_scalar::<f64>()? - 1.0).abs() < 1e-9);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
-    map("contrast_map", pred, target, config, Term::Contrast)
+pub fn contrast_map(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
+    map("contrast_map", Images::new(pred, target.into()), config, Term::Contrast)
 }
 
 /// The mean of [`contrast_map`] for each image, `[N]`, over the windows that lie inside the image, as MS-SSIM uses it.
@@ -388,9 +388,9 @@ pub fn contrast_map(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Resu
 /// assert!(scores.len() == 2 && scores.iter().all(|score| *score < 0.9));
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn contrast_per_image(pred: &Tensor, target: &Tensor, config: &SsimConfig) -> Result<Tensor> {
+pub fn contrast_per_image(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
     let op = "contrast_per_image";
-    let prepared = prepare(op, config, pred, target, Term::Contrast)?;
+    let prepared = prepare(op, config, Images::new(pred, target.into()), Term::Contrast)?;
     let inside = Plan { padding: Padding::Valid, ..prepared.score.plan.clone() };
     check_sides(op, &sides(&prepared), &inside, config)?;
     Ok(op::apply(op, prepared.any(), Output::PerImage)?.to_dtype(compute_dtype(pred.dtype()))?)
@@ -429,8 +429,8 @@ impl Kind for SsimConfig {
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(-1.0), Some(1.0)]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
-        let prepared = prepare(op, config, pred, target, Term::Ssim)?;
+    fn prepare(op: &str, config: &Self, images: Images) -> Result<AnyPrepared> {
+        let prepared = prepare(op, config, images, Term::Ssim)?;
         Ok(Prepared { score: prepared.score.mixed(vec![1.0], 0.0), ..prepared }.any())
     }
     fn share(config: &Self, passes: &mut SharedPasses) {
@@ -442,18 +442,11 @@ impl Kind for SsimConfig {
 }
 
 /// The images that SSIM is computed of, and how.
-pub(crate) fn prepare(
-    op: &str,
-    config: &SsimConfig,
-    pred: &Tensor,
-    target: &Tensor,
-    term: Term,
-) -> Result<Prepared<Similarity>> {
+pub(crate) fn prepare(op: &str, config: &SsimConfig, images: Images, term: Term) -> Result<Prepared<Similarity>> {
     config.validate()?;
-    check_input(op, &config.input, Spread::Larger, pred, target)?;
-    let score = Similarity::new(config.plan(op, pred.rank() - 2)?, vec![term]);
-    let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
-    let prepared = Prepared { score, pred, target, input, spread: Spread::Larger };
+    check_input(op, &config.input, Spread::Larger, &images)?;
+    let score = Similarity::new(config.plan(op, images.pred.rank() - 2)?, vec![term]);
+    let prepared = Prepared { score, images, input: config.input.clone(), spread: Spread::Larger };
     let prepared = if config.downsample { downsample(op, prepared)? } else { prepared };
     check_sides(op, &sides(&prepared), &prepared.score.plan, config)?;
     check_constants(op, &prepared)?;
@@ -462,7 +455,7 @@ pub(crate) fn prepare(
 
 /// Lengths of the spatial axes that are scored.
 pub(crate) fn sides<S>(prepared: &Prepared<S>) -> Vec<usize> {
-    prepared.pred.dims()[2..].iter().map(|side| side - 2 * prepared.input.crop_border).collect()
+    prepared.images.pred.dims()[2..].iter().map(|side| side - 2 * prepared.input.crop_border).collect()
 }
 
 /// Both images averaged by Candle's operations, as piq does with large ones.
@@ -472,8 +465,8 @@ fn downsample(op: &str, prepared: Prepared<Similarity>) -> Result<Prepared<Simil
     if factor < 2 {
         return Ok(prepared);
     }
-    let pair = Pair::new(op, &prepared.input, prepared.spread, &prepared.pred, &prepared.target)?;
-    let Pair { pred, target, range, .. } = reference::mean_pool(&pair.to_float()?, factor)?;
+    let pair = Pair::new(op, &prepared.input, prepared.spread, prepared.images.clone())?;
+    let Pair { pred, target, mask, range, .. } = reference::mean_pool(&pair.to_float()?, factor)?;
     let (pred, target, range) = match range {
         Range::Fixed(range) => (pred, target, range),
         // SSIM does not change if images and range are divided by the same.
@@ -483,13 +476,14 @@ fn downsample(op: &str, prepared: Prepared<Similarity>) -> Result<Prepared<Simil
             (pred.broadcast_div(&ranges)?, target.broadcast_div(&ranges)?, 1.0)
         }
     };
-    Ok(Prepared { pred, target, input: Input::new(DataRange::Value(range)), ..prepared })
+    let images = Images { pred, target, mask, over: None };
+    Ok(Prepared { images, input: Input::new(DataRange::Value(range)), ..prepared })
 }
 
 /// The constants of the formula must be normal numbers, or 0: what is divided by less is not finite.
 fn check_constants(op: &str, prepared: &Prepared<Similarity>) -> Result<()> {
     let Some(range) = prepared.input.range.fixed() else { return Ok(()) };
-    let dtype = compute_dtype(prepared.pred.dtype());
+    let dtype = compute_dtype(prepared.images.pred.dtype());
     let least = if dtype == candle_core::DType::F64 { 1e-140 } else { 1e-18 };
     let Plan { k1, k2, .. } = prepared.score.plan;
     match [("k1", k1), ("k2", k2)].into_iter().find(|(_, k)| *k > 0.0 && k * range < least) {
@@ -505,8 +499,8 @@ fn check_constants(op: &str, prepared: &Prepared<Similarity>) -> Result<()> {
     }
 }
 
-fn map(op: &str, pred: &Tensor, target: &Tensor, config: &SsimConfig, term: Term) -> Result<Tensor> {
-    op::map(op, prepare(op, config, pred, target, term)?.any())
+fn map(op: &str, images: Images, config: &SsimConfig, term: Term) -> Result<Tensor> {
+    op::map(op, prepare(op, config, images, term)?.any())
 }
 
 /// Every side must be long enough for the window under its border rule.
@@ -559,16 +553,16 @@ impl Plan {
 pub(crate) struct SsimPlaces(pub(crate) Plan);
 
 impl SsimPlaces {
-    /// How many places of each map are summed, in a plane of size `dims`.
-    pub(crate) fn counts(&self, dims: [usize; 3]) -> [f64; 2] {
+    /// The parts of a plane of size `dims` that the places of each map are the centers of.
+    pub(crate) fn regions(&self, dims: [usize; 3]) -> [Region; 2] {
         let Plan { taps, padding, .. } = &self.0;
-        let mut counts = [1.0; 2];
-        for (&side, taps) in dims[3 - taps.len()..].iter().zip(taps) {
-            let inside = (side + 1).saturating_sub(taps.len()) as f64;
-            counts[0] *= if *padding == Padding::Valid { inside } else { side as f64 };
-            counts[1] *= inside;
-        }
-        counts
+        let first = 3 - taps.len();
+        let inside = |axis: usize| {
+            let reach = if axis < first { 0 } else { taps[axis - first].len() / 2 };
+            reach.min(dims[axis])..dims[axis].saturating_sub(reach).max(reach.min(dims[axis]))
+        };
+        let (inside, everywhere) = ([0, 1, 2].map(inside), dims.map(|side| 0..side));
+        [if *padding == Padding::Valid { inside.clone() } else { everywhere }, inside]
     }
 }
 
@@ -620,8 +614,10 @@ impl Measure for SsimPlaces {
     type Fields<V: Copy + Send + Sync> = [V; 4];
     type Maps<V: Copy + Send + Sync> = [V; 2];
     type Back<V: Copy + Send + Sync> = [V; 3];
+    type Basis<V: Copy + Send + Sync> = [V; 2];
     type Constants<T: Real> = Constants<T>;
 
+    const MASKS: bool = true;
     const PIVOT: bool = true;
     const INNER: [bool; 2] = [false, true];
     const TAPS: &'static [usize] = USUAL;
@@ -645,7 +641,7 @@ impl Measure for SsimPlaces {
     }
 
     #[inline(always)]
-    fn basis<T: Real, S: Simd>(constants: &Constants<T>, x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+    fn basis<T: Real, S: Simd>(constants: &Constants<T>, [x, y]: [Lanes<T, S>; 2], _: Lanes<T, S>) -> [Lanes<T, S>; 2] {
         let (x, y) = (x - x.with_all(constants.pivot[0]), y - y.with_all(constants.pivot[1]));
         [x + y, x - y]
     }

@@ -1,10 +1,12 @@
 //! What every score must pass: on the CPU, fused, the answers of its own composition of Candle's operations in f64, whatever the dtype,
 //! the size, the strides and how the images are read.
 
+mod masks;
+
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use crate::op::{self, Output};
-use crate::pair::Pair;
+use crate::pair::{Images, Pair};
 use crate::score::{self, Kind};
 use crate::{
     Absolute, Channels, DataRange, ErrorConfig, GmsdConfig, MsSsimConfig, OddSides, Padding, Squared, SsimConfig,
@@ -39,13 +41,13 @@ fn list(x: &Tensor) -> Result<Vec<f64>> {
 
 /// The scores of the images by Candle's operations.
 fn composed<K: Kind>(config: &K::Config, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-    let prepared = K::prepare("tests", config, pred, target)?;
-    let pair = Pair::new("tests", &prepared.input, prepared.spread, &prepared.pred, &prepared.target)?;
+    let prepared = K::prepare("tests", config, Images::new(pred, target.into()))?;
+    let pair = Pair::new("tests", &prepared.input, prepared.spread, prepared.images.clone())?;
     Ok(prepared.score.composed(&pair)?)
 }
 
 fn fused<K: Kind>(config: &K::Config, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
-    Ok(op::apply("tests", K::prepare("tests", config, pred, target)?, Output::PerImage)?)
+    Ok(op::apply("tests", K::prepare("tests", config, Images::new(pred, target.into()))?, Output::PerImage)?)
 }
 
 #[track_caller]

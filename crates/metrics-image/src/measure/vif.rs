@@ -18,13 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
 use crate::engine::{
-    self, AxisTaps, Batch, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader, Scanned, Upstream, Widened,
-    reference, with_dense_pairs,
+    self, AxisTaps, Batch, ErrorSlopes, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader, Scanned, Upstream,
+    Widened, reference, with_dense_pairs,
 };
 
+use crate::Target;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
-use crate::pair::{Pair, Range, Spread, check_input, sum_dtype};
+use crate::pair::{Images, Pair, Range, Spread, check_input, sum_dtype};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 
@@ -48,7 +49,7 @@ const LEAST_SIDE: usize = 41;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VifConfig {
-    input: Input,
+    pub(crate) input: Input,
     /// In units of 0..=255, squared.
     sigma_n_sq: f64,
     /// Below which a variance is none, in the same units.
@@ -122,7 +123,7 @@ impl VifConfig {
 /// assert_eq!(score.backward()?.get(&pred).unwrap().dims(), [1, 3, 48, 64]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn vif(pred: &Tensor, target: &Tensor, config: &VifConfig) -> Result<Tensor> {
+pub fn vif(pred: &Tensor, target: impl Into<Target>, config: &VifConfig) -> Result<Tensor> {
     score::reduced::<VifConfig>("vif", pred, target, config)
 }
 
@@ -130,7 +131,7 @@ pub fn vif(pred: &Tensor, target: &Tensor, config: &VifConfig) -> Result<Tensor>
 ///
 /// # Errors
 /// As [`vif`].
-pub fn vif_per_image(pred: &Tensor, target: &Tensor, config: &VifConfig) -> Result<Tensor> {
+pub fn vif_per_image(pred: &Tensor, target: impl Into<Target>, config: &VifConfig) -> Result<Tensor> {
     score::per_image::<VifConfig>("vif_per_image", pred, target, config)
 }
 
@@ -153,10 +154,10 @@ impl Kind for VifConfig {
     fn bounds(_: &Self) -> [Option<f64>; 2] {
         [Some(0.0), None]
     }
-    fn prepare(op: &str, config: &Self, pred: &Tensor, target: &Tensor) -> Result<AnyPrepared> {
+    fn prepare(op: &str, config: &Self, images: Images) -> Result<AnyPrepared> {
         config.validate()?;
-        check_input(op, &config.input, Spread::Larger, pred, target)?;
-        let (dims, border) = (pred.dims(), 2 * config.input.crop_border);
+        check_input(op, &config.input, Spread::Larger, &images)?;
+        let (dims, border) = (images.pred.dims(), 2 * config.input.crop_border);
         if dims.len() != 4 || dims[2..].iter().any(|side| side - border < LEAST_SIDE) {
             let message = format!(
                 "`pred` is {dims:?}{}, expected [N, C, H, W] with sides of at least {LEAST_SIDE} pixels",
@@ -166,8 +167,7 @@ impl Kind for VifConfig {
         }
         let &VifConfig { sigma_n_sq, epsilon, added, .. } = config;
         let score = Fidelity { sigma_n_sq, epsilon, added };
-        let (pred, target, input) = (pred.clone(), target.clone(), config.input.clone());
-        Ok(Prepared { score, pred, target, input, spread: Spread::Larger }.any())
+        Ok(Prepared { score, images, input: config.input.clone(), spread: Spread::Larger }.any())
     }
 }
 
@@ -208,7 +208,7 @@ impl Fidelity {
         scale: usize,
         pairs: Pairs,
         ranges: &[f64],
-        gradients: Option<&Gradients<Information, f64>>,
+        gradients: Option<&Gradients<[f64; 2], f64>>,
     ) -> candle_core::Result<Scanned<Information, f64>> {
         let measure = self.information(scale);
         Batch::new(&measure, pairs, ranges).scan(gradients).ok_or_else(|| too_small(scale))
@@ -265,9 +265,9 @@ impl<T: Computed> FusedScore<T> for Fidelity {
         let (sums, scales) = self.sums(&first, &ranges)?;
         let (scores, derivatives): (Vec<_>, Vec<_>) = sums.into_iter().map(|sums| self.of(sums)).unzip();
         let numbers = op::means(&scores, channels);
-        let Some(upstream) = upstream else { return Ok(Fused { numbers, gradients: [None, None] }) };
+        let Some(upstream) = upstream else { return Ok(Fused::new(numbers, [None, None])) };
         let gradients = self.gradients(&first, &scales, &ranges, &upstream.of_sums(&derivatives, channels))?;
-        Ok(Fused { numbers, gradients: gradients.map(|gradient| gradient.as_deref().map(narrowed)) })
+        Ok(Fused::new(numbers, gradients.map(|gradient| gradient.as_deref().map(narrowed))))
     }
 }
 
@@ -293,7 +293,7 @@ impl Fidelity {
         first: Pairs,
         scales: &[Scale],
         ranges: &[f64],
-        upstream: &Gradients<Information, f64>,
+        upstream: &Gradients<[f64; 2], f64>,
     ) -> candle_core::Result<OfImages> {
         let mut coarser = [None, None];
         for scale in (0..WINDOWS.len()).rev() {
@@ -435,7 +435,7 @@ fn adjoint(
             )
         })
         .collect();
-    let gradients = Gradients { upstream, errors: vec![[0.0; 2]; pairs.len()], wanted };
+    let gradients = Gradients { upstream, errors: vec![ErrorSlopes::default(); pairs.len()], wanted };
     let scanned = Batch::new(&measure, pairs, &ranges).scan(Some(&gradients)).ok_or_else(|| too_small(scale))?;
     Ok(scanned.gradients)
 }
@@ -453,8 +453,10 @@ impl Measure for Blur {
     type Fields<V: Copy + Send + Sync> = [V; 2];
     type Maps<V: Copy + Send + Sync> = [V; 2];
     type Back<V: Copy + Send + Sync> = [V; 2];
+    type Basis<V: Copy + Send + Sync> = [V; 2];
     type Constants<T: Real> = ();
 
+    const MASKS: bool = true;
     const PIVOT: bool = false;
     const INNER: [bool; 2] = [false; 2];
     const TAPS: &'static [usize] = &WINDOWS;
@@ -467,8 +469,8 @@ impl Measure for Blur {
     fn constants<T: Real>(&self, _: f64, _: [f64; 2], _: f64) {}
 
     #[inline(always)]
-    fn basis<T: Real, S: Simd>((): &(), x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
-        [x, y]
+    fn basis<T: Real, S: Simd>((): &(), pixels: [Lanes<T, S>; 2], _: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+        pixels
     }
 
     #[inline(always)]
@@ -568,8 +570,10 @@ impl Measure for Information {
     type Fields<V: Copy + Send + Sync> = [V; 5];
     type Maps<V: Copy + Send + Sync> = [V; 2];
     type Back<V: Copy + Send + Sync> = [V; 3];
+    type Basis<V: Copy + Send + Sync> = [V; 2];
     type Constants<T: Real> = Constants<T>;
 
+    const MASKS: bool = true;
     const PIVOT: bool = true;
     const INNER: [bool; 2] = [false; 2];
     const TAPS: &'static [usize] = &WINDOWS;
@@ -590,7 +594,7 @@ impl Measure for Information {
     }
 
     #[inline(always)]
-    fn basis<T: Real, S: Simd>(constants: &Constants<T>, x: Lanes<T, S>, y: Lanes<T, S>) -> [Lanes<T, S>; 2] {
+    fn basis<T: Real, S: Simd>(constants: &Constants<T>, [x, y]: [Lanes<T, S>; 2], _: Lanes<T, S>) -> [Lanes<T, S>; 2] {
         [x - x.with_all(constants.pivot[0]), y - y.with_all(constants.pivot[1])]
     }
 

@@ -47,6 +47,7 @@ struct Kept {
 /// Whether the kernels have room for a program.
 pub(super) fn fits(program: &Program) -> bool {
     program.terms.len() <= MAX_TERMS
+        && program.terms.iter().all(|term| kind(term).is_some())
         && program.scales.count <= MAX_SCALES
         && program.plan.as_ref().is_none_or(super::geometry::fits)
 }
@@ -69,10 +70,9 @@ impl Numbers {
         let mut known = [0.0; QUANTITIES];
         for (number, term) in self.program.terms.iter().enumerate() {
             let weight = self.pool.slope * if self.pool.mixed != 0 { self.pool.weights[number] } else { 1.0 };
-            match term {
-                Term::Ssim | Term::Contrast => known[kind(term)] += weight / channels,
-                Term::Squared | Term::Absolute => known[kind(term)] += weight,
-                Term::MsSsim(_) => {}
+            let weight = if term.is_error() { weight } else { weight / channels };
+            if let Some(known) = kind(term).and_then(|kind| known.get_mut(kind)) {
+                *known += weight;
             }
         }
         known
@@ -80,8 +80,7 @@ impl Numbers {
 
     /// What these numbers add to the parameters of a launch.
     fn refine(&self, params: &mut Params<f64>) {
-        let is_error = |term: &Term| matches!(term, Term::Squared | Term::Absolute);
-        params.sizes.errors = self.program.terms.iter().any(is_error).into();
+        params.sizes.errors = self.program.terms.iter().any(Term::is_error).into();
         if self.output == Output::PerChannel {
             (params.sizes.images, params.sizes.group) = (params.sizes.planes, 1);
         }
@@ -290,14 +289,15 @@ impl Operation for Numbers {
     }
 }
 
-/// The number of a quantity, or of MS-SSIM.
-fn kind(term: &Term) -> usize {
+/// The number of a quantity, or of MS-SSIM; `None` of what there are no kernels for.
+fn kind(term: &Term) -> Option<usize> {
     match term {
-        Term::Ssim => SSIM,
-        Term::Contrast => CONTRAST,
-        Term::Squared => SQUARED,
-        Term::Absolute => ABSOLUTE,
-        Term::MsSsim(_) => MS_SSIM,
+        Term::Ssim => Some(SSIM),
+        Term::Contrast => Some(CONTRAST),
+        Term::Squared => Some(SQUARED),
+        Term::Absolute => Some(ABSOLUTE),
+        Term::MsSsim(_) => Some(MS_SSIM),
+        Term::Charbonnier(_) | Term::Values => None,
     }
 }
 
@@ -320,7 +320,7 @@ fn pool_of(program: &Program, output: Output, images: usize, range: &Range) -> P
         pool.offset = *offset;
     }
     for (number, term) in program.terms.iter().enumerate() {
-        pool.kinds[number] = kind(term) as i32;
+        pool.kinds[number] = kind(term).unwrap_or(SSIM) as i32; // programs of other terms do not fit
         let Term::MsSsim(config) = term else { continue };
         pool.betas[number][..config.betas.len()].copy_from_slice(&config.betas);
         pool.per_channel[number] = (config.power == ChannelPower::PerChannel).into();

@@ -13,10 +13,10 @@ use crate::config::Input;
 use crate::engine::OddSides;
 use crate::engine::backend::{Program, Scales, Score};
 use crate::engine::suite::{Kernel, Reference, Wants};
-use crate::measure::similarity::{Similarity, Term};
+use crate::measure::similarity::{Mixture, Similarity, Term};
 use crate::measure::ssim::Plan;
 use crate::op::{Output, Score as _};
-use crate::pair::{Pair, Spread};
+use crate::pair::{Images, Pair, Spread};
 use crate::{MsSsimConfig, Padding, SsimConfig};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Cuda, Dialect::Metal];
@@ -54,7 +54,7 @@ fn unknown_kernels_are_errors() {
 }
 
 fn pair_of(x: &Tensor, y: &Tensor) -> Result<Pair> {
-    Ok(Pair::new("test", &Input::new(255.0.into()), Spread::Larger, x, y)?)
+    Ok(Pair::new("test", &Input::new(255.0.into()), Spread::Larger, Images::new(x, y.into()))?)
 }
 
 /// Two images that differ everywhere, as variables.
@@ -295,6 +295,16 @@ fn twice(gpu: Option<Gpu>, dtype: DType, program: &Program, output: Output, fact
         Some(gpu) => gpu.numbers(&pair, program.clone(), output).expect("kernels for it")?,
         None => {
             let Program { plan, terms, mixture, .. } = program.clone();
+            // Weights of sums become weights of means.
+            let values = pair.image_len() as f64;
+            let mixture = mixture.map(|(weights, offset)| Mixture {
+                weights: weights
+                    .iter()
+                    .zip(&terms)
+                    .map(|(weight, term)| if term.is_error() { weight * values } else { *weight })
+                    .collect(),
+                offset,
+            });
             let similarity = Similarity { plan: plan.expect("a window"), terms, mixture };
             let numbers = similarity.composed(&pair)?;
             match output {

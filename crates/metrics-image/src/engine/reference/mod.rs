@@ -12,8 +12,8 @@ use metrics_core::Result;
 use self::axis::AxisMap;
 use crate::engine::Padding;
 
-pub(crate) use error::{absolute, squared};
-pub(crate) use ssim::{map, mean_pool, means, scales};
+pub(crate) use error::{absolute, charbonnier, squared, values};
+pub(crate) use ssim::{PlaneMeans, map, mean_pool, means, place_weights, scales, weighted_means};
 
 /// A batch of images filtered along both axes, where the window lies inside.
 pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {

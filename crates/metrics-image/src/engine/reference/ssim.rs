@@ -2,6 +2,7 @@ use candle_core::{D, DType, Device, Tensor};
 use metrics_core::Result;
 
 use super::axis::{AxisMap, apply_all};
+use super::error::counted;
 use crate::engine::backend::{Scales, Score};
 use crate::engine::{OddSides, Padding};
 use crate::measure::ssim::Plan;
@@ -9,19 +10,35 @@ use crate::pair::{Pair, Range, sum_dtype};
 
 /// SSIM or contrast at every pixel, from four filtered fields: x, y, x² + y² and x y.
 ///
+/// With a mask, each filtered field is divided by the filtered mask; a window without weight gives NaN.
+///
 /// The moments are taken around one pivot for each image and channel. Variance and covariance do not depend on it, but without it
 /// f32 loses them where the mean is large; means get it back.
 pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     let pair = &pair.to_float()?;
     let window = Window::new(pair, plan)?;
-    let (pivot_x, pivot_y) = (pivot(&pair.pred)?, pivot(&pair.target)?);
-    let (x, y) = (pair.pred.broadcast_sub(&pivot_x)?, pair.target.broadcast_sub(&pivot_y)?);
+    let mask = pair.full_mask()?;
+    let (pivot_x, pivot_y) = (pivot(&pair.pred, mask.as_ref())?, pivot(&pair.target, mask.as_ref())?);
+    let around = |image: &Tensor, pivot: &Tensor| -> Result<Tensor> {
+        let centered = image.broadcast_sub(pivot)?;
+        mask.as_ref().map_or(Ok(centered.clone()), |mask| counted(&centered, mask))
+    };
+    let (x, y) = (around(&pair.pred, &pivot_x)?, around(&pair.target, &pivot_y)?);
+    let weight = mask.as_ref().map(|mask| window.filter(mask, &pivot_x.ones_like()?)).transpose()?;
+    let has_weight = weight.as_ref().map(|weight| weight.gt(0.0)).transpose()?;
+    let filter = |field: &Tensor, border: &Tensor| -> Result<Tensor> {
+        let (Some(mask), Some(weight), Some(has_weight)) = (&mask, &weight, &has_weight) else {
+            return window.filter(field, border);
+        };
+        let filtered = window.filter(&(field * mask)?, border)?;
+        Ok((filtered / has_weight.where_cond(weight, &weight.ones_like()?)?)?)
+    };
 
     // Around the pivot, a pixel of 0 beyond the border is a pixel of -pivot.
-    let mean_x = window.filter(&x, &pivot_x.neg()?)?;
-    let mean_y = window.filter(&y, &pivot_y.neg()?)?;
-    let squares = window.filter(&(x.sqr()? + y.sqr()?)?, &(pivot_x.sqr()? + pivot_y.sqr()?)?)?;
-    let products = window.filter(&(&x * &y)?, &(&pivot_x * &pivot_y)?)?;
+    let mean_x = filter(&x, &pivot_x.neg()?)?;
+    let mean_y = filter(&y, &pivot_y.neg()?)?;
+    let squares = filter(&(x.sqr()? + y.sqr()?)?, &(pivot_x.sqr()? + pivot_y.sqr()?)?)?;
+    let products = filter(&(&x * &y)?, &(&pivot_x * &pivot_y)?)?;
 
     // In this order, equal images have variances of exactly twice their covariance, and score exactly 1.
     let variances = (squares - (mean_x.sqr()? + mean_y.sqr()?)?)?.affine(plan.covariance, 0.0)?;
@@ -39,26 +56,63 @@ pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     let per_range = inverse_square(&pair.range, &x)?;
     let relative = |moment: &Tensor, k: f64| moment.broadcast_mul(&per_range)?.affine(1.0, k * k);
     let contrast = (relative(&covariance.affine(2.0, 0.0)?, plan.k2)? / relative(&variances, plan.k2)?)?;
+    let scored = |map: Tensor| -> Result<Tensor> {
+        let Some(has_weight) = &has_weight else { return Ok(map) };
+        Ok(has_weight.where_cond(&map, &map.detach().affine(0.0, f64::NAN)?)?)
+    };
     if score == Score::Contrast {
-        return Ok(contrast);
+        return scored(contrast);
     }
     let (mean_x, mean_y) = (mean_x.broadcast_add(&pivot_x)?, mean_y.broadcast_add(&pivot_y)?);
     let above = relative(&(&mean_x * &mean_y)?.affine(2.0, 0.0)?, plan.k1)?;
     let below = relative(&(mean_x.sqr()? + mean_y.sqr()?)?, plan.k1)?;
-    Ok(((above / below)? * contrast)?)
+    scored(((above / below)? * contrast)?)
 }
 
-/// Mean SSIM or contrast of each image and channel, `[N, C]`.
-pub(crate) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
-    let map = map(pair, plan, score)?;
-    match score {
-        Score::Ssim => plane_means(&map),
-        Score::Contrast => inner_means(&map, plan),
+/// The mean of a map of each image and channel, `[N, C]`.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaneMeans {
+    pub(crate) means: Tensor,
+    /// The weights of all places of a map, if there is a mask, `[N, C]`.
+    pub(crate) weights: Option<Tensor>,
+}
+
+impl PlaneMeans {
+    /// The mean of each image, `[N]`.
+    pub(crate) fn of_images(&self) -> Result<Tensor> {
+        let Some(weights) = &self.weights else { return Ok(self.means.mean(D::Minus1)?) };
+        let sums = (counted(&self.means, weights)? * weights)?.sum(D::Minus1)?;
+        Ok((sums / weights.sum(D::Minus1)?)?)
     }
 }
 
-/// The terms of MS-SSIM, `[scales, N, C]`.
-pub(crate) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scales) -> Result<Tensor> {
+/// Mean SSIM or contrast of each image and channel.
+pub(crate) fn means(pair: &Pair, plan: &Plan, score: Score) -> Result<PlaneMeans> {
+    let map = map(pair, plan, score)?;
+    let mask = pair.full_mask()?;
+    let radii = plan.radii();
+    let inner = |map: &Tensor| if score == Score::Contrast { inside(map, &radii) } else { Ok(map.clone()) };
+    if plan.padding == Padding::Valid {
+        return plane_means(&map, mask.map(|mask| inside(&mask, &radii)).transpose()?.as_ref());
+    }
+    plane_means(&inner(&map)?, mask.map(|mask| inner(&mask)).transpose()?.as_ref())
+}
+
+/// The mean of a map of each image, weighted by the mask, `[N]`.
+pub(crate) fn weighted_means(map: &Tensor, pair: &Pair) -> Result<Tensor> {
+    plane_means(map, Some(&place_weights(map, pair)?))?.of_images()
+}
+
+/// How much each place of a map counts. A map that is smaller than the images is of their middle.
+pub(crate) fn place_weights(map: &Tensor, pair: &Pair) -> Result<Tensor> {
+    let sides = pair.sides().iter().zip(&map.dims()[2..]);
+    let radii: Vec<usize> = sides.map(|(image, map)| (image - map) / 2).collect();
+    let mask = pair.full_mask()?.map(|mask| inside(&mask, &radii)).transpose()?;
+    mask.map_or_else(|| Ok(map.ones_like()?), |mask| Ok(mask.contiguous()?))
+}
+
+/// The terms of MS-SSIM, finest scale first.
+pub(crate) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scales) -> Result<Vec<PlaneMeans>> {
     let mut pair = pair.to_float()?;
     let mut terms = Vec::with_capacity(count);
     for _ in 1..count {
@@ -66,13 +120,32 @@ pub(crate) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scal
         pair = downsample(&pair, odd_sides)?;
     }
     terms.push(means(&pair, plan, Score::Ssim)?);
-    Ok(Tensor::stack(&terms, 0)?)
+    Ok(terms)
 }
 
 /// Both images averaged over blocks of `factor` pixels a side.
 pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
-    let pool = |image: &Tensor| pool(image, factor);
-    Ok(Pair { pred: pool(&pair.pred)?, target: pool(&pair.target)?, ..pair.clone() })
+    averaged(pair, |image| pool(image, factor), |mask| pool(mask, factor))
+}
+
+/// Both images and the mask after linear maps of them; pixels are weighted by the mask.
+fn averaged(
+    pair: &Pair,
+    of_images: impl Fn(&Tensor) -> Result<Tensor>,
+    of_mask: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Pair> {
+    let Some(mask) = &pair.mask else {
+        return Ok(Pair { pred: of_images(&pair.pred)?, target: of_images(&pair.target)?, ..pair.clone() });
+    };
+    let coarser = of_mask(mask)?;
+    let has_weight = coarser.gt(0.0)?;
+    let weight = has_weight.where_cond(&coarser, &coarser.ones_like()?)?;
+    let average = |image: &Tensor| -> Result<Tensor> {
+        let mask = mask.broadcast_as(image.shape())?;
+        let sums = of_images(&(counted(image, &mask)? * mask)?)?;
+        Ok(sums.broadcast_div(&weight)?)
+    };
+    Ok(Pair { pred: average(&pair.pred)?, target: average(&pair.target)?, mask: Some(coarser), ..pair.clone() })
 }
 
 /// One axis after the other, each by products with a row of equal weights: Candle's sums are many times slower.
@@ -102,12 +175,16 @@ fn downsample(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
     let leads = odd_sides.lead(sides);
     let maps: Vec<_> =
         sides.iter().zip(leads).map(|(&side, lead)| AxisMap::downsample(side, lead, odd_sides)).collect();
-    map_pair(pair, &maps)
-}
-
-fn map_pair(pair: &Pair, maps: &[AxisMap]) -> Result<Pair> {
-    let (pred, target) = (apply_all(maps, &pair.pred)?, apply_all(maps, &pair.target)?);
-    Ok(Pair { pred, target, ..pair.clone() })
+    // Zeros before the first line count with weight 1.
+    let beyond = if odd_sides == OddSides::Zero { Some(beyond(&maps, &pair.pred)?) } else { None };
+    averaged(
+        pair,
+        |image| apply_all(&maps, image),
+        |mask| {
+            let averaged = apply_all(&maps, mask)?;
+            Ok(beyond.as_ref().map_or(Ok(averaged.clone()), |beyond| averaged.broadcast_add(beyond))?)
+        },
+    )
 }
 
 /// A window for images of one size.
@@ -145,9 +222,13 @@ fn beyond(maps: &[AxisMap], like: &Tensor) -> Result<Tensor> {
 }
 
 /// The mean of each plane, `[N, C, 1, …]`, without a graph: the value of SSIM does not depend on it.
-fn pivot(x: &Tensor) -> Result<Tensor> {
+fn pivot(x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let axes: Vec<usize> = (2..x.rank()).collect();
-    Ok(x.detach().mean_keepdim(axes)?)
+    let Some(mask) = mask else { return Ok(x.detach().mean_keepdim(axes)?) };
+    let sums = (counted(&x.detach(), mask)? * mask)?.sum_keepdim(axes.clone())?;
+    let weights = mask.sum_keepdim(axes)?;
+    let has_weight = weights.gt(0.0)?;
+    Ok(counted(&(sums / has_weight.where_cond(&weights, &weights.ones_like()?)?)?, &weights)?)
 }
 
 /// `x` with the value of `f(x)` and the gradient of `x`: a clamp that only removes rounding errors must not cut gradients.
@@ -169,20 +250,23 @@ fn inverse_square(range: &Range, like: &Tensor) -> Result<Tensor> {
     Ok(inverse.to_dtype(like.dtype())?.to_device(like.device())?)
 }
 
-fn plane_means(map: &Tensor) -> Result<Tensor> {
-    Ok(map.flatten_from(2)?.to_dtype(sum_dtype(map.device()))?.mean(D::Minus1)?)
+fn plane_means(map: &Tensor, mask: Option<&Tensor>) -> Result<PlaneMeans> {
+    let wide = sum_dtype(map.device());
+    let flat = |map: &Tensor| -> Result<Tensor> { Ok(map.flatten_from(2)?.to_dtype(wide)?) };
+    let Some(mask) = mask else { return Ok(PlaneMeans { means: flat(map)?.mean(D::Minus1)?, weights: None }) };
+    let sums = flat(&(counted(map, mask)? * mask)?)?.sum(D::Minus1)?;
+    let weights = flat(mask)?.sum(D::Minus1)?;
+    Ok(PlaneMeans { means: (sums / &weights)?, weights: Some(weights) })
 }
 
-fn inner_means(map: &Tensor, plan: &Plan) -> Result<Tensor> {
-    if plan.padding == Padding::Valid {
-        return plane_means(map);
-    }
+/// A map, or an image, without so many lines at either end of each axis.
+fn inside(map: &Tensor, radii: &[usize]) -> Result<Tensor> {
     let mut inner = map.clone();
-    for (axis, radius) in (2..).zip(plan.radii()) {
+    for (axis, &radius) in (2..).zip(radii) {
         let side = inner.dim(axis)?;
         inner = inner.narrow(axis, radius, side - 2 * radius)?;
     }
-    plane_means(&inner)
+    Ok(inner)
 }
 
 #[cfg(test)]

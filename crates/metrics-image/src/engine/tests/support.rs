@@ -74,7 +74,7 @@ impl Scan<'_> {
     pub(super) fn run<P: Pixel>(
         &self,
         pairs: &[Pair<P>],
-        gradients: Option<Gradients<SsimPlaces, P::Real>>,
+        gradients: Option<Gradients<[f64; 2], P::Real>>,
     ) -> Option<(Vec<PlaneStats>, Made<P::Real>)> {
         let measure = SsimPlaces(self.plan.clone());
         let readers: Vec<_> = pairs.iter().map(|pair| readers(pair)).collect();
@@ -86,7 +86,7 @@ impl Scan<'_> {
             ..Batch::new(&measure, &readers, self.ranges)
         };
         let Scanned { sums, errors, maps, coarser, gradients } = batch.scan(gradients.as_ref())?;
-        let count = measure.counts(pairs[0].x.dims());
+        let count = counts(&measure, pairs[0].x.dims());
         let mean = |map: usize, sum: f64| if self.scored[map] { 1.0 - sum / count[map] } else { f64::NAN };
         let stats = sums.iter().zip(errors).map(|(sums, errors)| PlaneStats {
             ssim: mean(0, sums[0]),
@@ -102,7 +102,7 @@ impl Scan<'_> {
         weights: &[PlaneWeights],
         wanted: [bool; 2],
     ) -> (Vec<PlaneStats>, Made<P::Real>) {
-        let count = SsimPlaces(self.plan.clone()).counts(pairs[0].x.dims());
+        let count = counts(&SsimPlaces(self.plan.clone()), pairs[0].x.dims());
         // A scan sums up what scores lack of 1.
         let weight = |weight: f64, count: f64| if count > 0.0 { -weight / count } else { 0.0 };
         let upstream = |weights: &PlaneWeights| {
@@ -115,6 +115,11 @@ impl Scan<'_> {
         };
         self.run(pairs, Some(gradients)).unwrap()
     }
+}
+
+/// The number of places of each map.
+fn counts(measure: &SsimPlaces, dims: [usize; 3]) -> [f64; 2] {
+    measure.regions(dims).map(|region| region.iter().map(|run| run.len()).product::<usize>() as f64)
 }
 
 pub(super) struct Made<T> {
@@ -136,7 +141,7 @@ pub(super) fn stats<P: Pixel>(pairs: &[Pair<P>], ranges: &[f64], plan: &Plan) ->
 pub(super) struct PlaneWeights {
     pub(super) ssim: f64,
     pub(super) contrast: f64,
-    pub(super) errors: [f64; 2],
+    pub(super) errors: ErrorSlopes,
 }
 
 /// Weights of SSIM and contrast, the same for all planes.
@@ -163,11 +168,11 @@ pub(super) fn gradient<P: Pixel>(
 
 pub(super) fn errors<P: Pixel>(
     pairs: &[Pair<P>],
-    weights: &[[f64; 2]],
+    weights: &[ErrorSlopes],
     wanted: [bool; 2],
 ) -> (Vec<Errors>, OfInputs<P::Real>) {
     let readers: Vec<_> = pairs.iter().map(|pair| readers(pair)).collect();
-    crate::engine::errors(&readers, |plane| weights.get(plane).copied().unwrap_or_default(), wanted)
+    crate::engine::errors(&readers, &[], None, |plane| weights.get(plane).copied().unwrap_or_default(), wanted)
 }
 
 /// Numbers in 0..1 from a small generator.
