@@ -81,12 +81,17 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// The derivatives with respect to the sums of each plane's maps, from those of the plane's number. An image's number is the mean
-    /// of those of its planes.
-    pub(crate) fn of_sums<T>(&self, derivatives: &[[f64; 2]], channels: usize) -> Gradients<'static, [f64; 2], T> {
+    /// The derivatives with respect to the sums of each plane's maps, from those of the plane's number, which has a share in that of
+    /// its image.
+    pub(crate) fn of_sums<T>(
+        &self,
+        derivatives: &[[f64; 2]],
+        shares: &[f64],
+        channels: usize,
+    ) -> Gradients<'static, [f64; 2], T> {
         let of_plane = |(plane, derivatives): (usize, &[f64; 2])| {
-            let weight = self.weights[plane / channels] / channels as f64;
-            MapUpstream::Sums(derivatives.map(|derivative| weight * derivative))
+            let weight = self.weights[plane / channels] * shares[plane];
+            MapUpstream::Sums(derivatives.map(|derivative| if weight == 0.0 { 0.0 } else { weight * derivative }))
         };
         Gradients {
             upstream: derivatives.iter().enumerate().map(of_plane).collect(),
@@ -96,9 +101,24 @@ impl Upstream {
     }
 }
 
-/// The mean of each image's planes.
-pub(crate) fn means(of_planes: &[f64], channels: usize) -> Vec<f64> {
-    of_planes.chunks(channels).map(|planes| planes.iter().sum::<f64>() / channels as f64).collect()
+/// The share of each plane in the number of its image: equal ones of those that count.
+pub(crate) fn shares(counts: impl Iterator<Item = bool>, channels: usize) -> Vec<f64> {
+    let counts: Vec<bool> = counts.collect();
+    let of_image = |counts: &[bool]| {
+        let all = counts.iter().filter(|counts| **counts).count() as f64;
+        counts.iter().map(|&counts| if counts { 1.0 / all } else { 0.0 }).collect::<Vec<_>>()
+    };
+    counts.chunks(channels).flat_map(of_image).collect()
+}
+
+/// The mean of each image's planes that count; NaN if there is none.
+pub(crate) fn means(of_planes: &[f64], shares: &[f64], channels: usize) -> Vec<f64> {
+    let of_image = |(planes, shares): (&[f64], &[f64])| {
+        let counted = planes.iter().zip(shares).filter(|(_, share)| **share > 0.0);
+        let count = counted.clone().count() as f64;
+        counted.map(|(plane, _)| plane).sum::<f64>() / count
+    };
+    of_planes.chunks(channels).zip(shares.chunks(channels)).map(of_image).collect()
 }
 
 /// The numbers of each image, and dense planes of gradients.

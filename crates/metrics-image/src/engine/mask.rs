@@ -251,12 +251,22 @@ impl<T: Real + Pixel<Real = T>> CoarserMasks<T> {
         f(&self.numbers.iter().map(of_plane).collect::<Vec<_>>())
     }
 
-    fn of_plane(&self, plane: usize) -> Option<&[T]> {
+    /// Of dense masks of one size, and which of them a plane has.
+    pub(crate) fn new(dims: [usize; 3], masks: Vec<Vec<T>>, numbers: Vec<Option<usize>>) -> Self {
+        Self { dims, masks, numbers }
+    }
+
+    /// What `f` makes of each mask.
+    pub(crate) fn map(&self, f: impl Fn(&[T]) -> Vec<T>) -> Self {
+        Self::new(self.dims, self.masks.iter().map(|mask| f(mask)).collect(), self.numbers.clone())
+    }
+
+    pub(crate) fn of_plane(&self, plane: usize) -> Option<&[T]> {
         Some(&self.masks[self.numbers[plane]?])
     }
 
     /// Divides dense planes by their masks, and makes 0 of what has no weight.
-    fn divide(&self, planes: &mut [T]) {
+    pub(crate) fn divide(&self, planes: &mut [T]) {
         let len: usize = self.dims.iter().product();
         planes.par_chunks_mut(len).enumerate().for_each(|(plane, values)| {
             let Some(mask) = self.of_plane(plane) else { return };
@@ -287,12 +297,13 @@ impl<T: Real> WithSimd for Divide<'_, T> {
     }
 }
 
-/// Both images of each pair at the next scale, and their masks: means of the weights, and of the pixels weighted by them.
-pub(crate) fn downsample_masked<T: Real + Pixel<Real = T>>(
+/// Both images of each pair after a linear map, and their masks: the map of the weights, and pixels averaged by them.
+pub(crate) fn averaged<T: Real + Pixel<Real = T>, E>(
     pairs: &[[&dyn RowReader<T>; 2]],
     masks: &[Option<&dyn RowReader<T>>],
-    downsampling: Downsampling,
-) -> ([Vec<T>; 2], CoarserMasks<T>) {
+    dims: [usize; 3],
+    map: impl Fn(&[[&dyn RowReader<T>; 2]]) -> Result<[Vec<T>; 2], E>,
+) -> Result<([Vec<T>; 2], CoarserMasks<T>), E> {
     let weighted: Vec<_> = pairs
         .iter()
         .zip(masks)
@@ -305,49 +316,64 @@ pub(crate) fn downsample_masked<T: Real + Pixel<Real = T>>(
             [0, 1].map(|side| weighted[side].as_ref().map_or(pair[side], |weighted| weighted as &dyn RowReader<T>))
         })
         .collect();
-    let mut images = downsample(&read, downsampling);
+    let images = map(&read)?;
     let (distinct, numbers) = distinct(masks);
     let mut coarser = Vec::with_capacity(distinct.len());
     for two in distinct.chunks(2) {
         let pair = [two[0], two[two.len() - 1]];
-        coarser.extend(downsample(&[pair], downsampling).into_iter().take(two.len()));
+        coarser.extend(map(&[pair])?.into_iter().take(two.len()));
     }
-    coarser.iter_mut().for_each(|mask| downsampling.count_outside(mask));
-    let masks = CoarserMasks { dims: downsampling.dims(), masks: coarser, numbers };
+    Ok((images, CoarserMasks::new(dims, coarser, numbers)))
+}
+
+/// Both images of each pair at the next scale, and their masks: means of the weights, and of the pixels weighted by them.
+pub(crate) fn downsample_masked<T: Real + Pixel<Real = T>>(
+    pairs: &[[&dyn RowReader<T>; 2]],
+    masks: &[Option<&dyn RowReader<T>>],
+    downsampling: Downsampling,
+) -> ([Vec<T>; 2], CoarserMasks<T>) {
+    let map = |pairs: &[[&dyn RowReader<T>; 2]]| Ok::<_, std::convert::Infallible>(downsample(pairs, downsampling));
+    let Ok((mut images, mut masks)) = averaged(pairs, masks, downsampling.dims(), map);
+    masks.masks.iter_mut().for_each(|mask| downsampling.count_outside(mask));
     images.iter_mut().for_each(|image| masks.divide(image));
     (images, masks)
 }
 
-/// `factor · gradient + Hᵀ coarser` in place, plane by plane, with `H` the downsampling of [`downsample_masked`].
+/// Multiplies dense planes by their masks, and makes 0 of what has no weight.
+pub(crate) fn multiply<T: Real>(planes: &mut [T], masks: &[Option<&dyn RowReader<T>>]) {
+    let len = planes.len() / masks.len();
+    for (plane, mask) in planes.chunks_exact_mut(len).zip(masks) {
+        let Some(mask) = mask else { continue };
+        let [_, height, width] = mask.dims();
+        plane.par_chunks_mut(width).enumerate().with_min_len(ROWS).for_each_init(
+            || vec![T::default(); width],
+            |buffer, (row, values)| {
+                let weights = mask.row([row / height, row % height], 0..width, buffer);
+                for (value, &weight) in values.iter_mut().zip(weights) {
+                    *value = if weight > T::default() { *value * weight } else { T::default() };
+                }
+            },
+        );
+    }
+}
+
+/// `factor · gradient + Hᵀ coarser` in place, plane by plane, with `H` the downsampling of [`downsample_masked`]; `coarser` is used up.
 pub(crate) fn add_coarser_masked<T: Real + Pixel<Real = T>>(
     downsampling: Downsampling,
     gradient: &mut [T],
     factors: &[f64],
-    mut coarser: Vec<T>,
-    masks: (&[Option<&dyn RowReader<T>>], &CoarserMasks<T>),
+    coarser: &mut [T],
+    (fine, coarse): (&[Option<&dyn RowReader<T>>], &CoarserMasks<T>),
 ) {
-    let (fine, coarse) = masks;
-    coarse.divide(&mut coarser);
+    coarse.divide(coarser);
     let mut spread = vec![T::default(); gradient.len()];
-    add_coarser(downsampling, &mut spread, &vec![0.0; factors.len()], &coarser);
+    add_coarser(downsampling, &mut spread, &vec![0.0; factors.len()], coarser);
+    multiply(&mut spread, fine);
     let len = gradient.len() / factors.len();
-    let Some([_, height, width]) = fine.iter().flatten().next().map(|mask| mask.dims()) else { return };
-    for (plane, (gradient, spread)) in gradient.chunks_mut(len).zip(spread.chunks(len)).enumerate() {
-        let (mask, factor) = (fine[plane], T::of(factors[plane]));
-        let rows = gradient.par_chunks_mut(width).zip(spread.par_chunks(width)).enumerate();
-        rows.with_min_len(ROWS).for_each_init(
-            || vec![T::default(); width],
-            |buffer, (row, (gradient, spread))| {
-                let weights = mask.map(|mask| mask.row([row / height, row % height], 0..width, buffer));
-                for (x, (gradient, &more)) in gradient.iter_mut().zip(spread).enumerate() {
-                    let more = match weights {
-                        None => more,
-                        Some(weights) if weights[x] > T::default() => more * weights[x],
-                        Some(_) => T::default(),
-                    };
-                    *gradient = *gradient * factor + more;
-                }
-            },
-        );
+    for ((gradient, spread), &factor) in gradient.chunks_exact_mut(len).zip(spread.chunks_exact(len)).zip(factors) {
+        let (factor, parts) = (T::of(factor), gradient.par_chunks_mut(1 << 15).zip(spread.par_chunks(1 << 15)));
+        parts.for_each(|(gradient, more)| {
+            gradient.iter_mut().zip(more).for_each(|(value, &more)| *value = *value * factor + more);
+        });
     }
 }

@@ -51,7 +51,7 @@ pub use self::downsample::OddSides;
 pub(crate) use self::downsample::{Downsampling, add_coarser, downsample};
 pub(crate) use self::errors::{ErrorSlopes, errors};
 pub(crate) use self::filter::USUAL;
-pub(crate) use self::mask::{CoarserMasks, add_coarser_masked, downsample_masked, weight_sums};
+pub(crate) use self::mask::{CoarserMasks, add_coarser_masked, averaged, downsample_masked, multiply, weight_sums};
 pub(crate) use self::pixel::Pixel;
 pub(crate) use self::rows::{Clamp, Composite, Plane, RowReader, WeightedSum, Widened, with_dense_pairs};
 pub(crate) use self::scan::Upstream;

@@ -15,12 +15,12 @@ use metrics_core::{Accumulator, Error, NonFinite, Reduction, Result};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
+use crate::Target;
 use crate::config::{Channels, DataRange, Input, check as check_config, settings};
 use crate::engine::{
-    AxisTaps, Batch, Downsampling, Filters, Gradients, Lanes, Padding, Real, add_coarser, downsample, with_dense_pairs,
+    AxisTaps, Batch, Downsampling, Filters, Gradients, Lanes, Padding, Real, RowReader, add_coarser,
+    add_coarser_masked, downsample, downsample_masked, reference, with_dense_pairs,
 };
-
-use crate::Target;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
 use crate::pair::{Images, Pair, Range, Spread, check_input};
@@ -166,11 +166,19 @@ pub(crate) struct Deviation {
     sample: bool,
 }
 
+/// How many places of a plane have a weight, and the sum of the weights: the same number without a mask.
+#[derive(Clone, Copy)]
+struct Weights {
+    places: f64,
+    sum: f64,
+}
+
 impl Deviation {
-    /// The deviation of `n` numbers of these sums and sums of squares, and its derivatives with respect to both.
-    fn of(&self, [sum, squares]: [f64; 2], n: f64) -> (f64, [f64; 2]) {
-        let degrees = if self.sample { (n - 1.0).max(1.0) } else { n };
-        let mean = sum / n;
+    /// The deviation of numbers of these sums and sums of squares, and its derivatives with respect to both.
+    fn of(&self, [sum, squares]: [f64; 2], weights: Weights) -> (f64, [f64; 2]) {
+        let Weights { places, sum: weight } = weights;
+        let degrees = if self.sample { (places - 1.0).max(1.0) / places * weight } else { weight };
+        let mean = sum / weight;
         let deviation = ((squares - sum * mean) / degrees).max(0.0).sqrt();
         if deviation == 0.0 {
             return (sum * 0.0, [0.0; 2]); // 0, unless the sum is NaN
@@ -193,53 +201,115 @@ impl Score for Deviation {
             Range::PerImage(range) => range.sqr()?.reshape(((), 1, 1, 1))?.to_dtype(pair.dtype)?,
         }
         .affine(self.c / (255.0 * 255.0), 0.0)?;
+        let pair = reference::downsampled_to_matlab(&pair)?;
         let (x, y) = (squared_magnitude(&pair.pred)?, squared_magnitude(&pair.target)?);
         let difference = (safe_sqrt(&x)? - safe_sqrt(&y)?)?.sqr()?;
         let d = difference.broadcast_div(&(x + y)?.broadcast_add(&c)?)?.flatten_from(2)?;
-        let n = d.dim(D::Minus1)? as f64;
-        let centered = d.broadcast_sub(&d.mean_keepdim(D::Minus1)?)?;
-        let degrees = if self.sample { (n - 1.0).max(1.0) } else { n };
-        let variance = (centered.sqr()?.sum(D::Minus1)? / degrees)?;
-        Ok(safe_sqrt(&variance)?.mean(D::Minus1)?.to_dtype(crate::pair::sum_dtype(pair.pred.device()))?)
+        let weights = match pair.full_mask()? {
+            None => d.ones_like()?,
+            Some(mask) => composed_erosion(&mask)?.flatten_from(2)?,
+        };
+        let (sums, places) = (weights.sum_keepdim(D::Minus1)?, weights.gt(0.0)?.to_dtype(d.dtype())?);
+        let places = places.sum(D::Minus1)?;
+        let mean = (&d * &weights)?.sum_keepdim(D::Minus1)?.broadcast_div(&sums)?;
+        let centered = d.broadcast_sub(&mean)?;
+        let one = places.ones_like()?;
+        let bessel = if self.sample { ((&places - 1.0)?.maximum(&one)? / &places)? } else { one };
+        let variance = (centered.sqr()? * &weights)?.sum(D::Minus1)?;
+        let variance = (variance / (sums.squeeze(D::Minus1)? * bessel)?)?;
+        // A plane without weight has no score.
+        let has_weight = places.gt(0.0)?;
+        let deviations = has_weight.where_cond(&safe_sqrt(&variance)?, &variance.zeros_like()?)?;
+        let planes = has_weight.to_dtype(d.dtype())?.sum(D::Minus1)?;
+        Ok((deviations.sum(D::Minus1)? / planes)?.to_dtype(crate::pair::sum_dtype(pair.pred.device()))?)
     }
 }
 
 impl<T: Computed> FusedScore<T> for Deviation {
     fn fused(&self, planes: &Planes<T>, upstream: Option<&op::Upstream>) -> candle_core::Result<Fused<T>> {
         let (measure, ranges, channels) = (GradientSimilarity { c: self.c }, planes.ranges(), planes.channels());
+        let (pairs, masks) = (planes.pairs(), planes.masks());
         let downsampling = Downsampling::matlab(planes.dims(), true);
-        let (coarser, dims) = (downsample(&planes.pairs(), downsampling), downsampling.dims());
+        let dims = downsampling.dims();
+        let (coarser, coarse) = match masks.is_empty() {
+            true => (downsample(&pairs, downsampling), None),
+            false => {
+                let (coarser, coarse) = downsample_masked(&pairs, &masks, downsampling);
+                (coarser, Some(coarse))
+            }
+        };
+        // A gradient is one where all that it is made of counts.
+        let eroded = coarse.as_ref().map(|coarse| coarse.map(|mask| eroded(mask, dims)));
         let scan = |gradients: Option<&Gradients<[f64; 2], T>>| {
-            let scanned =
-                with_dense_pairs(&coarser, dims, |pairs| Batch::new(&measure, pairs, &ranges).scan(gradients));
+            let scan = |masks: &[Option<&dyn RowReader<T>>]| {
+                let batch = |pairs: &[[&dyn RowReader<T>; 2]]| {
+                    Batch { masks, ..Batch::new(&measure, pairs, &ranges) }.scan(gradients)
+                };
+                with_dense_pairs(&coarser, dims, batch)
+            };
+            let scanned = eroded.as_ref().map_or_else(|| scan(&[]), |eroded| eroded.with(scan));
             scanned.ok_or_else(|| candle_core::Error::msg(format!("planes of {dims:?} are empty")))
         };
         let n = dims.iter().product::<usize>() as f64;
-        let (scores, derivatives): (Vec<_>, Vec<_>) = scan(None)?.sums.iter().map(|&sums| self.of(sums, n)).unzip();
-        let numbers = op::means(&scores, channels);
+        let weights = |plane: usize| match eroded.as_ref().and_then(|eroded| eroded.of_plane(plane)) {
+            None => Weights { places: n, sum: n },
+            Some(mask) => Weights {
+                places: mask.iter().filter(|weight| **weight > T::default()).count() as f64,
+                sum: mask.iter().map(|weight| weight.wide()).sum(),
+            },
+        };
+        let weights: Vec<Weights> = (0..pairs.len()).map(weights).collect();
+        let sums = scan(None)?.sums;
+        let (scores, derivatives): (Vec<_>, Vec<_>) =
+            sums.iter().zip(&weights).map(|(&sums, &weights)| self.of(sums, weights)).unzip();
+        let shares = op::shares(weights.iter().map(|weights| weights.sum > 0.0), channels);
+        let numbers = op::means(&scores, &shares, channels);
         let Some(upstream) = upstream else { return Ok(Fused::new(numbers, [None, None])) };
         let full: usize = planes.dims().iter().product();
-        let widened = |coarser: Vec<T>| {
+        let widened = |mut coarser: Vec<T>| {
             let mut gradient = vec![T::default(); full * scores.len()];
-            add_coarser(downsampling, &mut gradient, &vec![0.0; scores.len()], &coarser);
+            let zeros = vec![0.0; scores.len()];
+            match &coarse {
+                None => add_coarser(downsampling, &mut gradient, &zeros, &coarser),
+                Some(coarse) => {
+                    add_coarser_masked(downsampling, &mut gradient, &zeros, &mut coarser, (&masks, coarse));
+                }
+            }
             gradient
         };
-        let gradients = scan(Some(&upstream.of_sums(&derivatives, channels)))?.gradients;
+        let gradients = scan(Some(&upstream.of_sums(&derivatives, &shares, channels)))?.gradients;
         Ok(Fused::new(numbers, gradients.map(|gradient| gradient.map(widened))))
     }
 }
 
-/// `Gh² + Gv²` of the means of 2×2 pixels, by Candle's operations.
-fn squared_magnitude(image: &Tensor) -> Result<Tensor> {
-    let (height, width) = (image.dim(2)?, image.dim(3)?);
-    let image = image.pad_with_zeros(2, 0, height % 2)?.pad_with_zeros(3, 0, width % 2)?;
-    let halves = |image: &Tensor, axis: usize| -> candle_core::Result<Tensor> {
-        let mut dims = image.dims().to_vec();
-        dims[axis] /= 2;
-        dims.insert(axis + 1, 2);
-        image.contiguous()?.reshape(dims)?.mean(axis + 1)
+/// The weight of each place whose neighbors, as far as they are in the image, all have one; else 0.
+fn eroded<T: Real>(mask: &[T], [_, height, width]: [usize; 3]) -> Vec<T> {
+    let around = |at: usize, side: usize| at.saturating_sub(1)..(at + 2).min(side);
+    let counts = |at: usize| mask[at] > T::default();
+    let weight = |at: usize| {
+        let (y, x) = (at / width, at % width);
+        let all = around(y, height).all(|y| around(x, width).all(|x| counts(y * width + x)));
+        if all { mask[at] } else { T::default() }
     };
-    let image = halves(&halves(&image, 2)?, 3)?.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
+    (0..mask.len()).map(weight).collect()
+}
+
+/// As [`eroded`], of Candle's operations.
+fn composed_erosion(mask: &Tensor) -> Result<Tensor> {
+    let none = mask.le(0.0)?.to_dtype(mask.dtype())?;
+    let mut neighbors = none.clone();
+    for axis in [2, 3] {
+        let side = neighbors.dim(axis)?;
+        let padded = neighbors.pad_with_zeros(axis, 1, 1)?;
+        neighbors =
+            ((padded.narrow(axis, 0, side)? + padded.narrow(axis, 1, side)?)? + padded.narrow(axis, 2, side)?)?;
+    }
+    Ok(neighbors.gt(0.0)?.where_cond(&mask.zeros_like()?, &mask.contiguous()?)?)
+}
+
+/// `Gh² + Gv²`, by Candle's operations.
+fn squared_magnitude(image: &Tensor) -> Result<Tensor> {
+    let image = image.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
     let gradient = |axis: usize| -> candle_core::Result<Tensor> {
         let (side, other) = (image.dim(axis)? - 2, 5 - axis);
         let difference = (image.narrow(axis, 0, side)? - image.narrow(axis, 2, side)?)?;

@@ -524,8 +524,8 @@ impl<'a, 'p, T: Computed> Pass<'a, 'p, T> {
         match (coarser, next.and_then(|next| next.images.as_ref()?.masks.as_ref())) {
             (None, _) => crate::planes::scale(gradient, factors),
             (Some(coarser), None) => add_coarser(downsampling, gradient, factors, &coarser),
-            (Some(coarser), Some(coarse)) => self.with_pairs(scale.images.as_ref(), scale.dims, |_, masks| {
-                add_coarser_masked(downsampling, gradient, factors, coarser, (masks, coarse));
+            (Some(mut coarser), Some(coarse)) => self.with_pairs(scale.images.as_ref(), scale.dims, |_, masks| {
+                add_coarser_masked(downsampling, gradient, factors, &mut coarser, (masks, coarse));
                 Ok(())
             })?,
         }

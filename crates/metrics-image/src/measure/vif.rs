@@ -18,15 +18,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
 use crate::engine::{
-    self, AxisTaps, Batch, ErrorSlopes, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader, Scanned, Upstream,
-    Widened, reference, with_dense_pairs,
+    self, AxisTaps, Batch, CoarserMasks, ErrorSlopes, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader,
+    Scanned, Upstream, Widened, averaged, multiply, reference, with_dense_pairs,
 };
 
 use crate::Target;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
 use crate::pair::{Images, Pair, Range, Spread, check_input, sum_dtype};
-use crate::planes::{Computed, Planes};
+use crate::planes::{Computed, Planes, add};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 
 /// Taps of the window at each scale.
@@ -181,6 +181,9 @@ pub(crate) struct Fidelity {
 /// Planes of both images.
 type Pairs<'a> = &'a [[&'a dyn RowReader<f64>; 2]];
 
+/// How much the pixels of each plane count; empty if all do.
+type Masks<'a> = &'a [Option<&'a dyn RowReader<f64>>];
+
 /// What was made of each image that wants a gradient.
 type OfImages = [Option<Vec<f64>>; 2];
 
@@ -188,6 +191,7 @@ type OfImages = [Option<Vec<f64>>; 2];
 struct Scale {
     dims: [usize; 3],
     images: [Vec<f64>; 2],
+    masks: Option<CoarserMasks<f64>>,
 }
 
 impl Fidelity {
@@ -206,12 +210,12 @@ impl Fidelity {
     fn scan(
         &self,
         scale: usize,
-        pairs: Pairs,
+        (pairs, masks): (Pairs, Masks),
         ranges: &[f64],
         gradients: Option<&Gradients<[f64; 2], f64>>,
     ) -> candle_core::Result<Scanned<Information, f64>> {
         let measure = self.information(scale);
-        Batch::new(&measure, pairs, ranges).scan(gradients).ok_or_else(|| too_small(scale))
+        Batch { masks, ..Batch::new(&measure, pairs, ranges) }.scan(gradients).ok_or_else(|| too_small(scale))
     }
 }
 
@@ -238,11 +242,13 @@ impl Score for Fidelity {
         let scaled = |image: &Tensor| image.affine(255.0, 0.0)?.broadcast_div(&unit);
         (pair.pred, pair.target) = (scaled(&pair.pred)?, scaled(&pair.target)?);
         let (mut kept, mut all) = (None, None);
+        let weights = pair.full_mask()?.map(|mask| mask.flatten_from(2)?.sum(D::Minus1)).transpose()?;
         for scale in 0..WINDOWS.len() {
             let taps = window(scale);
             if scale > 0 {
-                let coarser = |image: &Tensor| every_second(&reference::filter_valid(image, &taps)?);
-                (pair.pred, pair.target) = (coarser(&pair.pred)?, coarser(&pair.target)?);
+                pair = reference::filtered_valid(&pair, &taps)?;
+                (pair.pred, pair.target) = (every_second(&pair.pred)?, every_second(&pair.target)?);
+                pair.mask = pair.mask.map(|mask| every_second(&mask)).transpose()?;
             }
             let [more_kept, more_all] = self.composed_scale(&pair, &taps)?;
             kept = Some(kept.map_or(Ok(more_kept.clone()), |sum: Tensor| sum + &more_kept)?);
@@ -253,7 +259,11 @@ impl Score for Fidelity {
         };
         let per_decade = std::f64::consts::LN_10.recip();
         let score = (kept.affine(per_decade, self.added)? / all.affine(per_decade, self.added)?)?;
-        Ok(score.mean(D::Minus1)?)
+        // The mean of the planes that have any weight.
+        let Some(weights) = weights else { return Ok(score.mean(D::Minus1)?) };
+        let has_weight = weights.gt(0.0)?;
+        let planes = has_weight.to_dtype(score.dtype())?.sum(D::Minus1)?;
+        Ok((has_weight.where_cond(&score, &score.zeros_like()?)?.sum(D::Minus1)? / planes)?)
     }
 }
 
@@ -262,26 +272,32 @@ impl<T: Computed> FusedScore<T> for Fidelity {
         let wide: Vec<_> = planes.pairs().into_iter().map(|pair| pair.map(Widened)).collect();
         let first: Vec<_> = wide.iter().map(|[x, y]| [x as &dyn RowReader<f64>, y as _]).collect();
         let (ranges, channels) = (planes.ranges(), planes.channels());
-        let (sums, scales) = self.sums(&first, &ranges)?;
+        let masks: Vec<_> = planes.masks().into_iter().map(|mask| mask.map(Widened)).collect();
+        let masks: Vec<_> = masks.iter().map(|mask| mask.as_ref().map(|mask| mask as &dyn RowReader<f64>)).collect();
+        let first = (&first[..], &masks[..]);
+        let (sums, scales) = self.sums(first, &ranges)?;
+        let weights = planes.weights(&planes.dims().map(|side| 0..side));
+        let shares = op::shares(weights.iter().map(|weight| *weight > 0.0), channels);
         let (scores, derivatives): (Vec<_>, Vec<_>) = sums.into_iter().map(|sums| self.of(sums)).unzip();
-        let numbers = op::means(&scores, channels);
+        let numbers = op::means(&scores, &shares, channels);
         let Some(upstream) = upstream else { return Ok(Fused::new(numbers, [None, None])) };
-        let gradients = self.gradients(&first, &scales, &ranges, &upstream.of_sums(&derivatives, channels))?;
+        let upstream = upstream.of_sums(&derivatives, &shares, channels);
+        let gradients = self.gradients(first, &scales, &ranges, &upstream)?;
         Ok(Fused::new(numbers, gradients.map(|gradient| gradient.as_deref().map(narrowed))))
     }
 }
 
 impl Fidelity {
     /// The sums of each plane over all scales, and the images at all scales but the first.
-    fn sums(&self, first: Pairs, ranges: &[f64]) -> candle_core::Result<(Vec<[f64; 2]>, Vec<Scale>)> {
-        let mut sums = vec![[0.0; 2]; first.len()];
+    fn sums(&self, first: (Pairs, Masks), ranges: &[f64]) -> candle_core::Result<(Vec<[f64; 2]>, Vec<Scale>)> {
+        let mut sums = vec![[0.0; 2]; first.0.len()];
         let mut scales: Vec<Scale> = Vec::new();
         for scale in 0..WINDOWS.len() {
             if scale > 0 {
-                let coarser = with_pairs(first, scales.last(), |pairs| Scale::next(scale, pairs))?;
+                let coarser = with_pairs(first, scales.last(), |pairs, masks| Scale::next(scale, pairs, masks))?;
                 scales.push(coarser);
             }
-            let made = with_pairs(first, scales.last(), |pairs| self.scan(scale, pairs, ranges, None))?;
+            let made = with_pairs(first, scales.last(), |pairs, masks| self.scan(scale, (pairs, masks), ranges, None))?;
             sums.iter_mut().zip(made.sums).for_each(|(sum, more)| *sum = [sum[0] + more[0], sum[1] + more[1]]);
         }
         Ok((sums, scales))
@@ -290,7 +306,7 @@ impl Fidelity {
     /// The gradients with respect to the images: from the coarsest scale to the finest, each adds its own to what comes down to it.
     fn gradients(
         &self,
-        first: Pairs,
+        first: (Pairs, Masks),
         scales: &[Scale],
         ranges: &[f64],
         upstream: &Gradients<[f64; 2], f64>,
@@ -298,13 +314,14 @@ impl Fidelity {
         let mut coarser = [None, None];
         for scale in (0..WINDOWS.len()).rev() {
             let images = scale.checked_sub(1).map(|at| &scales[at]);
-            let mut own = with_pairs(first, images, |pairs| self.scan(scale, pairs, ranges, Some(upstream)))?.gradients;
-            if let Some(below) = scales.get(scale) {
-                let below =
-                    with_pairs(first, images, |pairs| adjoint(scale + 1, pairs, below, &coarser, upstream.wanted))?;
-                own.iter_mut().zip(&below).for_each(|(own, below)| add(own, below));
-            }
-            coarser = own;
+            coarser = with_pairs(first, images, |pairs, masks| {
+                let mut own = self.scan(scale, (pairs, masks), ranges, Some(upstream))?.gradients;
+                if let Some(below) = scales.get(scale) {
+                    let below = adjoint(scale + 1, (pairs, masks), below, &mut coarser, upstream.wanted)?;
+                    own.iter_mut().zip(below).for_each(|(own, below)| add(own, below));
+                }
+                Ok(own)
+            })?;
         }
         Ok(coarser)
     }
@@ -314,12 +331,15 @@ impl Fidelity {
         // Around a pivot, which no variance depends on.
         let centered = |image: &Tensor| image.broadcast_sub(&image.detach().mean_keepdim((2, 3))?);
         let (d, r) = (centered(&pair.pred)?, centered(&pair.target)?);
-        let filter = |image: &Tensor| reference::filter_valid(image, taps);
-        let (mean_d, mean_r) = (filter(&d)?, filter(&r)?);
-        let variance =
-            |image: &Tensor, mean: &Tensor| -> Result<Tensor> { Ok((filter(&image.sqr()?)? - mean.sqr()?)?.relu()?) };
-        let (var_d, var_r) = (variance(&d, &mean_d)?, variance(&r, &mean_r)?);
-        let cov = (filter(&(&d * &r)?)? - (&mean_d * &mean_r)?)?;
+        let products = Pair { pred: (&d * &r)?, target: d.sqr()?, ..pair.clone() };
+        let squares = Pair { pred: r.sqr()?, target: d.clone(), ..pair.clone() };
+        let filter = |pair: &Pair| reference::filtered_valid(pair, taps);
+        let (products, squares) = (filter(&products)?, filter(&squares)?);
+        let mean_r = filter(&Pair { pred: r, target: d, ..pair.clone() })?.pred;
+        let mean_d = squares.target;
+        let variance = |square: &Tensor, mean: &Tensor| -> Result<Tensor> { Ok((square - mean.sqr()?)?.relu()?) };
+        let (var_d, var_r) = (variance(&products.target, &mean_d)?, variance(&squares.pred, &mean_r)?);
+        let cov = (&products.pred - (&mean_d * &mean_r)?)?;
         let zero = var_d.zeros_like()?;
         let gain = (&cov / (&var_r + self.epsilon)?)?;
         let v = (&var_d - (&gain * &cov)?)?;
@@ -330,18 +350,16 @@ impl Fidelity {
         let above = v.detach().gt(self.epsilon)?;
         let v = above.where_cond(&v, &(&zero + self.epsilon)?)?;
         let kept = ((gain.sqr()? * &all)? / (v + self.sigma_n_sq)?)?;
+        let places = pair.mask.is_some().then(|| reference::place_weights(&cov, pair)).transpose()?;
         let sum = |ratio: &Tensor| -> Result<Tensor> {
-            let wide = sum_dtype(ratio.device());
-            Ok((ratio + 1.0)?.log()?.flatten_from(2)?.to_dtype(wide)?.sum(D::Minus1)?)
+            let (wide, log) = (sum_dtype(ratio.device()), (ratio + 1.0)?.log()?);
+            let log = match &places {
+                None => log,
+                Some(weights) => weights.gt(0.0)?.where_cond(&(log * weights)?, &weights.zeros_like()?)?,
+            };
+            Ok(log.flatten_from(2)?.to_dtype(wide)?.sum(D::Minus1)?)
         };
         Ok([sum(&kept)?, sum(&all.affine(1.0 / self.sigma_n_sq, 0.0)?)?])
-    }
-}
-
-fn add(own: &mut Option<Vec<f64>>, more: &Option<Vec<f64>>) {
-    if let (Some(own), Some(more)) = (own, more) {
-        let parts = own.par_chunks_mut(1 << 15).zip(more.par_chunks(1 << 15));
-        parts.for_each(|(own, more)| own.iter_mut().zip(more).for_each(|(own, &more)| *own += more));
     }
 }
 
@@ -361,29 +379,43 @@ fn every_second(image: &Tensor) -> Result<Tensor> {
     Ok(image)
 }
 
-/// Runs `f` on the images at a scale, or at the first.
+/// Runs `f` on the images at a scale and their masks, or at the first.
 fn with_pairs<R>(
-    first: Pairs,
+    first: (Pairs, Masks),
     scale: Option<&Scale>,
-    f: impl FnOnce(&[[&dyn RowReader<f64>; 2]]) -> candle_core::Result<R>,
+    f: impl FnOnce(Pairs, Masks) -> candle_core::Result<R>,
 ) -> candle_core::Result<R> {
     match scale {
-        None => f(first),
-        Some(Scale { dims, images }) => with_dense_pairs(images, *dims, f),
+        None => f(first.0, first.1),
+        Some(Scale { dims, images, masks: None }) => with_dense_pairs(images, *dims, |pairs| f(pairs, &[])),
+        Some(Scale { dims, images, masks: Some(masks) }) => {
+            with_dense_pairs(images, *dims, |pairs| masks.with(|masks| f(pairs, masks)))
+        }
     }
 }
 
 impl Scale {
-    /// The next scale: filtered by its window, every second row and column.
-    fn next(scale: usize, pairs: Pairs) -> candle_core::Result<Self> {
-        let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
-        let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
-        let batch = Batch { maps: [true; 2], wanted: [false; 2], ..Batch::new(&measure, pairs, &ranges) };
-        let maps = batch.scan(None).ok_or_else(|| too_small(scale))?.maps;
-        let images: Vec<_> = maps.into_iter().flatten().map(|map| decimated(&map, dims)).collect();
-        let images = <[Vec<f64>; 2]>::try_from(images).map_err(|_| too_small(scale))?;
-        Ok(Self { dims: half(dims), images })
+    /// The next scale: filtered by its window, every second row and column. Where there are masks, pixels are weighted by them.
+    fn next(scale: usize, pairs: Pairs, masks: Masks) -> candle_core::Result<Self> {
+        let blurred = Blur { taps: window(scale) }.filters().map_dims(pairs[0][0].dims());
+        let dims = half(blurred.ok_or_else(|| too_small(scale))?);
+        if masks.is_empty() {
+            return Ok(Self { dims, images: coarser(scale, pairs)?, masks: None });
+        }
+        let (mut images, masks) = averaged(pairs, masks, dims, |pairs| coarser(scale, pairs))?;
+        images.iter_mut().for_each(|image| masks.divide(image));
+        Ok(Self { dims, images, masks: Some(masks) })
     }
+}
+
+/// Both images filtered by the window of a scale, every second row and column.
+fn coarser(scale: usize, pairs: Pairs) -> candle_core::Result<[Vec<f64>; 2]> {
+    let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
+    let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
+    let batch = Batch { maps: [true; 2], wanted: [false; 2], ..Batch::new(&measure, pairs, &ranges) };
+    let maps = batch.scan(None).ok_or_else(|| too_small(scale))?.maps;
+    let images: Vec<_> = maps.into_iter().flatten().map(|map| decimated(&map, dims)).collect();
+    <[Vec<f64>; 2]>::try_from(images).map_err(|_| too_small(scale))
 }
 
 fn half([_, height, width]: [usize; 3]) -> [usize; 3] {
@@ -414,11 +446,14 @@ fn spread_out(gradient: &[f64], dims @ [_, height, width]: [usize; 3]) -> Vec<f6
 /// From the gradient with respect to the images at a scale to that with respect to those it was made of.
 fn adjoint(
     scale: usize,
-    pairs: Pairs,
+    (pairs, masks): (Pairs, Masks),
     coarser: &Scale,
-    gradients: &OfImages,
+    gradients: &mut OfImages,
     wanted: [bool; 2],
 ) -> candle_core::Result<OfImages> {
+    if let Some(masks) = &coarser.masks {
+        gradients.iter_mut().flatten().for_each(|gradient| masks.divide(gradient));
+    }
     let (measure, ranges) = (Blur { taps: window(scale) }, vec![1.0; pairs.len()]);
     let dims = measure.filters().map_dims(pairs[0][0].dims()).ok_or_else(|| too_small(scale))?;
     debug_assert_eq!(half(dims), coarser.dims);
@@ -437,7 +472,11 @@ fn adjoint(
         .collect();
     let gradients = Gradients { upstream, errors: vec![ErrorSlopes::default(); pairs.len()], wanted };
     let scanned = Batch::new(&measure, pairs, &ranges).scan(Some(&gradients)).ok_or_else(|| too_small(scale))?;
-    Ok(scanned.gradients)
+    let mut gradients = scanned.gradients;
+    if !masks.is_empty() {
+        gradients.iter_mut().flatten().for_each(|gradient| multiply(gradient, masks));
+    }
+    Ok(gradients)
 }
 
 /// Both images, filtered.

@@ -56,6 +56,13 @@ impl AxisMap {
         })
     }
 
+    /// Means of pairs of pixels, the last of an odd side with a zero.
+    pub(super) fn pairs(side: usize) -> Self {
+        Self::new(side, side.div_ceil(2), |o| {
+            [2 * o, 2 * o + 1].into_iter().filter(move |&i| i < side).map(|i| (i, 0.5))
+        })
+    }
+
     /// The sum of the weights of each output pixel: below 1 where a window reaches into a border of zeros.
     pub(super) fn coverage(&self) -> Vec<f64> {
         (0..self.output).map(|o| self.weights.iter().skip(o).step_by(self.output).sum()).collect()

@@ -6,18 +6,7 @@ mod axis;
 mod error;
 mod ssim;
 
-use candle_core::Tensor;
-use metrics_core::Result;
-
-use self::axis::AxisMap;
-use crate::engine::Padding;
-
 pub(crate) use error::{absolute, charbonnier, squared, values};
-pub(crate) use ssim::{PlaneMeans, map, mean_pool, means, place_weights, scales, weighted_means};
-
-/// A batch of images filtered along both axes, where the window lies inside.
-pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {
-    let axis = |axis| Ok(AxisMap::filter(image.dim(axis)?, taps, Padding::Valid));
-    let maps: Vec<AxisMap> = [2, 3].into_iter().map(axis).collect::<Result<_>>()?;
-    axis::apply_all(&maps, image)
-}
+pub(crate) use ssim::{
+    PlaneMeans, downsampled_to_matlab, filtered_valid, map, mean_pool, means, place_weights, scales, weighted_means,
+};

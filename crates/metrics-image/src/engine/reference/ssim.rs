@@ -128,6 +128,18 @@ pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
     averaged(pair, |image| pool(image, factor), |mask| pool(mask, factor))
 }
 
+/// Both images filtered along both axes where the window lies inside, and the mask.
+pub(crate) fn filtered_valid(pair: &Pair, taps: &[f64]) -> Result<Pair> {
+    let maps: Vec<_> = pair.sides().iter().map(|&side| AxisMap::filter(side, taps, Padding::Valid)).collect();
+    with_zeros(pair, &maps, false)
+}
+
+/// Both images averaged over 2×2 pixels, odd sides with zeros after the last line that are counted, as MATLAB does.
+pub(crate) fn downsampled_to_matlab(pair: &Pair) -> Result<Pair> {
+    let maps: Vec<_> = pair.sides().iter().map(|&side| AxisMap::pairs(side)).collect();
+    with_zeros(pair, &maps, true)
+}
+
 /// Both images and the mask after linear maps of them; pixels are weighted by the mask.
 fn averaged(
     pair: &Pair,
@@ -175,13 +187,17 @@ fn downsample(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
     let leads = odd_sides.lead(sides);
     let maps: Vec<_> =
         sides.iter().zip(leads).map(|(&side, lead)| AxisMap::downsample(side, lead, odd_sides)).collect();
-    // Zeros before the first line count with weight 1.
-    let beyond = if odd_sides == OddSides::Zero { Some(beyond(&maps, &pair.pred)?) } else { None };
+    with_zeros(pair, &maps, odd_sides == OddSides::Zero)
+}
+
+/// Both images and the mask by maps along their axes, which may read zeros beyond the border: those count with weight 1.
+fn with_zeros(pair: &Pair, maps: &[AxisMap], reads_zeros: bool) -> Result<Pair> {
+    let beyond = if reads_zeros { Some(beyond(maps, &pair.pred)?) } else { None };
     averaged(
         pair,
-        |image| apply_all(&maps, image),
+        |image| apply_all(maps, image),
         |mask| {
-            let averaged = apply_all(&maps, mask)?;
+            let averaged = apply_all(maps, mask)?;
             Ok(beyond.as_ref().map_or(Ok(averaged.clone()), |beyond| averaged.broadcast_add(beyond))?)
         },
     )

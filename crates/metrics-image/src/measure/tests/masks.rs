@@ -8,8 +8,8 @@ use crate::op::{self, Output};
 use crate::pair::{Images, Pair};
 use crate::score::Kind;
 use crate::{
-    Absolute, ChannelPower, Channels, DataRange, ErrorConfig, MsSsimConfig, OddSides, Padding, PsnrConfig, Squared,
-    SsimConfig, Target,
+    Absolute, ChannelPower, Channels, DataRange, ErrorConfig, GmsdConfig, MsSsimConfig, OddSides, Padding, PsnrConfig,
+    Squared, SsimConfig, Target, VifConfig,
 };
 
 /// f32 and f64: under few pixels a variance is the difference of numbers nearly as large as their squares.
@@ -90,7 +90,14 @@ fn masked_scores_are_those_of_the_reference() -> Result<()> {
     }
     check::<SsimConfig>(&SsimConfig::new(255.0).window(5).crop_border(2), &[1, 2, 12, 13, 14])?;
     check::<Absolute>(&ErrorConfig::new(), &flat)?;
-    check::<Squared>(&ErrorConfig::new().crop_border(3), &flat)
+    check::<Squared>(&ErrorConfig::new().crop_border(3), &flat)?;
+    for config in [GmsdConfig::new(255.0), GmsdConfig::piq(255.0).channels(Channels::All)] {
+        check::<GmsdConfig>(&config, &[2, 2, 29, 38])?;
+    }
+    for config in [VifConfig::new(255.0), VifConfig::torchmetrics()] {
+        check::<VifConfig>(&config, &[2, 2, 53, 64])?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -174,6 +181,8 @@ fn scores() -> Vec<Score> {
             "ms_ssim",
             Box::new(|x, y| crate::ms_ssim_per_image(x, y, &MsSsimConfig::new(255.0).window(5).betas([0.4, 0.6]))),
         ),
+        ("gmsd", Box::new(|x, y| crate::gmsd_per_image(x, y, &GmsdConfig::new(255.0).channels(Channels::All)))),
+        ("vif", Box::new(|x, y| crate::vif_per_image(x, y, &VifConfig::torchmetrics()))),
         ("mae", Box::new(|x, y| crate::mae_per_image(x, y, &ErrorConfig::new()))),
         ("mse", Box::new(|x, y| crate::mse_per_image(x, y, &ErrorConfig::new()))),
         ("psnr", Box::new(|x, y| crate::psnr_per_image(x, y, &PsnrConfig::new(DataRange::PerImage)))),
