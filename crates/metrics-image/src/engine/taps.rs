@@ -45,7 +45,9 @@ impl<T: Real> Taps<T> {
                 Self::of_fields(taps.iter().map(|tap: &T| tap.wide()).sum(), vec![taps])
             }
             AxisTaps::PerField(fields) => {
-                let is_mean = |taps: &Vec<f64>| (taps.iter().sum::<f64>() - 1.0).abs() < 1e-12;
+                let is_mean = |taps: &Vec<f64>| {
+                    taps.iter().eq(taps.iter().rev()) && (taps.iter().sum::<f64>() - 1.0).abs() < 1e-12
+                };
                 let fields = fields.iter().map(|taps| if is_mean(taps) { corrected(taps) } else { nearest(taps) });
                 Self::of_fields(1.0, fields.collect())
             }
@@ -142,6 +144,14 @@ mod tests {
                 // One rounding more than the nearest.
                 assert!((f64::from(*tap) - exact).abs() < 6e-8 * exact.max(0.3), "{sigma} {len}");
             }
+        }
+        // In a window as long as that of another field.
+        let narrow: Vec<f64> = [vec![0.0; 10], gaussian(0.5, 9), vec![0.0; 10]].concat();
+        let fields = Taps::<f32>::new(&AxisTaps::PerField(vec![gaussian(6.0, 29), narrow]));
+        let [(first, wide), (second, narrow)] = [fields.of(0), fields.of(1)];
+        assert_eq!([(first, wide.len()), (second, narrow.len())], [(0, 29), (10, 9)]);
+        for taps in [wide, narrow] {
+            assert!((taps.iter().copied().map(f64::from).sum::<f64>() - 1.0).abs() < 1e-9);
         }
         for len in [1, 2, 3, 7, 8, 9, 255] {
             let taps = Taps::<f32>::new(&AxisTaps::Shared(vec![1.0 / len as f64; len]));

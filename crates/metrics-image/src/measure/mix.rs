@@ -365,8 +365,8 @@ impl Measure for Mixture {
     #[inline(always)]
     fn features<T: Real, S: Simd>([u, v]: [Lanes<T, S>; 2]) -> [Lanes<T, S>; FIELDS] {
         let (of_window, mut features) = ([u, u * u, v * v], [v; FIELDS]);
-        for at in 0..ABSOLUTE {
-            features[at] = of_window[at % 3];
+        for (at, feature) in features[..ABSOLUTE].iter_mut().enumerate() {
+            *feature = of_window[at % 3];
         }
         features[ABSOLUTE] = v.abs();
         features
@@ -381,8 +381,8 @@ impl Measure for Mixture {
     ) -> [Lanes<T, S>; 2] {
         let terms = terms(constants, moments);
         let (one, mut ms) = (moments[0].like(1.0), terms[SCALES].value);
-        for at in 0..SCALES {
-            ms = (one - ms).mul_add(terms[at].value, ms);
+        for term in &terms[..SCALES] {
+            ms = (one - ms).mul_add(term.value, ms);
         }
         [ms, moments[ABSOLUTE]]
     }
@@ -423,9 +423,7 @@ impl Measure for Mixture {
     #[inline(always)]
     fn back<T: Real, S: Simd>(side: Side, derivatives: [Lanes<T, S>; FIELDS]) -> [Lanes<T, S>; BACK] {
         let mut back = [derivatives[ABSOLUTE]; BACK];
-        for at in 0..ABSOLUTE {
-            back[at] = derivatives[at];
-        }
+        back.copy_from_slice(&derivatives[..BACK]);
         for at in 0..SCALES {
             let of_v = derivatives[BACK + at];
             back[3 * at] += if side == Side::X { of_v } else { -of_v };
@@ -444,8 +442,8 @@ impl Measure for Mixture {
     fn features_vjp<T: Real, S: Simd>([u, v]: [Lanes<T, S>; 2], upstream: [Lanes<T, S>; FIELDS]) -> [Lanes<T, S>; 2] {
         let [of_u, of_uu, of_vv] = over_windows(&upstream);
         let mut of_v = sign(v).mul_add(upstream[ABSOLUTE], (v + v) * of_vv);
-        for at in BACK..FIELDS {
-            of_v += upstream[at];
+        for &of_mean in &upstream[BACK..] {
+            of_v += of_mean;
         }
         let of_u = (u + u).mul_add(of_uu, of_u);
         [of_u + of_v, of_u - of_v]
