@@ -4,8 +4,9 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use metrics_detach::GraphStats;
 use metrics_image::{
-    Channels, L1SsimLoss, MsSsimConfig, MsSsimLoss, OddSides, Padding, Pooling, PsnrConfig, PsnrLoss, Reduction,
-    SsimConfig, SsimLoss, contrast_map, ms_ssim, psnr, ssim, ssim_map, ssim_per_image, ssim_with_map,
+    Channels, L1SsimLoss, MixConfig, MixLoss, MsSsimConfig, MsSsimLoss, OddSides, Padding, Pooling, PsnrConfig,
+    PsnrLoss, Reduction, SsimConfig, SsimLoss, contrast_map, ms_ssim, psnr, ssim, ssim_map, ssim_per_image,
+    ssim_with_map,
 };
 use tests::images::textured;
 
@@ -86,7 +87,12 @@ fn psnr_and_losses_agree_with_finite_differences() -> Result<()> {
     let loss = L1SsimLoss::new(SsimConfig::new(1.0))?.lambda(0.7)?;
     check("l1 + ssim", &shape, |x, y| loss.forward(x, y))?;
     let loss = MsSsimLoss::new(MsSsimConfig::new(1.0).sigma(0.5).betas([0.5, 0.5]))?;
-    check("ms-ssim loss", &shape, |x, y| loss.forward(x, y))
+    check("ms-ssim loss", &shape, |x, y| loss.forward(x, y))?;
+    let loss = MixLoss::new(MixConfig::new(1.0))?;
+    for shape in [&shape[..], &[1, 1, 70, 41]] {
+        check("mix", shape, |x, y| loss.forward(x, y))?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -112,7 +118,9 @@ fn equal_images_have_gradient_zero() -> Result<()> {
     ensure!(capped.to_scalar::<f64>()? == 100.0);
     let ssim = ssim(&pred, &image, &SsimConfig::new(1.0))?;
     ensure!(ssim.to_scalar::<f64>()? == 1.0);
-    for score in [infinite, capped, ssim] {
+    let mix = MixLoss::new(MixConfig::new(1.0))?.forward(&pred, &image)?;
+    ensure!(mix.to_scalar::<f64>()? == 0.0);
+    for score in [infinite, capped, ssim, mix] {
         let gradient = score.backward()?.get(&pred).context("no gradient")?.flatten_all()?.to_vec1::<f64>()?;
         // SSIM is at its maximum: what is left is rounding, against gradients of order 1 / pixels elsewhere.
         ensure!(gradient.iter().all(|g| g.abs() < 1e-15), "{gradient:?}");

@@ -41,9 +41,9 @@
 //!
 //! - functions: [`psnr()`], [`ssim()`], [`ms_ssim()`], [`mae()`], [`mse()`], [`gmsd()`] and [`vif()`], each also per image, and the
 //!   maps [`ssim_map()`], [`ssim_with_map()`] and [`contrast_map()`];
-//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], [`GmsdConfig`], [`VifConfig`], with a preset
-//!   for each library they agree with;
-//! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`GmsdLoss`], [`VifLoss`], and [`L1SsimLoss`];
+//! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], [`GmsdConfig`], [`VifConfig`], [`MixConfig`],
+//!   with a preset for each library they agree with;
+//! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`GmsdLoss`], [`VifLoss`], [`L1SsimLoss`], and [`MixLoss`];
 //! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`], [`Mae`], [`Mse`], [`Gmsd`], [`Vif`]; members of a collection share their passes
 //!   over the pixels, see [`MetricCollection::plan`](metrics_core::MetricCollection::plan).
 //!
@@ -69,6 +69,7 @@ pub use engine::{OddSides, Padding};
 pub use loss::{ImageLoss, Loss, LossTerm, LossTerms};
 pub use measure::gmsd::{Gmsd, GmsdConfig, GmsdLoss, gmsd, gmsd_per_image};
 pub use measure::l1_ssim::L1SsimLoss;
+pub use measure::mix::{MixConfig, MixLoss};
 pub use measure::ms_ssim::{ChannelPower, MsSsim, MsSsimConfig, MsSsimLoss, Normalize, ms_ssim, ms_ssim_per_image};
 pub use measure::pixel::{
     Absolute, ErrorConfig, Mae, Mse, MseFloor, Pooling, Psnr, PsnrConfig, PsnrLoss, PsnrMetric, Squared, mae,

@@ -6,6 +6,7 @@
 
 pub(crate) mod gmsd;
 pub(crate) mod l1_ssim;
+pub(crate) mod mix;
 pub(crate) mod ms_ssim;
 pub(crate) mod pixel;
 pub(crate) mod similarity;

@@ -5,7 +5,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::prefetch::Ahead;
+use super::prefetch::{Ahead, prefetch};
 use super::simd::{Array, Lanes, Real};
 use super::slide::slide;
 use super::taps::Taps;
@@ -44,20 +44,23 @@ const fn listed(numbers: &[usize], number: usize) -> bool {
 }
 
 /// The row filter of features that are made on the way; the vectors of the fields lie side by side in `out`. Prefetches `ahead` meanwhile.
+/// `features` is working memory.
 pub(super) fn feature_filter<'a, M: Measure, T: Real>(
     arch: Arch,
     taps: &'a Taps<T>,
     basis: M::Basis<&'a [T]>,
     ahead: Ahead<'a>,
+    features: &'a mut Vec<T>,
     out: &'a mut [T],
 ) {
-    arch.dispatch(FeatureFilter::<M, T> { taps, basis, ahead, out });
+    arch.dispatch(FeatureFilter::<M, T> { taps, basis, ahead, features, out });
 }
 
 struct FeatureFilter<'a, M: Measure, T: Real> {
     taps: &'a Taps<T>,
     basis: M::Basis<&'a [T]>,
     ahead: Ahead<'a>,
+    features: &'a mut Vec<T>,
     out: &'a mut [T],
 }
 
@@ -80,7 +83,7 @@ impl<M: Measure, T: Real> WithSimd for FeatureFilter<'_, M, T> {
                     self.out
                 )
             ),
-            None => features_per_field::<M, T, S>(simd, self.taps, self.basis, self.out),
+            None => features_per_field::<M, T, S>(simd, self.taps, self.basis, self.features, self.out),
         }
         self.ahead.fetch_rest();
     }
@@ -143,23 +146,56 @@ fn features_shared<M: Measure, T: Real, S: Simd>(
     }
 }
 
+/// Makes the features once, as rows in `features`, and filters each of these.
 #[inline(always)]
-fn features_per_field<M: Measure, T: Real, S: Simd>(simd: S, taps: &Taps<T>, basis: M::Basis<&[T]>, out: &mut [T]) {
-    let fields = M::Fields::<T>::LEN;
-    for (index, out) in T::vectors_mut::<S>(out).chunks_exact_mut(fields).enumerate() {
-        let at = index * Lanes::<T, S>::COUNT;
-        let mut sums = M::Fields::filled(Lanes::zero(simd));
-        for k in 0..taps.len() {
-            let features = M::features(load_basis::<M, T, S>(simd, &basis, at + k));
-            for field in 0..fields {
-                let tap = Lanes::splat(simd, taps.of(field)[k]);
-                sums.set(field, features.get(field).mul_add(tap, sums.get(field)));
-            }
-        }
-        for (field, out) in out.iter_mut().enumerate() {
-            *out = sums.get(field).vector();
+fn features_per_field<M: Measure, T: Real, S: Simd>(
+    simd: S,
+    taps: &Taps<T>,
+    basis: M::Basis<&[T]>,
+    features: &mut Vec<T>,
+    out: &mut [T],
+) {
+    let (fields, count) = (M::Fields::<T>::LEN, Lanes::<T, S>::COUNT);
+    let width = out.len() / fields;
+    let row = (width + taps.len() - 1).next_multiple_of(count);
+    features.resize(fields * row, T::default());
+    for at in (0..row).step_by(count) {
+        let made = M::features(load_basis::<M, T, S>(simd, &basis, at));
+        for field in 0..fields {
+            made.get(field).store(features, field * row + at);
         }
     }
+    let put = |out: &mut [T], field: usize, at: usize, sum: Lanes<T, S>| sum.store(out, fields * at + field * count);
+    for field in 0..fields {
+        let (first, taps) = taps.of(field);
+        let row = &features[field * row..][first..row];
+        let mut at = 0;
+        while at + SIDE_BY_SIDE * count <= width {
+            let sums = sums_along::<T, S, SIDE_BY_SIDE>(simd, &row[at..], taps);
+            (0..SIDE_BY_SIDE).for_each(|vector| put(out, field, at + vector * count, sums[vector]));
+            at += SIDE_BY_SIDE * count;
+        }
+        for at in (at..width).step_by(count) {
+            put(out, field, at, sums_along::<T, S, 1>(simd, &row[at..], taps)[0]);
+        }
+    }
+}
+
+/// Vectors of sums made at once: additions to one do not wait for those to another.
+const SIDE_BY_SIDE: usize = 8;
+
+/// The first `N` vectors of a row that is filtered with `taps`.
+#[inline(always)]
+fn sums_along<T: Real, S: Simd, const N: usize>(simd: S, row: &[T], taps: &[T]) -> [Lanes<T, S>; N] {
+    debug_assert!(row.len() + 1 >= N * Lanes::<T, S>::COUNT + taps.len());
+    let mut sums = [Lanes::zero(simd); N];
+    for (values, &tap) in row.windows(N * Lanes::<T, S>::COUNT).zip(taps) {
+        let (values, tap) = (T::vectors::<S>(values), Lanes::splat(simd, tap));
+        for vector in 0..N {
+            sums[vector] = Lanes::new(simd, values[vector]).mul_add(tap, sums[vector]);
+        }
+    }
+    sums
 }
 
 #[inline(always)]
@@ -290,19 +326,41 @@ fn column_window<T: Real, S: Simd, const K: usize>(simd: S, taps: &[T], input: R
     }
 }
 
+/// Vectors between the one that [`column_any`] reads and the one that it prefetches.
+const SOON: usize = 6;
+
 #[inline(always)]
 fn column_any<T: Real, S: Simd>(simd: S, taps: &Taps<T>, input: Rows<T>, output: Block<T>) {
     let count = input.row::<S>(0).len();
-    for line in 0..BLOCK {
-        let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
-        for index in 0..count {
-            let taps = taps.of(places.field);
-            let mut sum = Lanes::zero(simd);
-            for (k, &tap) in taps.iter().enumerate() {
-                let value = Lanes::new(simd, input.row::<S>(line + k)[index]);
-                sum = value.mul_add(Lanes::splat(simd, tap), sum);
+    let mut places = Places::new(input.fields, output.field, Lanes::<T, S>::COUNT);
+    for index in 0..count {
+        let (first, taps) = taps.of(places.field);
+        let value = |row: usize| {
+            let row = input.row::<S>(first + row);
+            // Many rows, far apart: the hardware does not see them coming.
+            if let Some(soon) = row.get(index + SOON) {
+                prefetch(soon);
             }
-            sum.store(output.memory, line * output.row + places.next());
+            Lanes::new(simd, row[index])
+        };
+        let mut sums = [Lanes::zero(simd); BLOCK];
+        // The rows under one tap, of all lines; the next tap needs but one more.
+        let mut values = [Lanes::zero(simd); BLOCK];
+        for line in 1..BLOCK {
+            values[line] = value(line - 1);
+        }
+        for (k, &tap) in taps.iter().enumerate() {
+            for line in 1..BLOCK {
+                values[line - 1] = values[line];
+            }
+            values[BLOCK - 1] = value(k + BLOCK - 1);
+            for line in 0..BLOCK {
+                sums[line] = values[line].mul_add(Lanes::splat(simd, tap), sums[line]);
+            }
+        }
+        let place = places.next();
+        for line in 0..BLOCK {
+            sums[line].store(output.memory, line * output.row + place);
         }
     }
 }
@@ -385,16 +443,32 @@ fn row_window<T: Real, S: Simd, Out: Sink<T>, const K: usize>(
 
 #[inline(always)]
 fn row_any<T: Real, S: Simd, K: Sink<T>>(simd: S, taps: &Taps<T>, rows: FieldRows<T>, width: usize, sink: &mut K) {
-    for at in (0..width).step_by(Lanes::<T, S>::COUNT) {
-        let mut out = K::Fields::filled(Lanes::zero(simd));
-        for field in 0..K::Fields::<T>::LEN {
-            let row = &rows.memory[field * rows.field..];
-            let mut sum = Lanes::zero(simd);
-            for (k, &tap) in taps.of(field).iter().enumerate() {
-                sum = Lanes::load(simd, row, at + k).mul_add(Lanes::splat(simd, tap), sum);
-            }
-            out.set(field, sum);
-        }
-        sink.put(simd, at, out);
+    let count = Lanes::<T, S>::COUNT;
+    let mut at = 0;
+    while at + SIDE_BY_SIDE * count <= width {
+        row_vectors::<T, S, K, SIDE_BY_SIDE>(simd, taps, rows, at, sink);
+        at += SIDE_BY_SIDE * count;
+    }
+    for at in (at..width).step_by(count) {
+        row_vectors::<T, S, K, 1>(simd, taps, rows, at, sink);
+    }
+}
+
+#[inline(always)]
+fn row_vectors<T: Real, S: Simd, K: Sink<T>, const N: usize>(
+    simd: S,
+    taps: &Taps<T>,
+    rows: FieldRows<T>,
+    at: usize,
+    sink: &mut K,
+) {
+    let mut out = [K::Fields::filled(Lanes::zero(simd)); N];
+    for field in 0..K::Fields::<T>::LEN {
+        let (first, taps) = taps.of(field);
+        let sums = sums_along::<T, S, N>(simd, &rows.memory[field * rows.field + at + first..], taps);
+        (0..N).for_each(|vector| out[vector].set(field, sums[vector]));
+    }
+    for (vector, out) in out.into_iter().enumerate() {
+        sink.put(simd, at + vector * Lanes::<T, S>::COUNT, out);
     }
 }

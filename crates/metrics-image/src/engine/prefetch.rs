@@ -49,7 +49,7 @@ pub(super) fn prefetch_all<T>(places: &[T]) {
 
 /// Prefetches the cache line that `place` starts in.
 #[inline(always)]
-fn prefetch<T>(place: &T) {
+pub(super) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -38,6 +38,8 @@ impl Shape {
 struct Rows<'a, M: Measure, T: Real> {
     basis: BasisRows<'a, M, T>,
     window: &'a Window<T>,
+    /// Working memory of the row filter.
+    features: Vec<T>,
     /// The rows whose pixels count into the errors, and where those go.
     owned: Range<usize>,
     errors: Option<(RowWriter<'a, Errors>, Vec<Errors>)>,
@@ -47,7 +49,7 @@ impl<M: Measure, T: Real> Rows<'_, M, T> {
     fn make(&mut self, at: [usize; 2], out: &mut [T]) {
         let mut errors = self.errors.as_mut().filter(|(writer, _)| self.owned.contains(&at[1]) && writer.wants(at));
         let (basis, ahead) = self.basis.read(at, errors.as_mut().map(|(_, runs)| &mut runs[..]));
-        filter::feature_filter::<M, T>(self.window.arch, &self.window.taps[2], basis, ahead, out);
+        filter::feature_filter::<M, T>(self.window.arch, &self.window.taps[2], basis, ahead, &mut self.features, out);
         if let Some((writer, runs)) = errors {
             writer.write(at, self.basis.owned().start / ERROR_RUN, runs);
         }
@@ -55,7 +57,14 @@ impl<M: Measure, T: Real> Rows<'_, M, T> {
 
     fn make_outside(&mut self, out: &mut [T]) {
         let basis = self.basis.outside();
-        filter::feature_filter::<M, T>(self.window.arch, &self.window.taps[2], basis, Ahead::default(), out);
+        filter::feature_filter::<M, T>(
+            self.window.arch,
+            &self.window.taps[2],
+            basis,
+            Ahead::default(),
+            &mut self.features,
+            out,
+        );
     }
 }
 
@@ -121,7 +130,7 @@ impl<'a, M: Measure, T: Real> Sheets<'a, M, T> {
         let slice =
             window.is_volume().then(|| Slice { buffer: LineBuffer::new(window.borders[1]), memory: slice, stride });
         Self {
-            rows: Rows { basis, window, owned, errors },
+            rows: Rows { basis, window, features: Vec::new(), owned, errors },
             slice,
             buffer: LineBuffer::new(window.borders[window.axis()]),
             shape: Self::shape(window, tile),

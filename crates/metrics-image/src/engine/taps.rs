@@ -1,5 +1,7 @@
 //! The taps of a separable filter in the type that is computed in.
 
+use std::ops::Range;
+
 use super::schedule::Window;
 use super::simd::Real;
 use crate::engine::Padding;
@@ -29,6 +31,8 @@ pub(crate) enum AxisTaps {
 #[derive(Clone)]
 pub(super) struct Taps<T> {
     fields: Vec<Vec<T>>,
+    /// Of each field, the taps without the zeros at either end.
+    there: Vec<Range<usize>>,
     /// What the taps of a field sum up to, exactly or nearly so.
     pub(super) sum: f64,
 }
@@ -38,24 +42,36 @@ impl<T: Real> Taps<T> {
         match axis {
             AxisTaps::Shared(taps) => {
                 let taps = rounded(taps);
-                Self { sum: taps.iter().map(|tap: &T| tap.wide()).sum(), fields: vec![taps] }
+                Self::of_fields(taps.iter().map(|tap: &T| tap.wide()).sum(), vec![taps])
             }
             AxisTaps::PerField(fields) => {
-                let rounded = |taps: &Vec<f64>| taps.iter().map(|&tap| T::of(tap)).collect();
-                Self { sum: 1.0, fields: fields.iter().map(rounded).collect() }
+                let is_mean = |taps: &Vec<f64>| {
+                    taps.iter().eq(taps.iter().rev()) && (taps.iter().sum::<f64>() - 1.0).abs() < 1e-12
+                };
+                let fields = fields.iter().map(|taps| if is_mean(taps) { corrected(taps) } else { nearest(taps) });
+                Self::of_fields(1.0, fields.collect())
             }
         }
     }
 
+    fn of_fields(sum: f64, fields: Vec<Vec<T>>) -> Self {
+        let there = |taps: &Vec<T>| {
+            let is_there = |tap: &T| *tap != T::default();
+            let first = taps.iter().position(is_there).unwrap_or(0);
+            first..taps.iter().rposition(is_there).map_or(first, |last| last + 1)
+        };
+        Self { there: fields.iter().map(there).collect(), fields, sum }
+    }
+
     /// A filter that does nothing: that of an axis of one line.
     pub(super) fn none() -> Self {
-        Self { sum: 1.0, fields: vec![vec![T::of(1.0)]] }
+        Self::of_fields(1.0, vec![vec![T::of(1.0)]])
     }
 
     /// The taps of the adjoint.
     pub(super) fn reversed(&self) -> Self {
         let reversed = |taps: &Vec<T>| taps.iter().rev().copied().collect();
-        Self { sum: self.sum, fields: self.fields.iter().map(reversed).collect() }
+        Self::of_fields(self.sum, self.fields.iter().map(reversed).collect())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,8 +86,11 @@ impl<T: Real> Taps<T> {
         }
     }
 
-    pub(super) fn of(&self, field: usize) -> &[T] {
-        self.fields.get(field).unwrap_or(&self.fields[0])
+    /// The taps of a field without zeros at either end, and the number of the first.
+    pub(super) fn of(&self, field: usize) -> (usize, &[T]) {
+        let field = if field < self.fields.len() { field } else { 0 };
+        let there = self.there[field].clone();
+        (there.start, &self.fields[field][there])
     }
 }
 
@@ -83,9 +102,18 @@ fn rounded<T: Real>(taps: &[f64]) -> Vec<T> {
         let tap = 0.5f64.powi(usize::BITS as i32 - (taps.len() - 1).leading_zeros() as i32);
         return vec![T::of(tap); taps.len()];
     }
-    let (middle, mut rounded) = (taps.len() / 2, taps.iter().map(|&tap| T::of(tap)).collect::<Vec<T>>());
-    // From the largest to the smallest, each takes as much of what is missing as its last digit can hold.
-    for distance in 0..=middle {
+    corrected(taps)
+}
+
+fn nearest<T: Real>(taps: &[f64]) -> Vec<T> {
+    taps.iter().map(|&tap| T::of(tap)).collect()
+}
+
+/// Symmetric taps whose rounded sum is 1 to far more digits than each of them has.
+fn corrected<T: Real>(taps: &[f64]) -> Vec<T> {
+    let (middle, mut rounded) = (taps.len() / 2, nearest::<T>(taps));
+    // From the largest to the smallest, each takes as much of what is missing as its last digit can hold. Zeros stay.
+    for distance in (0..=middle).filter(|distance| taps[middle + distance] != 0.0) {
         let missing = 1.0 - rounded.iter().map(|tap| tap.wide()).sum::<f64>();
         let ends = [middle - distance, middle + distance];
         let share = if distance == 0 { missing } else { missing / 2.0 };
@@ -112,10 +140,18 @@ mod tests {
             let exact = gaussian(sigma, len);
             let taps = Taps::<f32>::new(&AxisTaps::Shared(exact.clone()));
             assert!((taps.sum - 1.0).abs() < 1e-9, "{sigma} {len}: {:e}", taps.sum - 1.0);
-            for (tap, exact) in taps.of(0).iter().zip(&exact) {
+            for (tap, exact) in taps.of(0).1.iter().zip(&exact) {
                 // One rounding more than the nearest.
                 assert!((f64::from(*tap) - exact).abs() < 6e-8 * exact.max(0.3), "{sigma} {len}");
             }
+        }
+        // In a window as long as that of another field.
+        let narrow: Vec<f64> = [vec![0.0; 10], gaussian(0.5, 9), vec![0.0; 10]].concat();
+        let fields = Taps::<f32>::new(&AxisTaps::PerField(vec![gaussian(6.0, 29), narrow]));
+        let [(first, wide), (second, narrow)] = [fields.of(0), fields.of(1)];
+        assert_eq!([(first, wide.len()), (second, narrow.len())], [(0, 29), (10, 9)]);
+        for taps in [wide, narrow] {
+            assert!((taps.iter().copied().map(f64::from).sum::<f64>() - 1.0).abs() < 1e-9);
         }
         for len in [1, 2, 3, 7, 8, 9, 255] {
             let taps = Taps::<f32>::new(&AxisTaps::Shared(vec![1.0 / len as f64; len]));

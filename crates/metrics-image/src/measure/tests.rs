@@ -9,8 +9,8 @@ use crate::op::{self, Output};
 use crate::pair::{Images, Pair};
 use crate::score::{self, Kind};
 use crate::{
-    Absolute, Channels, DataRange, ErrorConfig, GmsdConfig, MsSsimConfig, OddSides, Padding, Squared, SsimConfig,
-    VifConfig,
+    Absolute, Channels, DataRange, ErrorConfig, GmsdConfig, MixConfig, MsSsimConfig, OddSides, Padding, Squared,
+    SsimConfig, VifConfig,
 };
 
 /// Rounding in f32 and in f64, of numbers near 1.
@@ -150,6 +150,12 @@ fn every_score() -> Result<()> {
         check::<VifConfig>(&config, &flat)?;
         check::<VifConfig>(&config.clone().crop_border(1), &[1, 2, 43, 340])?;
     }
+    for config in [MixConfig::new(255.0), MixConfig::kornia().range(255.0), MixConfig::new(DataRange::PerImage)] {
+        check::<MixConfig>(&config, &flat)?;
+        check::<MixConfig>(&config, &[1, 2, 7, 350])?;
+        // Windows of 13 taps.
+        check::<MixConfig>(&config.sigmas([1.5, 0.5, 0.7, 2.0, 3.0]).crop_border(2), &[1, 3, 5, 41])?;
+    }
     let ssim = || SsimConfig::new(255.0);
     for config in [ssim(), ssim().padding(Padding::Valid).window(9), SsimConfig::skimage(255.0), ssim().sigma(2.5)] {
         check::<SsimConfig>(&config, &flat)?;
@@ -201,6 +207,7 @@ fn pixels_that_are_not_finite_spoil_their_own_image_only() -> Result<()> {
     of::<MsSsimConfig>(&MsSsimConfig::new(255.0).betas([0.5, 0.5]))?;
     of::<GmsdConfig>(&GmsdConfig::new(255.0))?;
     of::<VifConfig>(&VifConfig::new(255.0))?;
+    of::<MixConfig>(&MixConfig::new(255.0))?;
     of::<Squared>(&ErrorConfig::new())
 }
 
@@ -227,6 +234,7 @@ fn equal_and_flat_images_have_finite_gradients() -> Result<()> {
     }
     of::<SsimConfig>(&SsimConfig::new(255.0), 1.0)?;
     of::<GmsdConfig>(&GmsdConfig::new(255.0), 0.0)?;
+    of::<MixConfig>(&MixConfig::new(255.0), 0.0)?;
     of::<VifConfig>(&VifConfig::new(255.0), 1.0)
 }
 
