@@ -6,6 +6,7 @@ use metrics_core::{Error, Result};
 use super::similarity::{Similarity, Term};
 use super::ssim;
 use crate::SsimConfig;
+use crate::config::check;
 use crate::op::{self, Prepared};
 use crate::pair::{channel_weights, compute_dtype};
 use crate::score::{self, check_reduction};
@@ -38,9 +39,10 @@ impl L1SsimLoss {
     /// A loss of this configuration.
     ///
     /// # Errors
-    /// As [`ScoreLoss::new`](crate::ScoreLoss::new).
+    /// As [`ScoreLoss::new`](crate::ScoreLoss::new), and for [`Padding::Replicate`](crate::Padding::Replicate).
     pub fn new(config: SsimConfig) -> Result<Self> {
         config.validate()?;
+        check("L1SsimLoss", config.replicates())?;
         check_reduction("L1SsimLoss", config.reduction)?;
         Ok(Self { config, lambda: 0.2, weight: 1.0 })
     }

@@ -13,7 +13,7 @@ use self::axis::AxisMap;
 use crate::engine::Padding;
 
 pub(crate) use error::{absolute, squared};
-pub(crate) use ssim::{map, mean_pool, means, scales};
+pub(crate) use ssim::{filter_and_skip, map, mean_pool, means, replicate, scales};
 
 /// A batch of images filtered along both axes, where the window lies inside.
 pub(crate) fn filter_valid(image: &Tensor, taps: &[f64]) -> Result<Tensor> {

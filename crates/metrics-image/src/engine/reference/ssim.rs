@@ -1,7 +1,7 @@
 use candle_core::{D, DType, Device, Tensor};
 use metrics_core::Result;
 
-use super::axis::{AxisMap, apply_all};
+use super::axis::{AxisMap, apply_all, extended};
 use crate::engine::backend::{Scales, Score};
 use crate::engine::{OddSides, Padding};
 use crate::measure::ssim::Plan;
@@ -69,10 +69,36 @@ pub(crate) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scal
     Ok(Tensor::stack(&terms, 0)?)
 }
 
-/// Both images averaged over blocks of `factor` pixels a side.
+/// Both images averaged over blocks of `factor` pixels a side; what fills no block is left out.
 pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
-    let pool = |image: &Tensor| pool(image, factor);
-    Ok(Pair { pred: pool(&pair.pred)?, target: pool(&pair.target)?, ..pair.clone() })
+    of_both(pair, |image| pool(image, factor))
+}
+
+/// Both images filtered by equal weights in a symmetric border, and every `factor`-th pixel of that from the first on, as by MATLAB's
+/// `imfilter`, which takes a pixel more after the middle of an even filter than before it.
+pub(crate) fn filter_and_skip(pair: &Pair, factor: usize) -> Result<Pair> {
+    let before = (factor - 1) / 2;
+    of_both(pair, |image| {
+        let mut image = image.clone();
+        for axis in 2..image.rank() {
+            let side = image.dim(axis)?;
+            let after = side.next_multiple_of(factor).saturating_sub(before + side);
+            image = extended(&image, axis, [before, after], Padding::Symmetric)?;
+        }
+        pool(&image, factor)
+    })
+}
+
+/// Both images with so many pixels more at both ends of each axis as `radii` says: those at their border.
+pub(crate) fn replicate(pair: &Pair, radii: &[usize]) -> Result<Pair> {
+    of_both(pair, |image| {
+        let mut axes = (2..).zip(radii);
+        axes.try_fold(image.clone(), |image, (axis, &radius)| extended(&image, axis, [radius; 2], Padding::Replicate))
+    })
+}
+
+fn of_both(pair: &Pair, make: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Pair> {
+    Ok(Pair { pred: make(&pair.pred)?, target: make(&pair.target)?, ..pair.clone() })
 }
 
 /// One axis after the other, each by products with a row of equal weights: Candle's sums are many times slower.
@@ -106,8 +132,7 @@ fn downsample(pair: &Pair, odd_sides: OddSides) -> Result<Pair> {
 }
 
 fn map_pair(pair: &Pair, maps: &[AxisMap]) -> Result<Pair> {
-    let (pred, target) = (apply_all(maps, &pair.pred)?, apply_all(maps, &pair.target)?);
-    Ok(Pair { pred, target, ..pair.clone() })
+    of_both(pair, |image| apply_all(maps, image))
 }
 
 /// A window for images of one size.
