@@ -41,6 +41,12 @@ pub enum Covariance {
 }
 
 /// Whether large images are made smaller before they are scored, by `f = round(shorter side / 256)` where that is 2 or more.
+///
+/// ```
+/// use metrics_image::{Downsample, SsimConfig};
+/// let config = SsimConfig::wang2004(255.0).downsample(Downsample::Imfilter);
+/// assert_eq!(config, SsimConfig::wang2009(255.0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Downsample {
