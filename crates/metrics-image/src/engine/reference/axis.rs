@@ -78,7 +78,7 @@ pub(super) fn extended(x: &Tensor, axis: usize, [before, after]: [usize; 2], pad
     let side = x.dim(axis)?;
     let lines = (0..before + side + after).filter_map(|at| seen(at, before, side, padding));
     let lines: Vec<u32> = lines.map(|line| line as u32).collect();
-    Ok(x.index_select(&Tensor::new(lines, x.device())?, axis)?)
+    Ok(x.contiguous()?.index_select(&Tensor::new(lines, x.device())?, axis)?)
 }
 
 /// Which pixel of an axis is seen at position `at`, the axis itself being at `reach` and after.
