@@ -1,4 +1,4 @@
-//! The answers of other libraries, as `golden/make_golden.py` wrote them.
+//! The answers of other libraries, as `golden/make_golden.py` and `golden/make_presets.py` wrote them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,28 @@ use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Everything in `golden.safetensors`.
+/// Everything in `golden.safetensors` and `presets.json`.
 pub struct Golden {
     tensors: HashMap<String, Tensor>,
     sets: HashMap<String, Set>,
-    /// The cases, in the order of the script.
+    /// The cases, in the order of the scripts.
     pub cases: Vec<Case>,
+}
+
+/// What `presets.json` holds.
+#[derive(Deserialize)]
+struct Presets {
+    sets: HashMap<String, Set>,
+    cases: Vec<Answered>,
+}
+
+/// A case with its answer: a number for each image.
+#[derive(Deserialize)]
+struct Answered {
+    #[serde(flatten)]
+    case: Case,
+    value: Vec<f64>,
+    ideal: Option<Vec<f64>>,
 }
 
 /// One call of a library.
@@ -54,18 +70,32 @@ struct Set {
 }
 
 impl Golden {
-    /// Reads the committed file.
+    /// Reads the committed files.
     pub fn load() -> Result<Self> {
         let path = root().join("tests/golden/golden.safetensors");
         let bytes = std::fs::read(&path)?;
         let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes)?;
         let metadata = metadata.metadata().as_ref().context("no metadata")?;
         let text = |key: &str| metadata.get(key).with_context(|| format!("no {key} in the metadata"));
-        Ok(Self {
+        let mut golden = Self {
             tensors: candle_core::safetensors::load(&path, &Device::Cpu)?,
             sets: serde_json::from_str(text("sets")?)?,
             cases: serde_json::from_str(text("cases")?)?,
-        })
+        };
+        golden.add(serde_json::from_slice(&std::fs::read(root().join("tests/golden/presets.json"))?)?)?;
+        Ok(golden)
+    }
+
+    fn add(&mut self, Presets { sets, cases }: Presets) -> Result<()> {
+        self.sets.extend(sets);
+        for Answered { case, value, ideal } in cases {
+            for (what, numbers) in [("value", Some(value)), ("ideal", ideal)] {
+                let Some(numbers) = numbers else { continue };
+                self.tensors.insert(format!("cases/{}/{what}", case.name), Tensor::new(numbers, &Device::Cpu)?);
+            }
+            self.cases.push(case);
+        }
+        Ok(())
     }
 
     /// The pair of images of a case, in `dtype`, computed in f64 first.

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use metrics_detach::GraphStats;
 use metrics_image::{
-    Channels, L1SsimLoss, MixConfig, MixLoss, MsSsimConfig, MsSsimLoss, OddSides, Padding, Pooling, PsnrConfig,
-    PsnrLoss, Reduction, SsimConfig, SsimLoss, contrast_map, ms_ssim, psnr, ssim, ssim_map, ssim_per_image,
+    Channels, Downsample, L1SsimLoss, MixConfig, MixLoss, MsSsimConfig, MsSsimLoss, OddSides, Padding, Pooling,
+    PsnrConfig, PsnrLoss, Reduction, SsimConfig, SsimLoss, contrast_map, ms_ssim, psnr, ssim, ssim_map, ssim_per_image,
     ssim_with_map,
 };
 use tests::images::textured;
@@ -44,15 +44,20 @@ fn check(name: &str, shape: &[usize], f: impl Fn(&Tensor, &Tensor) -> metrics_co
 fn agree_with_finite_differences() -> Result<()> {
     let base = || SsimConfig::new(1.0);
     let agrees = |name: &str, shape: &[usize], config: SsimConfig| check(name, shape, |x, y| ssim(x, y, &config));
-    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+    for padding in [Padding::Reflect, Padding::Symmetric, Padding::Replicate, Padding::Zero, Padding::Valid] {
         agrees(&format!("{padding:?}"), &[2, 2, 13, 14], base().padding(padding))?;
     }
     agrees("smallest reflected", &[1, 1, 6, 6], base())?;
+    agrees("smallest symmetric", &[1, 1, 5, 5], base().padding(Padding::Symmetric))?;
+    agrees("smallest replicated", &[1, 1, 1, 2], base().padding(Padding::Replicate))?;
     agrees("uniform sample", &[1, 2, 9, 12], SsimConfig::skimage(1.0))?;
     agrees("sigma per axis", &[1, 1, 14, 16], base().sigma([1.0, 2.0]))?;
     agrees("luma cropped", &[1, 3, 20, 21], base().channels(Channels::Luma).crop_border(3))?;
     agrees("volume", &[1, 1, 7, 8, 9], base())?;
     agrees("downsampled", &[1, 1, 385, 400], base().uniform(3).downsample(true))?;
+    agrees("filtered, then downsampled", &[1, 1, 387, 401], base().uniform(3).downsample(Downsample::Imfilter))?;
+    agrees("volume, replicated", &[1, 1, 3, 8, 9], base().padding(Padding::Replicate))?;
+    check("replicated map", &[1, 1, 12, 13], |x, y| Ok(ssim_map(x, y, &base().padding(Padding::Replicate))?.sqr()?))?;
     check("map", &[1, 1, 12, 12], |x, y| Ok(ssim_map(x, y, &base())?.sqr()?))?;
     check("contrast map", &[1, 1, 12, 12], |x, y| Ok(contrast_map(x, y, &base())?.sqr()?))?;
     check("score and map", &[2, 1, 12, 12], |x, y| {
@@ -64,7 +69,7 @@ fn agree_with_finite_differences() -> Result<()> {
 #[test]
 fn ms_ssim_on_odd_sides_agrees_with_finite_differences() -> Result<()> {
     // Candle's avg_pool2d has a wrong gradient on odd sides; nothing here may depend on it.
-    for odd in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
+    for odd in [OddSides::Drop, OddSides::Zero, OddSides::Replicate, OddSides::ReplicateLast] {
         for config in [MsSsimConfig::new(1.0), MsSsimConfig::pytorch_msssim(1.0)] {
             let config = config.sigma(0.5).window(5).betas([0.2, 0.3, 0.5]).odd_sides(odd);
             for sides in [[23, 23], [23, 24], [25, 22]] {
@@ -91,6 +96,26 @@ fn psnr_and_losses_agree_with_finite_differences() -> Result<()> {
     let loss = MixLoss::new(MixConfig::new(1.0))?;
     for shape in [&shape[..], &[1, 1, 70, 41]] {
         check("mix", shape, |x, y| loss.forward(x, y))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_gradient_beside_a_value_is_that_of_the_images_given() -> Result<()> {
+    for (config, shape) in [
+        (SsimConfig::matlab(1.0), [1, 2, 20, 23]),
+        (SsimConfig::wang2009(1.0), [1, 1, 387, 401]),
+        (SsimConfig::piq(1.0), [1, 1, 387, 401]),
+    ] {
+        let loss = SsimLoss::new(config)?;
+        for dtype in [DType::F64, DType::F16] {
+            let (x, y) = (Var::from_tensor(&textured(&shape, 1, dtype)?)?, textured(&shape, 2, dtype)?);
+            let want = loss.forward(&x, &y)?.backward()?.get(&x).context("no gradient")?.clone();
+            let (_, got) = loss.value_and_grad(&x, &y)?;
+            ensure!((got.dims(), got.dtype()) == (want.dims(), want.dtype()), "{got:?} instead of {want:?}");
+            let far = (got - want)?.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            ensure!(far == 0.0, "{dtype:?}: {far:e}");
+        }
     }
     Ok(())
 }

@@ -85,6 +85,10 @@ fn sides_too_short() -> Result<()> {
         of(&[1, 1, 16, 10], &SsimConfig::new(1.0).padding(Padding::Valid))?,
         "ssim: spatial axis 1 of `pred` has 10 pixels (sides [16, 10]), expected at least 11 for a window of 11 inside the image"
     );
+    assert_eq!(
+        of(&[1, 1, 16, 4], &SsimConfig::new(1.0).padding(Padding::Symmetric))?,
+        "ssim: spatial axis 1 of `pred` has 4 pixels (sides [16, 4]), expected at least 5 for a window of 11 with a symmetric border"
+    );
     ensure!(ssim(&zeros(&[1, 1, 6, 6])?, &zeros(&[1, 1, 6, 6])?, &SsimConfig::new(1.0)).is_ok());
     ensure!(ssim(&zeros(&[1, 1, 1, 1])?, &zeros(&[1, 1, 1, 1])?, &SsimConfig::fused_ssim()).is_ok());
     let image = zeros(&[1, 1, 10, 16])?;
@@ -224,6 +228,12 @@ fn configurations_are_checked_when_built() {
         message(MsSsimConfig::new(1.0).betas([0.5, -0.5]).build()),
         "MsSsimConfig: `betas` must be finite and not negative, got -0.5"
     );
+    let replicates = |what: &str| {
+        format!("{what}: `padding` Replicate is for SSIM alone, expected Reflect, Symmetric, Zero or Valid")
+    };
+    let replicated = MsSsimConfig::new(1.0).padding(Padding::Replicate);
+    assert_eq!(message(replicated.build()), replicates("MsSsimConfig"));
+    assert_eq!(message(L1SsimLoss::new(SsimConfig::matlab(1.0))), replicates("L1SsimLoss"));
     assert_eq!(message(PsnrConfig::new(1.0).base(1.0).build()), "PsnrConfig: `base` must be finite and above 1, got 1");
     assert_eq!(
         message(PsnrConfig::new(1.0).floor(MseFloor::Add(-1.0)).build()),

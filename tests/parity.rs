@@ -1,11 +1,11 @@
-//! The same numbers as TorchMetrics, pytorch-msssim, piq and scikit-image.
+//! The same numbers as TorchMetrics, pytorch-msssim, piq, scikit-image and other programs.
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{D, DType, Tensor, Var};
 use metrics_image::{
-    Covariance, DataRange, GmsdConfig, MixConfig, MixLoss, MsSsimConfig, Normalize, OddSides, Pooling, PsnrConfig,
-    Reduction, SsimConfig, VifConfig, contrast_per_image, gmsd_per_image, ms_ssim, psnr, psnr_per_image, ssim,
-    ssim_map, ssim_per_image, vif,
+    Covariance, DataRange, GmsdConfig, MixConfig, MixLoss, MsSsimConfig, Normalize, OddSides, Padding, Pooling,
+    PsnrConfig, Reduction, SsimConfig, VifConfig, contrast_per_image, gmsd_per_image, ms_ssim, psnr, psnr_per_image,
+    ssim, ssim_map, ssim_per_image, vif,
 };
 use tests::golden::{Case, Golden};
 
@@ -93,14 +93,34 @@ fn maps() -> Result<()> {
     Ok(())
 }
 
+/// scikit-image leaves the border out of its mean, but not out of its map, for which it mirrors the image symmetrically.
+#[test]
+fn a_symmetric_border_makes_the_whole_map_of_skimage() -> Result<()> {
+    let golden = Golden::load()?;
+    let cases = golden.cases.iter().filter(|case| case.name.starts_with("skimage_ssim_map"));
+    let mut count = 0;
+    for case in cases {
+        let (pred, target) = golden.images(case, DType::F64)?;
+        let ours = ssim_map(&pred, &target, &ssim_config(case)?.padding(Padding::Symmetric))?;
+        let error = largest_difference(&ours, &golden.result(case, "map")?)?;
+        ensure!(error <= F64, "{}: off by {error:e}", case.name);
+        count += 1;
+    }
+    ensure!(count == 2, "{count} maps");
+    Ok(())
+}
+
 #[test]
 fn contrast() -> Result<()> {
     let golden = Golden::load()?;
     let case = golden.cases.iter().find(|case| case.word("output") == Some("contrast")).context("no contrast case")?;
     let (pred, target) = golden.images(case, DType::F64)?;
-    let ours = contrast_per_image(&pred, &target, &ssim_config(case)?)?;
-    let error = largest_difference(&ours, &golden.result(case, "contrast")?)?;
-    ensure!(error <= F64, "off by {error:e}");
+    for padding in [Padding::Reflect, Padding::Symmetric, Padding::Replicate] {
+        // Windows that see the border do not count.
+        let ours = contrast_per_image(&pred, &target, &ssim_config(case)?.padding(padding))?;
+        let error = largest_difference(&ours, &golden.result(case, "contrast")?)?;
+        ensure!(error <= F64, "{padding:?}: off by {error:e}");
+    }
     Ok(())
 }
 
@@ -141,7 +161,7 @@ fn evaluate(case: &Case, pred: &Tensor, target: &Tensor) -> Result<Tensor> {
                 _ => ssim_per_image(pred, target, &config)?,
             }
         }
-        "ms_ssim" | "multi_scale_ssim" => {
+        "ms_ssim" | "multi_scale_ssim" | "ssim_multiscale" => {
             let reduction = case.word("reduction").map_or(Ok(Reduction::None), parse_reduction)?;
             ms_ssim(pred, target, &ms_ssim_config(case)?.reduction(reduction))?
         }
@@ -192,6 +212,11 @@ fn ssim_config(case: &Case) -> Result<SsimConfig> {
             SsimConfig::skimage_gaussian(range).sigma(sigma).window(2 * (3.5 * sigma + 0.5) as usize + 1)
         }
         "skimage" => SsimConfig::skimage(range),
+        "kornia" => SsimConfig::kornia(range, case.number("window_size").context("no window_size")? as usize),
+        "opencv_tutorial" => SsimConfig::opencv_tutorial(),
+        "tensorflow" => SsimConfig::tensorflow(range),
+        "matlab" => SsimConfig::matlab(range),
+        "wang2009" => SsimConfig::wang2009(range),
         other => bail!("unknown library {other}"),
     };
     let config = match case.flag("use_sample_covariance") {
@@ -225,6 +250,7 @@ fn ms_ssim_config(case: &Case) -> Result<MsSsimConfig> {
         "torchmetrics" => MsSsimConfig::torchmetrics(range),
         "pytorch_msssim" => MsSsimConfig::pytorch_msssim(range),
         "piq" => MsSsimConfig::piq(range).odd_sides(OddSides::Replicate),
+        "tensorflow" => MsSsimConfig::tensorflow(range),
         other => bail!("unknown library {other}"),
     };
     let config = match case.settings.get("normalize") {

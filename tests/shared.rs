@@ -35,6 +35,7 @@ fn every_metric() -> Result<Vec<(&'static str, Box<dyn Metric>)>> {
         ("luma psnr", Box::new(Psnr::new(PsnrConfig::new(1.0).channels(Channels::Luma).crop_border(4))?)),
         ("three scales", Box::new(MsSsim::new(MsSsimConfig::new(1.0).betas([0.2, 0.3, 0.5]).window(5))?)),
         ("small ssim", Box::new(Ssim::new(SsimConfig::piq(1.0))?)),
+        ("extended ssim", Box::new(Ssim::new(SsimConfig::matlab(1.0))?)),
     ])
 }
 
@@ -106,6 +107,7 @@ fn the_plan_says_who_shares() -> Result<()> {
         "luma psnr",
         "three scales",
         "small ssim",
+        "extended ssim",
     ];
     ensure!(others == expected, "{plan}");
 

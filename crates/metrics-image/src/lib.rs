@@ -76,8 +76,8 @@ pub use measure::pixel::{
     mae_per_image, mse, mse_per_image, psnr, psnr_per_image,
 };
 pub use measure::ssim::{
-    Covariance, Ssim, SsimConfig, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map, ssim_per_channel,
-    ssim_per_image, ssim_with_map,
+    Covariance, Downsample, Ssim, SsimConfig, SsimLoss, contrast_map, contrast_per_image, ssim, ssim_map,
+    ssim_per_channel, ssim_per_image, ssim_with_map,
 };
 pub use measure::vif::{Vif, VifConfig, VifLoss, vif, vif_per_image};
 pub use metrics_core::{NonFinite, Reduction};

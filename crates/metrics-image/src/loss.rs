@@ -431,9 +431,8 @@ impl Loss {
     /// # Errors
     /// As [`build`](Self::build) and as the functions of the terms' scores.
     pub fn forward(&self, pred: &Tensor, target: impl Into<Target>) -> Result<Tensor> {
-        let walks = self.walks(&self.images(pred, target))?;
-        let walks = walks.into_iter().map(Walk::any).collect();
-        let (loss, _) = op::apply_all(self.name, walks, self.reduction.into())?;
+        let prepared = self.prepared(&self.images(pred, target))?;
+        let (loss, _) = op::apply_all(self.name, prepared, self.reduction.into())?;
         Ok(loss.to_dtype(compute_dtype(pred.dtype()))?)
     }
 
@@ -457,8 +456,9 @@ impl Loss {
     /// As [`forward`](Self::forward), and for `Reduction::None`, which has no single value to minimize.
     pub fn value_and_grad(&self, pred: &Tensor, target: impl Into<Target>) -> Result<(Tensor, Tensor)> {
         let output = scalar_output(self.name, self.reduction)?;
-        let walks = self.walks(&self.images(pred, target))?.into_iter().map(Walk::any).collect();
-        op::value_and_grad(self.name, walks, output, &|loss| Ok(loss.clone()))
+        let images = self.images(pred, target).target_detached();
+        let prepare = |pred: &Tensor| self.prepared(&Images { pred: pred.clone(), ..images.clone() });
+        op::value_and_grad(self.name, pred, &prepare, output, &|loss| Ok(loss.clone()))
     }
 
     /// The loss and its terms, which are made on the way.
@@ -467,7 +467,7 @@ impl Loss {
         let numbers: Vec<usize> = walks.iter().flat_map(|walk| walk.numbers.clone()).collect();
         let walks = walks.into_iter().map(Walk::any).collect();
         let (loss, made) = op::apply_all(self.name, walks, self.reduction.into())?;
-        let mut terms: Vec<_> = numbers.into_iter().zip(made.unwrap_or_default()).collect();
+        let mut terms: Vec<_> = numbers.into_iter().zip(made).collect();
         terms.sort_by_key(|(number, _)| *number);
         let images = images.pred.dim(0)? as f64;
         let value = |(number, scores): (usize, Vec<f64>)| {
@@ -486,8 +486,7 @@ impl Loss {
         let mut values = Vec::with_capacity(self.terms.len());
         for (_, term) in &self.terms {
             let alone = Self { weight: 1.0, terms: vec![(1.0, term.clone())], ..self.clone() };
-            let walks = alone.walks(images)?.into_iter().map(Walk::any).collect();
-            values.push(op::apply_all(self.name, walks, self.reduction.into())?.0);
+            values.push(op::apply_all(self.name, alone.prepared(images)?, self.reduction.into())?.0);
         }
         let mut loss: Option<Tensor> = None;
         for (number, value) in values.iter().enumerate() {
@@ -496,6 +495,10 @@ impl Loss {
         }
         let loss = loss.ok_or_else(|| Error::argument(self.name, "there is no term, expected at least one"))?;
         Ok((loss, values))
+    }
+
+    fn prepared(&self, images: &Images) -> Result<Vec<AnyPrepared>> {
+        Ok(self.walks(images)?.into_iter().map(Walk::any).collect())
     }
 
     /// The passes over the images.

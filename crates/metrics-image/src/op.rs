@@ -220,24 +220,36 @@ pub(crate) fn apply(op: &str, prepared: AnyPrepared, output: Output) -> Result<T
     Ok(apply_all(op, vec![prepared], output)?.0)
 }
 
-/// What becomes of the sum of some scores of one pair of images, and on a CPU what each is mixed of.
-pub(crate) fn apply_all(op: &str, prepared: Vec<AnyPrepared>, output: Output) -> Result<(Tensor, Option<Terms>)> {
-    let Some(first) = prepared.first() else {
-        return Err(Error::argument(op, "expected a score, got none"));
-    };
-    if !first.images.pred.device().is_cpu() {
-        let scores = prepared.into_iter().map(|prepared| prepared.on_device(op, output)).collect::<Result<Vec<_>>>()?;
-        let sum = scores.into_iter().try_fold(None, |sum: Option<Tensor>, score| {
-            Ok::<_, Error>(Some(sum.map_or(Ok(score.clone()), |sum| sum + &score)?))
-        })?;
-        return Ok((sum.ok_or_else(|| Error::argument(op, "expected a score, got none"))?, None));
+/// What becomes of the sum of some scores, and on a CPU what each is mixed of. Scores of the same tensors are one operation.
+pub(crate) fn apply_all(op: &str, prepared: Vec<AnyPrepared>, output: Output) -> Result<(Tensor, Terms)> {
+    let (mut sum, mut terms): (Option<Tensor>, _) = (None, Terms::new());
+    let mut left = prepared.into_iter().peekable();
+    while let Some(first) = left.next() {
+        let part = if first.images.pred.device().is_cpu() {
+            let pred = first.images.pred.id();
+            let mut alike = vec![first];
+            while let Some(next) = left.next_if(|next| next.images.pred.id() == pred) {
+                alike.push(next);
+            }
+            let (part, more) = on_cpu_together(op, alike, output)?;
+            terms.extend(more);
+            part
+        } else {
+            first.on_device(op, output)?
+        };
+        sum = Some(sum.map_or(Ok(part.clone()), |sum| sum + &part)?);
     }
-    let images = first.images.clone().checked()?;
+    Ok((sum.ok_or_else(|| Error::argument(op, "expected a score, got none"))?, terms))
+}
+
+/// Scores of the same tensors on a CPU.
+fn on_cpu_together(op: &str, prepared: Vec<AnyPrepared>, output: Output) -> Result<(Tensor, Terms)> {
+    let images = prepared[0].images.clone().checked()?;
     let wanted = [images.pred.track_op(), images.target.track_op()];
     let fused = Op::new(op, prepared, Request::Numbers(output), &images, wanted)?;
     let beside = Arc::clone(&fused.beside);
     let result = images.pred.apply_op2(&images.target, fused)?;
-    Ok((result, beside.get().cloned()))
+    Ok((result, beside.get().cloned().unwrap_or_default()))
 }
 
 /// The score at every place, `[N, C, …]`, in the dtype that is computed in.
@@ -279,28 +291,27 @@ fn mapped(op: &str, prepared: AnyPrepared) -> Result<(Tensor, Option<Arc<OnceLoc
     Ok((images.pred.apply_op2(&images.target, fused)?, Some(means)))
 }
 
-/// The scalar that [`apply_all`] gives, and its gradient with respect to `pred`, without a graph.
+/// The scalar that [`apply_all`] gives of what is prepared of `pred`, and its gradient with respect to `pred`, without a graph.
 ///
 /// `finish` makes one number of what comes out of the operation.
 pub(crate) fn value_and_grad(
     op: &str,
-    mut prepared: Vec<AnyPrepared>,
+    pred: &Tensor,
+    prepare: &dyn Fn(&Tensor) -> Result<Vec<AnyPrepared>>,
     output: Output,
     finish: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<(Tensor, Tensor)> {
-    let Some(first) = prepared.first() else {
-        return Err(Error::argument(op, "expected a score, got none"));
-    };
-    let dtype = compute_dtype(first.images.pred.dtype());
-    let images = first.images.clone().detached().checked()?;
-    if !images.pred.device().is_cpu() {
-        let var = Var::from_tensor(&images.pred)?;
-        let images = Images { pred: var.as_tensor().clone(), ..images };
-        prepared.iter_mut().for_each(|prepared| prepared.images = images.clone());
-        let value = finish(&apply_all(op, prepared, output)?.0)?.to_dtype(dtype)?;
+    let (pred, dtype) = (pred.detach(), compute_dtype(pred.dtype()));
+    let prepared = prepare(&pred)?;
+    // Not if they were made of `pred` by Candle's operations, which then take the gradient on.
+    let is_scored = prepared.iter().all(|prepared| prepared.images.pred.id() == pred.id());
+    if !(pred.device().is_cpu() && is_scored && !prepared.is_empty()) {
+        let var = Var::from_tensor(&pred)?;
+        let value = finish(&apply_all(op, prepare(&var)?, output)?.0)?.to_dtype(dtype)?;
         let gradient = value.backward()?.remove(&var);
-        return Ok((value.detach(), gradient.map_or_else(|| images.pred.zeros_like(), Ok)?));
+        return Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?));
     }
+    let images = prepared[0].images.clone().detached().checked()?;
     let fused = Op::new(op, prepared, Request::Numbers(output), &images, [true, false])?;
     let save = fused.saves_gradient();
     let (storage, shape) = on_cpu(&images.pred, &images.target, |x, y| fused.forward(x, y, save))?;
@@ -308,7 +319,7 @@ pub(crate) fn value_and_grad(
     let value = finish(&numbers)?.to_dtype(dtype)?;
     let upstream = value.backward()?.remove(&numbers).map_or_else(|| numbers.zeros_like(), Ok)?;
     let [gradient, _] = fused.backward(&images.pred, &images.target, &upstream, fused.wanted)?;
-    Ok((value.detach(), gradient.map_or_else(|| images.pred.zeros_like(), Ok)?))
+    Ok((value.detach(), gradient.map_or_else(|| pred.zeros_like(), Ok)?))
 }
 
 /// A tensor of its own, without a graph.

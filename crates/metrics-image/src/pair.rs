@@ -53,6 +53,10 @@ impl Images {
         Ok(Self { pred, target, mask: samples.sample_mask().cloned(), over: None })
     }
 
+    pub(crate) fn target_detached(self) -> Self {
+        Self { target: self.target.detach(), ..self }
+    }
+
     pub(crate) fn detached(self) -> Self {
         Self { pred: self.pred.detach(), target: self.target.detach(), ..self }
     }

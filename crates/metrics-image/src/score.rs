@@ -211,8 +211,9 @@ impl<K: Kind> ScoreLoss<K> {
     /// As [`forward`](Self::forward), and for `Reduction::None`, which has no single value to minimize.
     pub fn value_and_grad(&self, pred: &Tensor, target: impl Into<Target>) -> Result<(Tensor, Tensor)> {
         let output = scalar_output(K::LOSS_NAME, self.config.reduction())?;
-        let prepared = self.prepare(Images::new(pred, target.into()))?;
-        op::value_and_grad(K::LOSS_NAME, vec![prepared], output, &|loss| Ok(loss.clone()))
+        let target = target.into();
+        let prepare = |pred: &Tensor| Ok(vec![self.prepare(Images::new(pred, target.clone()).target_detached())?]);
+        op::value_and_grad(K::LOSS_NAME, pred, &prepare, output, &|loss| Ok(loss.clone()))
     }
 
     fn prepare(&self, images: Images) -> Result<AnyPrepared> {

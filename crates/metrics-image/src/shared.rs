@@ -121,11 +121,11 @@ impl Pass {
 
     /// Whether the pass can meet the need as well.
     fn takes(&self, need: Need) -> bool {
-        let downsamples = self.config.as_ref().is_some_and(|config| config.downsample);
-        let Some(config) = need.config() else { return !downsamples && same_pixels(&self.input, need.input()) };
+        let remakes = self.config.as_ref().is_some_and(SsimConfig::remakes_images);
+        let Some(config) = need.config() else { return !remakes && same_pixels(&self.input, need.input()) };
         let same = match &self.config {
             Some(ours) => *ours == config,
-            None => !config.downsample && same_pixels(&self.input, &config.input),
+            None => !config.remakes_images() && same_pixels(&self.input, &config.input),
         };
         let same_scales = match need {
             Need::MsSsim(config) => self.ms_ssim().all(|ours| ours.scales() == config.scales()),

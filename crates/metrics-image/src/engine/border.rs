@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub enum Padding {
     /// The image mirrored at its border pixels, which are not repeated (`c b | a b c`). The map has the size of the image.
     Reflect,
+    /// The image mirrored at its border, whose pixels are repeated (`b a | a b c`). The map has the size of the image. The kernels of a
+    /// GPU do not have it: there the score is composed of Candle operations.
+    Symmetric,
+    /// The pixel at the border, again and again (`a a | a b c`). The map has the size of the image. The images are extended by Candle
+    /// operations before they are scored, which copies them. For SSIM alone: MS-SSIM and `L1SsimLoss` refuse it.
+    Replicate,
     /// Zeros. The map has the size of the image.
     Zero,
     /// Nothing: only windows that lie inside the image count. The map is smaller by the window's side minus one.
@@ -25,7 +31,8 @@ pub(super) struct Border {
     pub(super) output: usize,
     /// Padding lines before the first line of the input.
     lead: usize,
-    mirror: bool,
+    /// Where the border is a mirror, how many times it repeats the border line.
+    mirror: Option<usize>,
     radius: usize,
 }
 
@@ -34,26 +41,31 @@ impl Border {
     pub(super) fn forward(len: usize, radius: usize, padding: Padding) -> Self {
         let (lead, output) = match padding {
             Padding::Valid => (0, (len + 1).saturating_sub(2 * radius + 1)),
-            Padding::Reflect | Padding::Zero => (radius, len),
+            Padding::Reflect | Padding::Symmetric | Padding::Replicate | Padding::Zero => (radius, len),
         };
-        Self { input: len, output, lead, mirror: padding == Padding::Reflect, radius }
+        let mirror = match padding {
+            Padding::Reflect => Some(0),
+            Padding::Symmetric => Some(1),
+            Padding::Replicate | Padding::Zero | Padding::Valid => None,
+        };
+        Self { input: len, output, lead, mirror, radius }
     }
 
     /// Its adjoint, which takes derivatives with respect to the moments back to derivatives with respect to the pixels.
     ///
-    /// With zeros around it the filter is its own adjoint; without padding the adjoint widens the map again. With a mirrored
-    /// border it is its own adjoint up to a factor on the lines at the border, see [`fold`](Self::fold).
+    /// With zeros or a symmetric mirror around it the filter is its own adjoint; without padding the adjoint widens the map again. With
+    /// a mirror that does not repeat the border it is its own adjoint up to a factor on the lines there, see [`fold`](Self::fold).
     pub(super) fn adjoint(self) -> Self {
         Self { input: self.output, output: self.input, lead: 2 * self.radius - self.lead, ..self }
     }
 
     /// By how much the adjoint's input has to be multiplied, and its output divided, at line `line`.
     ///
-    /// A mirrored line is seen twice except the border line itself, so the mirrored filter `F` is symmetric under the weights
-    /// `w` = ½ at both ends and 1 between (the trapezoidal rule): `Fᵀ = w F w⁻¹`.
+    /// With [`Padding::Reflect`] a mirrored line is seen twice except the border line itself, so the mirrored filter `F` is symmetric
+    /// under the weights `w` = ½ at both ends and 1 between (the trapezoidal rule): `Fᵀ = w F w⁻¹`.
     pub(super) fn fold(self, line: usize) -> f64 {
         let ends = line == 0 || line + 1 == self.input;
-        if self.mirror && self.radius > 0 && ends { 2.0 } else { 1.0 }
+        if self.mirror == Some(0) && self.radius > 0 && ends { 2.0 } else { 1.0 }
     }
 
     /// The first and the last line.
@@ -68,13 +80,13 @@ impl Border {
     pub(super) fn line(self, padded: usize) -> Option<usize> {
         let last = self.input - 1;
         if padded < self.lead {
-            return self.mirror.then(|| (self.lead - padded).min(last));
+            return self.mirror.map(|repeats| (self.lead - padded - repeats).min(last));
         }
         let line = padded - self.lead;
         if line <= last {
             return Some(line);
         }
-        self.mirror.then(|| (2 * last).saturating_sub(line))
+        self.mirror.map(|repeats| (2 * last + repeats).saturating_sub(line))
     }
 
     /// Where input line `line` stands among the padded lines that a run of output lines is made of.

@@ -23,16 +23,23 @@ pub enum OddSides {
     Zero,
     /// The first line comes twice, on every axis as soon as one of them is odd: piq.
     Replicate,
+    /// The last line comes twice: TensorFlow. The kernels of a GPU do not have it: there the score is composed of Candle operations.
+    ReplicateLast,
 }
 
 impl OddSides {
     /// How many lines come before the first on each axis of an image of size `dims`.
     pub(crate) fn lead(self, dims: &[usize]) -> Vec<usize> {
         match self {
-            Self::Drop => vec![0; dims.len()],
+            Self::Drop | Self::ReplicateLast => vec![0; dims.len()],
             Self::Zero => dims.iter().map(|side| side % 2).collect(),
             Self::Replicate => vec![dims.iter().map(|side| side % 2).max().unwrap_or(0); dims.len()],
         }
+    }
+
+    /// How many lines come after the last of a side.
+    pub(crate) fn trail(self, side: usize) -> usize {
+        if self == Self::ReplicateLast { side % 2 } else { 0 }
     }
 
     /// The shortest side that holds `window` pixels after `scales - 1` halvings.
@@ -40,7 +47,7 @@ impl OddSides {
         let shrink = 1usize.checked_shl(scales as u32 - 1).unwrap_or(usize::MAX);
         match self {
             Self::Drop => window.saturating_mul(shrink),
-            Self::Zero | Self::Replicate => (window - 1).saturating_mul(shrink).saturating_add(1),
+            Self::Zero | Self::Replicate | Self::ReplicateLast => (window - 1).saturating_mul(shrink).saturating_add(1),
         }
     }
 }
@@ -51,10 +58,10 @@ struct Axis {
     input: usize,
     /// Lines before the first.
     lead: usize,
-    /// Whether those are the first line again, not zeros.
-    repeat: bool,
-    /// Lines of zeros after the last.
+    /// Lines after the last.
     trail: usize,
+    /// Whether those are the first and the last line again, not zeros.
+    repeat: bool,
     /// Whether the axis stays as it is: the depth of planes.
     planar: bool,
 }
@@ -70,7 +77,8 @@ impl Axis {
             return [Some(line), None];
         }
         let first = if 2 * line < self.lead { self.repeat.then_some(0) } else { Some(2 * line - self.lead) };
-        [first, Some(2 * line + 1 - self.lead).filter(|&line| line < self.input)]
+        let second = 2 * line + 1 - self.lead;
+        [first, if second < self.input { Some(second) } else { self.repeat.then_some(self.input - 1) }]
     }
 
     /// How many output lines are made of the input lines before `end`.
@@ -84,7 +92,8 @@ impl Axis {
             return Some((line, 1));
         }
         let output = (line + self.lead) / 2;
-        let times = if line == 0 && self.lead == 1 && self.repeat { 2 } else { 1 };
+        let padded = line == 0 && self.lead == 1 || line + 1 == self.input && self.trail == 1;
+        let times = if padded && self.repeat { 2 } else { 1 };
         (output < self.output()).then_some((output, times))
     }
 }
@@ -100,8 +109,8 @@ impl Downsampling {
     pub(crate) fn new(dims: [usize; 3], planar: bool, odd_sides: OddSides) -> Self {
         let first = usize::from(planar);
         let leads = odd_sides.lead(&dims[first..]);
-        let repeat = odd_sides == OddSides::Replicate;
-        Self::of_axes(dims, planar, |axis| (leads[axis - first], repeat, 0))
+        let repeat = matches!(odd_sides, OddSides::Replicate | OddSides::ReplicateLast);
+        Self::of_axes(dims, planar, |axis| (leads[axis - first], repeat, odd_sides.trail(dims[axis])))
     }
 
     /// With a line of zeros after the last of an odd side, as MATLAB's `conv2(…, 'same')` and a step of 2 do.
@@ -187,7 +196,8 @@ impl Downsampling {
             (rows, out) = (rows.map(|row| row.get(1..).unwrap_or_default()), &mut out[1..]);
         }
         if let ([.., last], true) = (&mut *out, rows[0].len() % 2 == 1) {
-            *last = sum(rows.map(<[T]>::last)) * weight;
+            let own = sum(rows.map(<[T]>::last));
+            *last = (if horizontal.repeat { own + own } else { own }) * weight;
         }
         average(rows, weight, out);
     }
@@ -348,7 +358,8 @@ impl<T: Real> WithSimd for AddRow<'_, T> {
         }
         // A last column without partner gets its own, if there is one.
         if let [last] = last {
-            let own = line.get(pairs.len()).map_or(T::default(), |&value| value * weight);
+            let times = if horizontal.repeat { T::of(2.0) } else { T::of(1.0) };
+            let own = line.get(pairs.len()).map_or(T::default(), |&value| value * weight * times);
             *last = *last * factor + own;
         }
     }

@@ -48,9 +48,15 @@ impl Naive {
                 return 0.0;
             }
             self.get(std::array::from_fn(|axis| {
-                let last = self.dims[axis] as isize - 1;
-                let line = source[axis].abs();
-                (if line > last { 2 * last - line } else { line }) as usize
+                let (line, last) = (source[axis], self.dims[axis] as isize - 1);
+                // Where the mirrors are: on the lines at the border, or half a line outside them.
+                let (first, end) = if padding == Padding::Symmetric { (-1, 2 * last + 1) } else { (0, 2 * last) };
+                (match padding {
+                    Padding::Replicate => line.clamp(0, last),
+                    _ if line < 0 => first - line,
+                    _ if line > last => end - line,
+                    _ => line,
+                }) as usize
             }))
         })
     }
@@ -98,7 +104,7 @@ pub(super) fn means(x: &Naive, y: &Naive, plan: &Plan, range: f64) -> [f64; 2] {
     let [ssim, contrast] = maps(x, y, plan, range);
     let crop = match plan.padding {
         Padding::Valid => [0; 3],
-        Padding::Reflect | Padding::Zero => taps(plan).map(|taps| taps.len() / 2),
+        _ => taps(plan).map(|taps| taps.len() / 2),
     };
     let (mut sum, mut count) = (0.0, 0.0);
     Naive::build(contrast.dims, |at| {

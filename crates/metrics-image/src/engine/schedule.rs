@@ -62,7 +62,7 @@ pub(super) struct Window<T> {
 pub(super) type Cuts = [Vec<Range<usize>>; 3];
 
 impl<T: Real> Window<T> {
-    /// `None` if the plane is too small for the filter, or has another number of axes.
+    /// `None` if the plane is too small for the filter, or has another number of axes, or the border is replicated.
     pub(super) fn new(filters: &Filters, dims: [usize; 3]) -> Option<Self> {
         let first = 3usize.checked_sub(filters.axes.len())?;
         if first > 1 || dims[..first].iter().any(|&dim| dim != 1) {
@@ -73,7 +73,14 @@ impl<T: Real> Window<T> {
             *taps = Taps::new(axis);
         }
         let radius = taps.each_ref().map(|taps| taps.len() / 2);
-        if filters.padding == Padding::Reflect && (0..3).any(|axis| radius[axis] >= dims[axis]) {
+        let longest = |side: usize| match filters.padding {
+            Padding::Reflect => side.saturating_sub(1),
+            Padding::Symmetric => side,
+            // Its adjoint is none of those below; images are extended before they come here.
+            Padding::Replicate => 0,
+            Padding::Zero | Padding::Valid => usize::MAX,
+        };
+        if (0..3).any(|axis| radius[axis] > longest(dims[axis])) {
             return None;
         }
         let borders = [0, 1, 2].map(|axis| Border::forward(dims[axis], radius[axis], filters.padding));

@@ -21,6 +21,8 @@ use crate::{ChannelPower, DataRange, MsSsimConfig, Normalize, SsimConfig};
 
 const DTYPES: [DType; 5] = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8];
 const SCORES: [Score; 2] = [Score::Ssim, Score::Contrast];
+/// The borders that the engine has; of a replicated one it never hears.
+const FUSED: [Padding; 4] = [Padding::Reflect, Padding::Symmetric, Padding::Zero, Padding::Valid];
 
 /// The project's promise for f32; rounding of values near 1 is 6e-8.
 const F32_VALUE: f64 = 1e-6;
@@ -390,8 +392,8 @@ fn check(subject: &Subject, shape: &[usize], dtype: DType, config: &SsimConfig) 
 
 fn plans(axes: usize) -> Vec<SsimConfig> {
     let base = || SsimConfig::new(255.0);
-    let mut plans =
-        vec![base(), base().padding(Padding::Zero), base().padding(Padding::Valid), SsimConfig::skimage(255.0)];
+    let mut plans: Vec<_> = FUSED.map(|padding| base().padding(padding)).into();
+    plans.push(SsimConfig::skimage(255.0));
     plans.extend([1, 3, 5, 23].map(|size| base().window(size)));
     plans.push(base().sigma(if axes == 2 { vec![1.0, 2.0] } else { vec![0.5, 1.0, 1.5] }));
     plans
@@ -415,7 +417,7 @@ fn values_of_every_dtype_and_plan() -> Result<()> {
 #[test]
 fn values_of_every_size() -> Result<()> {
     for subject in &all() {
-        for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for padding in FUSED {
             let config = SsimConfig::new(255.0).padding(padding);
             for side in 11..=70 {
                 check(subject, &[1, 1, side, 81 - side], DType::F32, &config)?;
@@ -492,7 +494,7 @@ fn gradients_of_every_plan(shape: &[usize]) -> Result<()> {
 #[test]
 fn scales_and_their_gradients() -> Result<()> {
     let config = SsimConfig::new(255.0).window(5);
-    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
+    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate, OddSides::ReplicateLast] {
         for shape in [&[2, 2, 41, 43][..], &[1, 1, 40, 43], &[1, 2, 21, 22, 23]] {
             let plan = config.plan("suite", shape.len() - 2)?;
             for subject in &all() {
@@ -726,8 +728,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn laws(height in 11usize..48, width in 11usize..80, seed in 1u64..1000, border in 0usize..3, offset in -500i32..500) {
-        let padding = [Padding::Reflect, Padding::Zero, Padding::Valid][border];
+    fn laws(height in 11usize..48, width in 11usize..80, seed in 1u64..1000, border in 0usize..4, offset in -500i32..500) {
+        let padding = FUSED[border];
         let plan = SsimConfig::new(255.0).padding(padding).plan("suite", 2).unwrap();
         let shape = [2, 1, height, width];
         let (x, y) = (image(&shape, seed, DType::F32).unwrap(), image(&shape, seed + 1, DType::F32).unwrap());

@@ -13,11 +13,14 @@ use crate::measure::Measure;
 use crate::measure::ssim::Plan;
 use crate::measure::ssim::SsimPlaces;
 
+/// The borders that the engine has.
+const FUSED: [Padding; 4] = [Padding::Reflect, Padding::Symmetric, Padding::Zero, Padding::Valid];
+
 #[test]
 fn every_instruction_set() {
     for arch in archs() {
         FORCED.set(Some(arch));
-        for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+        for padding in FUSED {
             for len in [1, 7, 11] {
                 for dims in [[1, 11, 11], [1, 13, 70], [1, 37, 300], [11, 12, 67]] {
                     let plan = plan(padding, len, if dims[0] > 1 { 3 } else { 2 });
@@ -56,14 +59,15 @@ fn check(dims: [usize; 3], plan: &Plan) {
 fn least(padding: Padding, len: usize) -> usize {
     match padding {
         Padding::Reflect => len / 2 + 1,
+        Padding::Symmetric => (len / 2).max(1),
         Padding::Valid => len,
-        Padding::Zero => 1,
+        Padding::Replicate | Padding::Zero => 1,
     }
 }
 
 #[test]
 fn sizes() {
-    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+    for padding in FUSED {
         for len in [1, 3, 7, 11, 15, 23] {
             let plan = plan(padding, len, 2);
             let least = least(padding, len);
@@ -131,7 +135,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn uniform_windows_and_sample_covariance() {
-    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+    for padding in FUSED {
         for [height, width] in [[7, 7], [5, 9], [11, 3]] {
             let taps = [height, width].map(|len| vec![1.0 / len as f64; len]).to_vec();
             let count = (height * width) as f64;
@@ -146,7 +150,7 @@ fn uniform_windows_and_sample_covariance() {
 
 #[test]
 fn gradients() {
-    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+    for padding in FUSED {
         for len in [1, 3, 11, 15] {
             let plan = plan(padding, len, 2);
             let least = least(padding, len);
@@ -164,7 +168,7 @@ fn gradients() {
 
 #[test]
 fn volumes() {
-    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+    for padding in FUSED {
         for (len, dims) in [(3, [5, 6, 40]), (7, [7, 9, 8]), (11, [12, 13, 11]), (11, [11, 37, 12]), (5, [38, 6, 70])] {
             check(dims, &plan(padding, len, 3));
             check_gradient(dims, &plan(padding, len, 3));
@@ -181,7 +185,7 @@ fn volumes() {
 
 #[test]
 fn maps_and_their_gradients() {
-    for padding in [Padding::Reflect, Padding::Zero, Padding::Valid] {
+    for padding in FUSED {
         for dims in [[1, 12, 13], [1, 30, 211], [11, 12, 13]] {
             let plan = plan(padding, 11, if dims[0] > 1 { 3 } else { 2 });
             let [x, y] = images(dims, 5);
@@ -219,18 +223,21 @@ fn maps_and_their_gradients() {
     }
 }
 
-/// Downsampling by its definition: pad in front, then average blocks of two on each axis but the depth of planes.
+/// Downsampling by its definition: pad, then average blocks of two on each axis but the depth of planes.
 fn naive_half(image: &Naive, odd_sides: OddSides) -> Naive {
     let first = usize::from(image.dims[0] == 1);
     let leads = odd_sides.lead(&image.dims[first..]);
     let lead = |axis: usize| if axis < first { 0 } else { leads[axis - first] };
     let block = |axis: usize| if axis < first { 1 } else { 2 };
-    let dims = std::array::from_fn(|axis| (image.dims[axis] + lead(axis)) / block(axis));
+    let trail = |axis: usize| if axis < first { 0 } else { odd_sides.trail(image.dims[axis]) };
+    let dims = std::array::from_fn(|axis| (image.dims[axis] + lead(axis) + trail(axis)) / block(axis));
     Naive::build(dims, |at| {
         let mut sum = 0.0;
         for corner in 0..block(0) * 4 {
             let offset = [corner / 4, corner / 2 % 2, corner % 2];
-            let place = |axis: usize| (at[axis] * block(axis) + offset[axis]).checked_sub(lead(axis));
+            let last = |axis: usize| image.dims[axis] - 1;
+            let padded = |axis: usize| at[axis] * block(axis) + offset[axis];
+            let place = |axis: usize| Some(padded(axis).checked_sub(lead(axis))?.min(last(axis)));
             sum += match [place(0), place(1), place(2)] {
                 [Some(z), Some(y), Some(x)] => image.get([z, y, x]),
                 _ if odd_sides == OddSides::Zero => 0.0,
@@ -243,7 +250,7 @@ fn naive_half(image: &Naive, odd_sides: OddSides) -> Naive {
 
 #[test]
 fn downsampling_and_its_adjoint() {
-    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
+    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate, OddSides::ReplicateLast] {
         for (dims, padding) in [
             ([1, 24, 30], Padding::Reflect),
             ([1, 25, 30], Padding::Reflect),

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use metrics_core::{Error, Result};
 
-use crate::config::Input;
+use crate::config::{Input, check};
 use crate::loss::image_loss;
 use crate::score::check_reduction;
 use crate::{Loss, SsimConfig, Target};
@@ -36,9 +36,10 @@ impl L1SsimLoss {
     /// A loss of this configuration.
     ///
     /// # Errors
-    /// As [`ScoreLoss::new`](crate::ScoreLoss::new).
+    /// As [`ScoreLoss::new`](crate::ScoreLoss::new), and for [`Padding::Replicate`](crate::Padding::Replicate).
     pub fn new(config: SsimConfig) -> Result<Self> {
         config.validate()?;
+        check("L1SsimLoss", config.replicates())?;
         check_reduction("L1SsimLoss", config.reduction)?;
         Ok(Self { config, lambda: 0.2, weight: 1.0 })
     }

@@ -364,11 +364,7 @@ impl Measure for Mixture {
     }
 
     #[inline(always)]
-    fn basis<T: Real, S: Simd>(
-        constants: &Constants<T>,
-        [x, y]: [Lanes<T, S>; 2],
-        _: Lanes<T, S>,
-    ) -> [Lanes<T, S>; 2] {
+    fn basis<T: Real, S: Simd>(constants: &Constants<T>, [x, y]: [Lanes<T, S>; 2], _: Lanes<T, S>) -> [Lanes<T, S>; 2] {
         let pivot = x.with_all(constants.pivot);
         [(x - pivot) + (y - pivot), x - y]
     }

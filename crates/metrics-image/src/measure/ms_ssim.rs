@@ -92,6 +92,11 @@ impl MsSsimConfig {
         Self { odd_sides: OddSides::Replicate, ..Self::pytorch_msssim(data_range) }
     }
 
+    /// `tf.image.ssim_multiscale(x, y, max_val=r)`.
+    pub fn tensorflow(data_range: impl Into<DataRange>) -> Self {
+        Self { odd_sides: OddSides::ReplicateLast, ..Self::pytorch_msssim(data_range) }
+    }
+
     /// Uses a Gaussian window of this standard deviation, as [`SsimConfig::sigma`].
     pub fn sigma(mut self, sigma: impl Into<PerAxis<f64>>) -> Self {
         self.ssim = self.ssim.sigma(sigma);
@@ -161,7 +166,7 @@ impl MsSsimConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// As [`SsimConfig::build`], and for betas that are empty, negative or not finite.
+    /// As [`SsimConfig::build`], and for betas that are empty, negative or not finite, and [`Padding::Replicate`].
     pub fn build(self) -> Result<Self> {
         self.validate()?;
         Ok(self)
@@ -182,7 +187,7 @@ impl MsSsimConfig {
         let empty = self.betas.is_empty().then(|| "`betas` must name at least one scale, got none".to_string());
         let bad = self.betas.iter().find(|beta| !(**beta >= 0.0 && beta.is_finite()));
         let problem = empty.or(bad.map(|beta| format!("`betas` must be finite and not negative, got {beta}")));
-        check("MsSsimConfig", problem)
+        check("MsSsimConfig", problem.or_else(|| self.ssim.replicates()))
     }
 }
 

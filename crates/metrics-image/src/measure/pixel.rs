@@ -758,8 +758,11 @@ impl PsnrLoss {
         }
         let images = Images::new(pred, target.into());
         let values = Values::of("PsnrLoss", &images, &self.config.input)?;
-        let errors = relative_errors("PsnrLoss", images, &self.config)?;
-        op::value_and_grad("PsnrLoss", vec![errors], Output::PerImage, &|errors| self.value(errors, &values, pred))
+        let prepare = |pred: &Tensor| {
+            let images = Images { pred: pred.clone(), ..images.clone() }.target_detached();
+            Ok(vec![relative_errors("PsnrLoss", images, &self.config)?])
+        };
+        op::value_and_grad("PsnrLoss", pred, &prepare, Output::PerImage, &|errors| self.value(errors, &values, pred))
     }
 
     fn value(&self, errors: &Tensor, values: &Values, pred: &Tensor) -> Result<Tensor> {

@@ -40,6 +40,32 @@ pub enum Covariance {
     Sample,
 }
 
+/// Whether large images are made smaller before they are scored, by `f = round(shorter side / 256)` where that is 2 or more.
+///
+/// ```
+/// use metrics_image::{Downsample, SsimConfig};
+/// let config = SsimConfig::wang2004(255.0).downsample(Downsample::Imfilter);
+/// assert_eq!(config, SsimConfig::wang2009(255.0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Downsample {
+    /// They are not.
+    #[default]
+    Never,
+    /// Means of blocks of `f` pixels a side, what fills no block left out; halves are rounded to even: piq.
+    MeanPool,
+    /// Means around every `f`-th pixel from the first on, in a symmetric border, with the pixel more of an even `f` after the middle;
+    /// halves are rounded up: `imfilter(x, ones(f) / f^2, 'symmetric')(1:f:end, 1:f:end)` in MATLAB.
+    Imfilter,
+}
+
+impl From<bool> for Downsample {
+    fn from(downsample: bool) -> Self {
+        if downsample { Self::MeanPool } else { Self::Never }
+    }
+}
+
 /// How SSIM is computed: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
 /// similarity", IEEE TIP 13(4), 2004, equation 13:
 ///
@@ -66,7 +92,7 @@ pub struct SsimConfig {
     covariance: Covariance,
     k1: f64,
     k2: f64,
-    pub(crate) downsample: bool,
+    downsample: Downsample,
     pub(crate) reduction: Reduction,
     #[serde(default)]
     pub(crate) non_finite: NonFinite,
@@ -85,7 +111,7 @@ impl SsimConfig {
             covariance: Covariance::Population,
             k1: 0.01,
             k2: 0.03,
-            downsample: false,
+            downsample: Downsample::Never,
             reduction: Reduction::Mean,
             non_finite: NonFinite::Propagate,
         }
@@ -99,6 +125,34 @@ impl SsimConfig {
     /// The paper's own program `ssim_index.m`: 11 Gaussian taps of sigma 1.5, only windows inside the image.
     pub fn wang2004(data_range: impl Into<DataRange>) -> Self {
         Self::new(data_range).window(11).padding(Padding::Valid)
+    }
+
+    /// Its successor `ssim.m`, "with automatic downsampling": as [`wang2004`](Self::wang2004), after [`Downsample::Imfilter`].
+    pub fn wang2009(data_range: impl Into<DataRange>) -> Self {
+        Self::wang2004(data_range).downsample(Downsample::Imfilter)
+    }
+
+    /// `ssim(x, y, DynamicRange=r)` of MATLAB's Image Processing Toolbox, of each channel: 11 Gaussian taps of sigma 1.5, the border
+    /// pixel repeated. Without a `DataFormat` it takes an RGB image for a volume of three slices; so does this, of `[N, 1, 3, H, W]`.
+    pub fn matlab(data_range: impl Into<DataRange>) -> Self {
+        Self::new(data_range).window(11).padding(Padding::Replicate)
+    }
+
+    /// `tf.image.ssim(x, y, max_val=r)`: as [`wang2004`](Self::wang2004).
+    pub fn tensorflow(data_range: impl Into<DataRange>) -> Self {
+        Self::wang2004(data_range)
+    }
+
+    /// The mean of `kornia.metrics.ssim(x, y, window_size, max_val=r)`: so many Gaussian taps of sigma 1.5, reflected border. kornia's
+    /// `ssim_loss` is half of [`SsimLoss`].
+    pub fn kornia(data_range: impl Into<DataRange>, window_size: usize) -> Self {
+        Self::new(data_range).window(window_size)
+    }
+
+    /// `getMSSIM` of OpenCV's tutorial on video input, the mean over the channels of what it returns: 11 Gaussian taps of sigma 1.5,
+    /// reflected border, data range 255.
+    pub fn opencv_tutorial() -> Self {
+        Self::new(255.0).window(11)
     }
 
     /// `pytorch_msssim.ssim(x, y, data_range=r)`: as [`wang2004`](Self::wang2004).
@@ -185,9 +239,9 @@ impl SsimConfig {
         self
     }
 
-    /// Mean-pools both images by `round(shorter side / 256)` (halves to even) before scoring, as piq does by default.
-    pub fn downsample(mut self, downsample: bool) -> Self {
-        self.downsample = downsample;
+    /// Sets whether large images are made smaller before scoring; `true` is [`Downsample::MeanPool`], as piq does by default.
+    pub fn downsample(mut self, downsample: impl Into<Downsample>) -> Self {
+        self.downsample = downsample.into();
         self
     }
 
@@ -214,9 +268,21 @@ impl SsimConfig {
         check("SsimConfig", problem)
     }
 
+    /// Whether what is scored are other images than those given, not only fewer or clamped pixels of them.
+    pub(crate) fn remakes_images(&self) -> bool {
+        self.downsample != Downsample::Never || self.padding == Padding::Replicate
+    }
+
+    /// Why this is nothing for more than SSIM, if it is: a replicated border is a part of the images.
+    pub(crate) fn replicates(&self) -> Option<String> {
+        let replicates = self.padding == Padding::Replicate;
+        replicates
+            .then(|| "`padding` Replicate is for SSIM alone, expected Reflect, Symmetric, Zero or Valid".to_string())
+    }
+
     /// What has been done to images before a window must fit in them, for messages.
     pub(crate) fn preparation(&self) -> &'static str {
-        match (self.input.crop_border > 0, self.downsample) {
+        match (self.input.crop_border > 0, self.downsample != Downsample::Never) {
             (false, false) => "",
             (true, false) => " after cropping",
             (false, true) => " after downsampling",
@@ -390,9 +456,8 @@ pub fn contrast_map(pred: &Tensor, target: impl Into<Target>, config: &SsimConfi
 /// ```
 pub fn contrast_per_image(pred: &Tensor, target: impl Into<Target>, config: &SsimConfig) -> Result<Tensor> {
     let op = "contrast_per_image";
-    let prepared = prepare(op, config, Images::new(pred, target.into()), Term::Contrast)?;
-    let inside = Plan { padding: Padding::Valid, ..prepared.score.plan.clone() };
-    check_sides(op, &sides(&prepared), &inside, config)?;
+    let inside = config.clone().padding(Padding::Valid);
+    let prepared = prepare(op, &inside, Images::new(pred, target.into()), Term::Contrast)?;
     Ok(op::apply(op, prepared.any(), Output::PerImage)?.to_dtype(compute_dtype(pred.dtype()))?)
 }
 
@@ -447,7 +512,8 @@ pub(crate) fn prepare(op: &str, config: &SsimConfig, images: Images, term: Term)
     check_input(op, &config.input, Spread::Larger, &images)?;
     let score = Similarity::new(config.plan(op, images.pred.rank() - 2)?, vec![term]);
     let prepared = Prepared { score, images, input: config.input.clone(), spread: Spread::Larger };
-    let prepared = if config.downsample { downsample(op, prepared)? } else { prepared };
+    let prepared = downsample(op, prepared, config.downsample)?;
+    let prepared = if config.padding == Padding::Replicate { replicate(op, prepared)? } else { prepared };
     check_sides(op, &sides(&prepared), &prepared.score.plan, config)?;
     check_constants(op, &prepared)?;
     Ok(prepared)
@@ -458,15 +524,34 @@ pub(crate) fn sides<S>(prepared: &Prepared<S>) -> Vec<usize> {
     prepared.images.pred.dims()[2..].iter().map(|side| side - 2 * prepared.input.crop_border).collect()
 }
 
-/// Both images averaged by Candle's operations, as piq does with large ones.
-fn downsample(op: &str, prepared: Prepared<Similarity>) -> Result<Prepared<Similarity>> {
-    let shorter = sides(&prepared).into_iter().min().unwrap_or(0);
-    let factor = (shorter as f64 / 256.0).round_ties_even() as usize;
-    if factor < 2 {
-        return Ok(prepared);
+/// Both images made smaller, if they are large.
+fn downsample(op: &str, prepared: Prepared<Similarity>, downsample: Downsample) -> Result<Prepared<Similarity>> {
+    let ratio = sides(&prepared).into_iter().min().unwrap_or(0) as f64 / 256.0;
+    match (downsample, ratio.round_ties_even() as usize, ratio.round() as usize) {
+        (Downsample::MeanPool, factor @ 2.., _) => remade(op, prepared, |pair| reference::mean_pool(pair, factor)),
+        (Downsample::Imfilter, _, factor @ 2..) => {
+            remade(op, prepared, |pair| reference::filter_and_skip(pair, factor))
+        }
+        _ => Ok(prepared),
     }
+}
+
+/// Both images extended by what a window sees beyond the border, so that all windows lie inside.
+fn replicate(op: &str, prepared: Prepared<Similarity>) -> Result<Prepared<Similarity>> {
+    let radii = prepared.score.plan.radii();
+    let mut prepared = remade(op, prepared, |pair| reference::replicate(pair, &radii))?;
+    prepared.score.plan.padding = Padding::Valid;
+    Ok(prepared)
+}
+
+/// Other images, made by Candle's operations of those that were to be scored.
+fn remade(
+    op: &str,
+    prepared: Prepared<Similarity>,
+    make: impl FnOnce(&Pair) -> Result<Pair>,
+) -> Result<Prepared<Similarity>> {
     let pair = Pair::new(op, &prepared.input, prepared.spread, prepared.images.clone())?;
-    let Pair { pred, target, mask, range, .. } = reference::mean_pool(&pair.to_float()?, factor)?;
+    let Pair { pred, target, mask, range, .. } = make(&pair.to_float()?)?;
     let (pred, target, range) = match range {
         Range::Fixed(range) => (pred, target, range),
         // SSIM does not change if images and range are divided by the same.
@@ -510,6 +595,8 @@ pub(crate) fn check_sides(op: &str, sides: &[usize], plan: &Plan, config: &SsimC
         let (least, border) = match plan.padding {
             Padding::Valid => (window, "inside the image"),
             Padding::Reflect => (window / 2 + 1, "with a reflected border"),
+            Padding::Symmetric => ((window / 2).max(1), "with a symmetric border"),
+            Padding::Replicate => (1, "with a replicated border"),
             Padding::Zero => (1, "with a border of zeros"),
         };
         if side < least {

@@ -157,12 +157,14 @@ fn every_score() -> Result<()> {
         check::<MixConfig>(&config.sigmas([1.5, 0.5, 0.7, 2.0, 3.0]).crop_border(2), &[1, 3, 5, 41])?;
     }
     let ssim = || SsimConfig::new(255.0);
-    for config in [ssim(), ssim().padding(Padding::Valid).window(9), SsimConfig::skimage(255.0), ssim().sigma(2.5)] {
+    let borders = [Padding::Reflect, Padding::Symmetric, Padding::Replicate].map(|padding| ssim().padding(padding));
+    let others = [ssim().padding(Padding::Valid).window(9), SsimConfig::skimage(255.0), ssim().sigma(2.5)];
+    for config in borders.into_iter().chain(others) {
         check::<SsimConfig>(&config, &flat)?;
         check::<SsimConfig>(&config.clone().channels(Channels::Gray), &flat)?;
     }
     check::<SsimConfig>(&ssim().window(5), &[1, 2, 12, 13, 18])?;
-    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate] {
+    for odd_sides in [OddSides::Drop, OddSides::Zero, OddSides::Replicate, OddSides::ReplicateLast] {
         let config = MsSsimConfig::new(255.0).window(5).betas([0.2, 0.3, 0.5]).odd_sides(odd_sides);
         check::<MsSsimConfig>(&config, &flat)?;
     }

@@ -78,8 +78,11 @@ impl Strips {
     }
 }
 
-/// Whether there are kernels for the windows of a plan.
+/// Whether there are kernels for the windows and the border of a plan.
 pub(super) fn fits(plan: &Plan) -> bool {
+    if matches!(plan.padding, Padding::Symmetric | Padding::Replicate) {
+        return false;
+    }
     let most = if plan.taps.len() == 2 { MAX_TAPS } else { MAX_VOLUME_TAPS };
     plan.taps.iter().all(|taps| taps.len() <= most)
 }
@@ -304,7 +307,7 @@ impl Geometry {
                 let too_small = match plan.padding {
                     Padding::Valid => scale.input[axis] < window[axis],
                     Padding::Reflect => scale.input[axis] <= window[axis] / 2,
-                    Padding::Zero => scale.input[axis] < 1,
+                    Padding::Symmetric | Padding::Replicate | Padding::Zero => scale.input[axis] < 1,
                 };
                 if too_small {
                     bail!(

@@ -18,7 +18,7 @@ use crate::engine::backend::{Program, Scales};
 use crate::measure::similarity::Term;
 use crate::op::Output;
 use crate::pair::Range;
-use crate::{ChannelPower, Normalize};
+use crate::{ChannelPower, Normalize, OddSides};
 
 /// `[N, C, …]` twice to a scalar, or to `[N]` or `[N, C]`, of several terms that are not mixed with their number before.
 ///
@@ -49,6 +49,7 @@ pub(super) fn fits(program: &Program) -> bool {
     program.terms.len() <= MAX_TERMS
         && program.terms.iter().all(|term| kind(term).is_some())
         && program.scales.count <= MAX_SCALES
+        && program.scales.odd_sides != OddSides::ReplicateLast
         && program.plan.as_ref().is_none_or(super::geometry::fits)
 }
 

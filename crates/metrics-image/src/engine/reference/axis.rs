@@ -35,22 +35,16 @@ impl AxisMap {
         let reach = if padding == Padding::Valid { 0 } else { taps.len() / 2 };
         let output = side + 2 * reach + 1 - taps.len();
         Self::new(side, output, |o| {
-            taps.iter().enumerate().filter_map(move |(k, &tap)| {
-                let inside = |i: usize| (i < side).then_some(i);
-                let i = match padding {
-                    Padding::Reflect => Some(mirror(o + k, reach, side)),
-                    Padding::Zero | Padding::Valid => (o + k).checked_sub(reach).and_then(inside),
-                };
-                i.map(|i| (i, tap))
-            })
+            let seen = move |(k, &tap)| seen(o + k, reach, side, padding).map(|i| (i, tap));
+            taps.iter().enumerate().filter_map(seen)
         })
     }
 
     /// Means of pairs of pixels, after `lead` lines before the first.
     pub(super) fn downsample(side: usize, lead: usize, odd_sides: OddSides) -> Self {
-        Self::new(side, (side + lead) / 2, |o| {
+        Self::new(side, (side + lead + odd_sides.trail(side)) / 2, |o| {
             [2 * o, 2 * o + 1].into_iter().filter_map(move |i| match i.checked_sub(lead) {
-                Some(i) => Some((i, 0.5)),
+                Some(i) => Some((i.min(side - 1), 0.5)),
                 None => (odd_sides == OddSides::Replicate).then_some((0, 0.5)),
             })
         })
@@ -86,11 +80,27 @@ pub(super) fn apply_all(maps: &[AxisMap], x: &Tensor) -> Result<Tensor> {
     maps.iter().enumerate().rev().try_fold(x.clone(), |x, (axis, map)| map.apply(&x, axis + 2))
 }
 
-/// Position `at` of an axis that is mirrored over `reach` pixels at both ends, as a pixel of the axis.
-fn mirror(at: usize, reach: usize, side: usize) -> usize {
-    let last = side - 1;
-    let from_start = at.abs_diff(reach);
-    if from_start > last { 2 * last - from_start } else { from_start }
+/// `x` with so many lines more before and after those of `axis`, by the rule of a border that is made of lines.
+pub(super) fn extended(x: &Tensor, axis: usize, [before, after]: [usize; 2], padding: Padding) -> Result<Tensor> {
+    let side = x.dim(axis)?;
+    let lines = (0..before + side + after).filter_map(|at| seen(at, before, side, padding));
+    let lines: Vec<u32> = lines.map(|line| line as u32).collect();
+    Ok(x.contiguous()?.index_select(&Tensor::new(lines, x.device())?, axis)?)
+}
+
+/// Which pixel of an axis is seen at position `at`, the axis itself being at `reach` and after.
+fn seen(at: usize, reach: usize, side: usize, padding: Padding) -> Option<usize> {
+    let (last, inside) = (side - 1, at.checked_sub(reach).filter(|&i| i < side));
+    let mirrored = |repeats: usize| match at.checked_sub(reach) {
+        None => reach - at - repeats,
+        Some(i) => 2 * last + repeats - i,
+    };
+    inside.or_else(|| match padding {
+        Padding::Reflect => Some(mirrored(0)),
+        Padding::Symmetric => Some(mirrored(1)),
+        Padding::Replicate => Some(if at < reach { 0 } else { last }),
+        Padding::Zero | Padding::Valid => None,
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +116,12 @@ mod tests {
         let taps = [0.1, 0.2, 0.4, 0.2, 0.1];
         let reflect = AxisMap::filter(4, &taps, Padding::Reflect);
         assert_eq!(row(&reflect, 0), [0.4, 0.4, 0.2, 0.0]); // c b | a b c d
+        let symmetric = AxisMap::filter(4, &taps, Padding::Symmetric);
+        assert_eq!(row(&symmetric, 0), [0.2 + 0.4, 0.1 + 0.2, 0.1, 0.0]); // b a | a b c d
+        assert_eq!(row(&symmetric, 3), [0.0, 0.1, 0.2 + 0.1, 0.4 + 0.2]);
+        let replicate = AxisMap::filter(4, &taps, Padding::Replicate);
+        assert_eq!(row(&replicate, 0), [0.1 + 0.2 + 0.4, 0.2, 0.1, 0.0]); // a a | a b c d
+        assert_eq!(row(&replicate, 2), [0.1, 0.2, 0.4, 0.2 + 0.1]);
         let zero = AxisMap::filter(4, &taps, Padding::Zero);
         assert_eq!(row(&zero, 3), [0.0, 0.1, 0.2, 0.4]);
         assert!((zero.coverage()[3] - 0.7).abs() < 1e-15);
@@ -119,6 +135,8 @@ mod tests {
         assert_eq!(first(0, OddSides::Drop), [0.5, 0.5, 0.0, 0.0, 0.0]);
         assert_eq!(first(1, OddSides::Zero), [0.5, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(first(1, OddSides::Replicate), [1.0, 0.0, 0.0, 0.0, 0.0]);
+        let last = AxisMap::downsample(5, 0, OddSides::ReplicateLast);
+        assert_eq!((last.output, row(&last, 2)), (3, vec![0.0, 0.0, 0.0, 0.0, 1.0]));
         assert_eq!(AxisMap::downsample(5, 0, OddSides::Drop).output, 2);
         assert_eq!(AxisMap::downsample(5, 1, OddSides::Zero).output, 3);
     }

@@ -1,7 +1,7 @@
 use candle_core::{D, DType, Device, Tensor};
 use metrics_core::Result;
 
-use super::axis::{AxisMap, apply_all};
+use super::axis::{AxisMap, apply_all, extended};
 use super::error::counted;
 use crate::engine::backend::{Scales, Score};
 use crate::engine::{OddSides, Padding};
@@ -123,9 +123,35 @@ pub(crate) fn scales(pair: &Pair, plan: &Plan, Scales { count, odd_sides }: Scal
     Ok(terms)
 }
 
-/// Both images averaged over blocks of `factor` pixels a side.
+/// Both images averaged over blocks of `factor` pixels a side; what fills no block is left out.
 pub(crate) fn mean_pool(pair: &Pair, factor: usize) -> Result<Pair> {
     averaged(pair, |image| pool(image, factor), |mask| pool(mask, factor))
+}
+
+/// Both images filtered by equal weights in a symmetric border, and every `factor`-th pixel of that from the first on, as by MATLAB's
+/// `imfilter`, which takes a pixel more after the middle of an even filter than before it.
+pub(crate) fn filter_and_skip(pair: &Pair, factor: usize) -> Result<Pair> {
+    let before = (factor - 1) / 2;
+    let filter = |image: &Tensor| {
+        let mut image = image.clone();
+        for axis in 2..image.rank() {
+            let side = image.dim(axis)?;
+            let after = side.next_multiple_of(factor).saturating_sub(before + side);
+            image = extended(&image, axis, [before, after], Padding::Symmetric)?;
+        }
+        pool(&image, factor)
+    };
+    averaged(pair, filter, filter)
+}
+
+/// Both images, and the mask, with so many pixels more at both ends of each axis as `radii` says: those at their border.
+pub(crate) fn replicate(pair: &Pair, radii: &[usize]) -> Result<Pair> {
+    let extend = |image: &Tensor| {
+        let mut axes = (2..).zip(radii);
+        axes.try_fold(image.clone(), |image, (axis, &radius)| extended(&image, axis, [radius; 2], Padding::Replicate))
+    };
+    let mask = pair.mask.as_ref().map(extend).transpose()?;
+    Ok(Pair { pred: extend(&pair.pred)?, target: extend(&pair.target)?, mask, ..pair.clone() })
 }
 
 /// Both images filtered along both axes where the window lies inside, and the mask.
