@@ -53,6 +53,31 @@ macro_rules! settings {
                 self.$($part.)?non_finite = policy;
                 self
             }
+
+            /// The data range.
+            pub fn get_range(&self) -> $crate::DataRange {
+                self.$($part.)?input.range
+            }
+
+            /// Which channels are scored.
+            pub fn get_channels(&self) -> $crate::Channels {
+                self.$($part.)?input.channels
+            }
+
+            /// How many pixels are left out along every border.
+            pub fn get_crop_border(&self) -> usize {
+                self.$($part.)?input.crop_border
+            }
+
+            /// How the values of images become one.
+            pub fn get_reduction(&self) -> metrics_core::Reduction {
+                self.$($part.)?reduction
+            }
+
+            /// What the metric does with images whose value is NaN or infinite.
+            pub fn get_non_finite(&self) -> metrics_core::NonFinite {
+                self.$($part.)?non_finite
+            }
         }
 
         impl $crate::config::Settings for $config {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use metrics_image::{DataRange, SsimConfig};
 /// assert_eq!(DataRange::from(255.0), DataRange::Value(255.0));
+/// assert_eq!(SsimConfig::new(255).get_range(), DataRange::Value(255.0));
 /// let hdr = SsimConfig::new((0.0, 4.0)).build()?; // clamps both images to 0..=4, R = 4
 /// # Ok::<(), metrics_core::Error>(())
 /// ```
@@ -57,6 +58,19 @@ impl DataRange {
 impl From<f64> for DataRange {
     fn from(range: f64) -> Self {
         Self::Value(range)
+    }
+}
+
+/// Whole numbers, as 255.
+impl From<i32> for DataRange {
+    fn from(range: i32) -> Self {
+        Self::Value(range.into())
+    }
+}
+
+impl From<(i32, i32)> for DataRange {
+    fn from((low, high): (i32, i32)) -> Self {
+        Self::Clamp(low.into(), high.into())
     }
 }
 

@@ -77,6 +77,11 @@ impl GmsdConfig {
         self
     }
 
+    /// The constant `c`, in units of pixels of 0..=255, squared.
+    pub fn get_c(&self) -> f64 {
+        self.c
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -116,6 +116,21 @@ impl MixConfig {
         self
     }
 
+    /// The weight of the structural term.
+    pub fn get_alpha(&self) -> f64 {
+        self.alpha
+    }
+
+    /// What the loss is multiplied by.
+    pub fn get_scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// The sigmas of the windows, finest first.
+    pub fn get_sigmas(&self) -> &[f64] {
+        &self.sigmas
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -163,6 +163,31 @@ impl MsSsimConfig {
         self
     }
 
+    /// How contrast and SSIM are computed at each scale.
+    pub fn get_ssim(&self) -> &SsimConfig {
+        &self.ssim
+    }
+
+    /// The exponents, finest scale first.
+    pub fn get_betas(&self) -> &[f64] {
+        &self.betas
+    }
+
+    /// What is done before the power.
+    pub fn get_normalize(&self) -> Normalize {
+        self.normalize
+    }
+
+    /// Where the mean over channels is taken.
+    pub fn get_power(&self) -> ChannelPower {
+        self.power
+    }
+
+    /// How a side of odd length is halved.
+    pub fn get_odd_sides(&self) -> OddSides {
+        self.odd_sides
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -175,6 +175,26 @@ impl PsnrConfig {
         self
     }
 
+    /// What one PSNR is computed over.
+    pub fn get_pooling(&self) -> Pooling {
+        self.pooling
+    }
+
+    /// The base of the logarithm.
+    pub fn get_base(&self) -> f64 {
+        self.base
+    }
+
+    /// The floor of the mean squared error.
+    pub fn get_floor(&self) -> MseFloor {
+        self.floor
+    }
+
+    /// The largest value a PSNR takes, if there is one.
+    pub fn get_cap(&self) -> Option<f64> {
+        self.cap
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

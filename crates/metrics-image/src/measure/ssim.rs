@@ -245,6 +245,39 @@ impl SsimConfig {
         self
     }
 
+    /// The taps of the window along each of `axes` spatial axes, outermost first; they sum to 1.
+    ///
+    /// # Errors
+    /// A window or a sigma for another number of axes.
+    pub fn get_window(&self, axes: usize) -> Result<Vec<Vec<f64>>> {
+        self.window.taps("SsimConfig", axes)
+    }
+
+    /// What lies beyond the border.
+    pub fn get_padding(&self) -> Padding {
+        self.padding
+    }
+
+    /// The estimator of variance and covariance.
+    pub fn get_covariance(&self) -> Covariance {
+        self.covariance
+    }
+
+    /// The luminance constant.
+    pub fn get_k1(&self) -> f64 {
+        self.k1
+    }
+
+    /// The contrast constant.
+    pub fn get_k2(&self) -> f64 {
+        self.k2
+    }
+
+    /// How images are made smaller before they are scored.
+    pub fn get_downsample(&self) -> Downsample {
+        self.downsample
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -83,6 +83,11 @@ impl VifConfig {
         self
     }
 
+    /// The variance of the visual noise, in units of pixels of 0..=255, squared.
+    pub fn get_sigma_n_sq(&self) -> f64 {
+        self.sigma_n_sq
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
