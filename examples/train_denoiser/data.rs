@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Shape, Tensor};
+use image::imageops::{FilterType, resize};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
+
+use crate::options::Options;
 
 /// MS-SSIM needs sides of 176 pixels for its five scales.
 const SHORTEST_SIDE: usize = 176;
@@ -31,12 +34,15 @@ pub(crate) struct Pair {
 pub(crate) struct Photos {
     pub(crate) training: Vec<Photo>,
     pub(crate) held_out: Vec<Photo>,
+    /// How much each pixel of a training crop counts, `[1, 1, crop, crop]`.
+    pub(crate) mask: Option<Tensor>,
 }
 
 impl Photos {
-    /// Reads every PNG and JPEG file of the folder. The last two by name are held out, or one of two; the others must have room
-    /// for crops of this side.
-    pub(crate) fn load(folder: &Path, crop: usize, device: &Device) -> Result<Self> {
+    /// Reads every PNG and JPEG file of the folder, and the mask. The last two photographs by name are held out, or one of two;
+    /// the others must have room for crops.
+    pub(crate) fn load(options: &Options, device: &Device) -> Result<Self> {
+        let (folder, crop) = (&options.images, options.crop);
         let paths = image_files(folder)?;
         ensure!(
             paths.len() >= 2,
@@ -50,8 +56,19 @@ impl Photos {
             let (height, width) = photo.sides()?;
             ensure!(crop <= height.min(width), "`--crop {crop}` is larger than {}, {width}×{height}", photo.name);
         }
-        Ok(Self { training, held_out })
+        let mask = options.mask.as_ref().map(|path| load_mask(path, crop, device)).transpose()?;
+        Ok(Self { training, held_out, mask })
     }
+}
+
+/// A picture as weights: 0 where it is black, 1 where it is white.
+fn load_mask(path: &Path, side: usize, device: &Device) -> Result<Tensor> {
+    let at = || format!("`--mask {}`", path.display());
+    let picture = image::open(path).with_context(|| format!("{}: cannot read it", at()))?.into_luma8();
+    let picture = resize(&picture, side as u32, side as u32, FilterType::Triangle);
+    ensure!(picture.iter().any(|&value| value > 0), "{}: all of it is black, so that no pixel would count", at());
+    let weights: Vec<f32> = picture.iter().map(|&value| f32::from(value) / 255.0).collect();
+    Ok(Tensor::from_vec(weights, (1, 1, side, side), device)?)
 }
 
 fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example train_denoiser                   # about a minute on two cores
-//! cargo run --release --example train_denoiser -- --loss ms-ssim
+//! cargo run --release --example train_denoiser -- --loss charbonnier:0.6,ms_ssim:0.4
 //! ```
 //!
 //! It writes `out/before_after.png`, `out/ssim_maps.png`, `out/curves.png` and `out/metrics.json`.
@@ -14,14 +14,20 @@
 //! | `model.rs` | the network |
 //! | `data.rs` | photographs, crops and noise |
 //! | `results.rs` | the final measurement, its table and `metrics.json` |
-//! | `pictures.rs`, `curves.rs`, `canvas.rs` | the pictures |
-//! | `options.rs`, `../device.rs` | the command line, and the device that it names |
+//! | `pictures.rs`, `curves.rs` | the pictures |
+//! | `options.rs` | the command line, and the loss that it names |
+//! | `../loss_history.rs`, `../chart.rs`, `../canvas.rs`, `../device.rs` | shared with other examples |
 
+#[path = "../canvas.rs"]
 mod canvas;
+#[path = "../chart.rs"]
+mod chart;
 mod curves;
 mod data;
 #[path = "../device.rs"]
 mod device;
+#[path = "../loss_history.rs"]
+mod loss_history;
 mod model;
 mod options;
 mod pictures;
@@ -48,7 +54,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> Result<()> {
     let options = Options::parse();
     let device = device::open(&options.device)?;
-    let photos = Photos::load(&options.images, options.crop, &device)?;
+    let photos = Photos::load(&options, &device)?;
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("`--out {}`: cannot create the folder", options.out.display()))?;
     introduce(&options, &photos);
@@ -65,7 +71,7 @@ fn main() -> Result<()> {
     let out = |name: &str| options.out.join(name);
     pictures::before_after(&results.photos[0], &out("before_after.png"))?;
     pictures::ssim_maps(&results.photos[0], &out("ssim_maps.png"))?;
-    curves::draw(&history, options.loss, &out("curves.png"))?;
+    curves::draw(&history, &options.loss.text, &out("curves.png"))?;
     results.write_json(&options, &history, &out("metrics.json"))?;
 
     println!("\n{results}");
@@ -84,9 +90,6 @@ fn main() -> Result<()> {
 fn introduce(options: &Options, photos: &Photos) {
     let names = |photos: &[data::Photo]| photos.iter().map(|photo| photo.name.as_str()).collect::<Vec<_>>().join(", ");
     let Options { steps, batch, crop, sigma, .. } = options;
-    println!(
-        "loss {}, {steps} steps of {batch} crops of {crop}×{crop}, noise of sigma {sigma}",
-        options.loss.formula()
-    );
+    println!("loss {}, {steps} steps of {batch} crops of {crop}×{crop}, noise of sigma {sigma}", options.loss.text);
     println!("training on {}; held out: {}", names(&photos.training), names(&photos.held_out));
 }

@@ -1,17 +1,25 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use metrics_image::{Loss, LossTerm, MsSsimConfig};
 use serde::Serialize;
 
 /// Train a small convolutional denoiser on a photograph, with an image-quality metric as the loss, and measure it on photographs
 /// that it has not seen.
 #[derive(Parser, Serialize)]
 pub(crate) struct Options {
-    /// What is minimised.
-    #[arg(long, value_enum, default_value = "l1-ssim")]
-    pub(crate) loss: LossKind,
+    /// What is minimized: terms with their weights, of l1, mse, charbonnier, ssim, ms_ssim, gmsd and vif. Here ms_ssim has three
+    /// scales of equal weight, so that it works on crops of 44 pixels and more.
+    #[arg(long, value_name = "TERM:WEIGHT,...", default_value = "l1:0.8,ssim:0.2")]
+    pub(crate) loss: Mixture,
+
+    /// Grayscale picture, resized to a crop, that says which pixels of a crop count in training: those under white do, those under
+    /// black do not, as if they were unknown. Validation counts all.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Option<PathBuf>,
 
     /// Optimiser steps.
     #[arg(long, default_value = "400", value_parser = positive)]
@@ -55,31 +63,27 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
 }
 
-/// The loss functions to choose from.
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum LossKind {
-    /// 0.8 · L1 + 0.2 · (1 - SSIM)
-    L1Ssim,
-    /// 1 - SSIM
-    Ssim,
-    /// 1 - MS-SSIM over three scales
-    MsSsim,
-    /// -PSNR
-    Psnr,
-    /// Mean squared error
-    Mse,
+/// A loss with the text that it was made from.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Mixture {
+    pub(crate) text: String,
+    #[serde(skip)]
+    pub(crate) loss: Loss,
 }
 
-impl LossKind {
-    pub(crate) fn formula(self) -> &'static str {
-        match self {
-            Self::L1Ssim => "0.8 · L1 + 0.2 · (1 - SSIM)",
-            Self::Ssim => "1 - SSIM",
-            Self::MsSsim => "1 - MS-SSIM",
-            Self::Psnr => "-PSNR",
-            Self::Mse => "mean squared error",
-        }
+impl FromStr for Mixture {
+    type Err = metrics_core::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let with_term = |loss: Loss, (weight, term): &(f64, LossTerm)| match term {
+            // Crops of 44 pixels suffice for three scales. The usual weights, of five, give the finest 0.04, so that noise would
+            // hardly count.
+            LossTerm::MsSsim(_) => loss.with(*weight, MsSsimConfig::new(1.0).betas([1.0 / 3.0; 3])),
+            _ => loss.with(*weight, term.clone()),
+        };
+        let loss = Loss::parse(1.0, text)?.terms().iter().fold(Loss::new(1.0), with_term).build()?;
+        Ok(Self { text: text.to_string(), loss })
     }
 }
 

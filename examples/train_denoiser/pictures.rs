@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use candle_core::{DType, Tensor};
+use anyhow::Result;
+use candle_core::Tensor;
 use image::imageops::{FilterType, crop_imm, resize};
 use image::{Rgb, RgbImage};
 use metrics_core::Report;
 use metrics_detach::eval_scope;
 use metrics_image::{SsimConfig, ssim_map};
-use plotters::style::RGBColor;
+use plotters::prelude::*;
 use plotters::style::colors::colormaps::{ColorMap, ViridisRGB};
 
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, to_image};
 use crate::results::{PSNR, Restoration, SSIM};
 
 const MARGIN: u32 = 16;
@@ -37,7 +37,7 @@ pub(crate) fn before_after(photo: &Restoration, path: &Path) -> Result<()> {
         let picture = to_image(pixels)?;
         canvas.paste(&picture, left, HEADING);
         let (x, y, w, h) = centre(width, height);
-        canvas.frame(left + x, HEADING + y, w, h)?;
+        frame(&mut canvas, left + x, HEADING + y, w, h)?;
         let detail = crop_imm(&picture, x, y, w, h).to_image();
         canvas.paste(&resize(&detail, width, height, FilterType::Nearest), left, HEADING + height + GAP);
         canvas.text(&heading, left, HEADING / 2, 20)?;
@@ -88,12 +88,12 @@ fn colour(similarity: f32) -> Rgb<u8> {
     Rgb([r, g, b])
 }
 
-/// `[1, 3, H, W]` with values in 0..=1 as a picture.
-fn to_image(pixels: &Tensor) -> Result<RgbImage> {
-    let pixels = pixels.squeeze(0)?.permute((1, 2, 0))?.clamp(0.0, 1.0)?.affine(255.0, 0.5)?.to_dtype(DType::U8)?;
-    let (height, width) = (pixels.dim(0)? as u32, pixels.dim(1)? as u32);
-    let bytes = pixels.flatten_all()?.to_vec1()?;
-    RgbImage::from_raw(width, height, bytes).context("a picture has three bytes a pixel")
+/// A thin white frame.
+fn frame(canvas: &mut Canvas, x: u32, y: u32, width: u32, height: u32) -> Result<()> {
+    let corners = [(x as i32, y as i32), ((x + width) as i32, (y + height) as i32)];
+    let area = canvas.drawing_area();
+    area.draw(&Rectangle::new(corners, WHITE))?;
+    Ok(area.present()?)
 }
 
 /// The middle of a picture: left, top, width, height.

@@ -4,20 +4,18 @@ use std::f64::consts::PI;
 use std::fmt::Write;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use candle_core::Tensor;
-use candle_nn::{AdamW, Module, Optimizer, VarMap, loss};
+use anyhow::{Context, Result};
+use candle_nn::{AdamW, Module, Optimizer, VarMap};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use metrics_core::{EvalOnly, MetricCollection, Report};
 use metrics_detach::{RetentionMonitor, eval_scope};
-use metrics_image::{
-    L1SsimLoss, MsSsim, MsSsimConfig, MsSsimLoss, Pooling, Psnr, PsnrConfig, PsnrLoss, Ssim, SsimConfig, SsimLoss,
-};
+use metrics_image::{MsSsim, MsSsimConfig, Pooling, Psnr, PsnrConfig, Ssim, SsimConfig, Target};
 use serde::Serialize;
 
 use crate::data::{Pair, Photos, Source};
+use crate::loss_history::LossHistory;
 use crate::model::Denoiser;
-use crate::options::{LossKind, Options};
+use crate::options::Options;
 
 const WARM_UP_STEPS: f64 = 30.0;
 
@@ -25,8 +23,8 @@ const WARM_UP_STEPS: f64 = 30.0;
 #[derive(Serialize)]
 pub(crate) struct History {
     pub(crate) seconds: f64,
-    /// Of each step.
-    pub(crate) loss: Vec<f32>,
+    #[serde(flatten)]
+    pub(crate) loss: LossHistory,
     pub(crate) validation: Vec<Validation>,
     /// What the monitor says of the run.
     pub(crate) memory: String,
@@ -38,33 +36,6 @@ pub(crate) struct Validation {
     pub(crate) step: usize,
     #[serde(flatten)]
     pub(crate) report: Report,
-}
-
-type Loss = Box<dyn Fn(&Tensor, &Tensor) -> metrics_core::Result<Tensor>>;
-
-fn loss_function(kind: LossKind) -> Result<Loss> {
-    let ssim = SsimConfig::new(1.0);
-    Ok(match kind {
-        LossKind::L1Ssim => {
-            let loss = L1SsimLoss::new(ssim)?;
-            Box::new(move |pred, target| loss.forward(pred, target))
-        }
-        LossKind::Ssim => {
-            let loss = SsimLoss::new(ssim)?;
-            Box::new(move |pred, target| loss.forward(pred, target))
-        }
-        LossKind::MsSsim => {
-            // Three scales, so that crops of 44 pixels suffice. The usual weights, of five scales, give the finest 0.04, so that
-            // noise would hardly count; here all scales count alike.
-            let loss = MsSsimLoss::new(MsSsimConfig::new(1.0).betas([1.0 / 3.0; 3]))?;
-            Box::new(move |pred, target| loss.forward(pred, target))
-        }
-        LossKind::Psnr => {
-            let loss = PsnrLoss::new(PsnrConfig::new(1.0))?;
-            Box::new(move |pred, target| loss.forward(pred, target))
-        }
-        LossKind::Mse => Box::new(|pred, target| Ok(loss::mse(pred, target)?)),
-    })
 }
 
 /// The metrics that everything here is measured with. The data range (0, 1) clamps what a screen could not show.
@@ -84,7 +55,7 @@ pub(crate) fn train(
     twin: &Denoiser,
     vars: &VarMap,
 ) -> Result<History> {
-    let loss = loss_function(options.loss)?;
+    let loss = &options.loss.loss;
     let mut source = Source::new(options.seed, options.sigma);
     // Another seed: the noise of validation must not be that of training.
     let held_out = Source::new(options.seed.wrapping_add(1), options.sigma).validation(&photos.held_out)?;
@@ -94,23 +65,30 @@ pub(crate) fn train(
     let mut metrics = metrics()?;
     let mut monitor = RetentionMonitor::new();
     let before = validate(0, twin, &held_out, &mut metrics)?;
-    let mut history = History { seconds: 0.0, loss: Vec::new(), validation: vec![before], memory: String::new() };
+    let mut history =
+        History { seconds: 0.0, loss: LossHistory::new(loss), validation: vec![before], memory: String::new() };
     let bar = progress_bar(options.steps)?;
     let start = Instant::now();
     for step in 1..=options.steps {
         optimizer.set_learning_rate(learning_rate(options, step - 1));
         let Pair { noisy, clean } = source.batch(&photos.training, options.batch, options.crop)?;
-        let error = loss(&model.forward(&noisy)?, &clean)?;
+        let target = match &photos.mask {
+            Some(mask) => Target::new(&clean).mask(mask),
+            None => Target::new(&clean),
+        };
+        // On a CPU the terms, which are only shown, take no pass of their own.
+        let output = model.forward(&noisy)?;
+        let (error, terms) = loss
+            .forward_with_terms(&output, target)
+            .with_context(|| format!("`--loss {}` of `--crop {}`", options.loss.text, options.crop))?;
         optimizer.backward_step(&error)?;
 
-        let error = error.to_scalar::<f32>()?;
-        ensure!(error.is_finite(), "the loss is {error} at step {step}; try a smaller `--lr`");
-        history.loss.push(error);
+        let error = history.loss.push(&error, &terms).context("try a smaller `--lr`")?;
         bar.set_message(format!("loss {error:.4}"));
         bar.inc(1);
         if step % every == 0 || step == options.steps {
             let validation = validate(step, twin, &held_out, &mut metrics)?;
-            let recent = &history.loss[history.validation.last().map_or(0, |last| last.step)..];
+            let recent = &history.loss.loss[history.validation.last().map_or(0, |last| last.step)..];
             bar.suspend(|| println!("{}", line(&validation, recent, step as f64 / start.elapsed().as_secs_f64())));
             history.validation.push(validation);
         }

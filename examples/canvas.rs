@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Once;
 
 use anyhow::{Context, Result};
+use candle_core::{DType, Tensor};
 use image::{Rgb, RgbImage, imageops};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -36,14 +37,6 @@ impl Canvas {
         Ok(area.present()?)
     }
 
-    /// A thin white frame.
-    pub(crate) fn frame(&mut self, x: u32, y: u32, width: u32, height: u32) -> Result<()> {
-        let corners = [(x as i32, y as i32), ((x + width) as i32, (y + height) as i32)];
-        let area = self.drawing_area();
-        area.draw(&Rectangle::new(corners, WHITE))?;
-        Ok(area.present()?)
-    }
-
     /// The whole sheet, for plotters to draw on.
     pub(crate) fn drawing_area(&mut self) -> DrawingArea<BitMapBackend<'_>, Shift> {
         let size = self.0.dimensions();
@@ -53,4 +46,12 @@ impl Canvas {
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         self.0.save(path).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// `[1, 3, H, W]` with values in 0..=1 as a picture.
+pub(crate) fn to_image(pixels: &Tensor) -> Result<RgbImage> {
+    let pixels = pixels.squeeze(0)?.permute((1, 2, 0))?.clamp(0.0, 1.0)?.affine(255.0, 0.5)?.to_dtype(DType::U8)?;
+    let (height, width) = (pixels.dim(0)? as u32, pixels.dim(1)? as u32);
+    let bytes = pixels.flatten_all()?.to_vec1()?;
+    RgbImage::from_raw(width, height, bytes).context("a picture has three bytes a pixel")
 }
