@@ -2,12 +2,12 @@
 
 use std::hint::black_box;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::{Device, Storage, Tensor, Var};
 use metrics_core::{Metric, MetricCollection};
 use metrics_image::{
-    ErrorConfig, L1SsimLoss, Mae, MsSsim, MsSsimConfig, MsSsimLoss, Psnr, PsnrConfig, PsnrLoss, Reduction, Ssim,
-    SsimConfig, SsimLoss, ms_ssim, psnr, ssim,
+    Background, ErrorConfig, L1SsimLoss, Loss, Mae, MsSsim, MsSsimConfig, MsSsimLoss, Psnr, PsnrConfig, PsnrLoss,
+    Reduction, Ssim, SsimConfig, SsimLoss, Target, ms_ssim, psnr, ssim,
 };
 
 use crate::composition::Composition;
@@ -21,6 +21,12 @@ pub struct Scene {
     target: Tensor,
     loss: SsimLoss,
     both: L1SsimLoss,
+    mixture: Loss,
+    /// A disk.
+    mask: Tensor,
+    /// The prediction with alpha.
+    rgba: Var,
+    over: Loss,
 }
 
 impl Scene {
@@ -36,7 +42,18 @@ impl Scene {
         let tracked = Var::from_tensor(&pred)?;
         let pred = tracked.as_detached_tensor();
         let (loss, both) = (SsimLoss::new(SsimConfig::new(1.0))?, L1SsimLoss::new(SsimConfig::new(1.0))?);
-        Ok(Self { tracked, pred, target, loss, both })
+        let mixture = Loss::new(1.0).l1(0.3).ssim(0.5).mse(0.1).charbonnier(0.1, 1e-3);
+        let [count, _, height, width] = dims;
+        let inside = |at: usize| {
+            let (y, x) = ((at / width) as f64 / height as f64 - 0.5, (at % width) as f64 / width as f64 - 0.5);
+            u8::from(x * x + y * y < 0.2)
+        };
+        let mask = Tensor::from_iter((0..height * width).map(inside), device)?.reshape((1, 1, height, width))?;
+        let alpha = mask.to_dtype(pred.dtype())?.affine(0.5, 0.5)?.broadcast_as((count, 1, height, width))?;
+        let rgba = Var::from_tensor(&Tensor::cat(&[&pred, &alpha], 1)?)?;
+        let over =
+            Loss::new(1.0).ssim(1.0).over(Background::from(&Tensor::ones((count, dims[1]), pred.dtype(), device)?));
+        Ok(Self { tracked, pred, target, loss, both, mixture, mask, rgba, over })
     }
 
     /// Values in one of the two images.
@@ -66,6 +83,44 @@ impl Scene {
     /// `L1SsimLoss`, the gradient of the prediction included.
     pub fn l1_ssim_loss(&self) -> Result<()> {
         let loss = self.both.forward(&self.tracked, &self.target)?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// L1, SSIM, MSE and Charbonnier's errors in one loss, the gradient of the prediction included.
+    pub fn mixture(&self) -> Result<()> {
+        let loss = self.mixture.forward(&self.tracked, &self.target)?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// The same terms, each a loss of its own.
+    pub fn mixture_apart(&self) -> Result<()> {
+        let mut sum: Option<Tensor> = None;
+        for (weight, term) in self.mixture.terms() {
+            let loss = Loss::new(1.0).with(*weight, term.clone()).forward(&self.tracked, &self.target)?;
+            sum = Some(sum.map_or(Ok(loss.clone()), |sum| sum + &loss)?);
+        }
+        let loss = sum.context("no term")?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// SSIM of the pixels in a disk, the value alone.
+    pub fn masked_ssim(&self) -> Result<()> {
+        take(&ssim(&self.pred, Target::new(&self.target).mask(&self.mask), &SsimConfig::new(1.0))?)
+    }
+
+    /// `SsimLoss` of the pixels in a disk, the gradient of the prediction included.
+    pub fn masked_ssim_loss(&self) -> Result<()> {
+        let loss = self.loss.forward(&self.tracked, Target::new(&self.target).mask(&self.mask))?;
+        black_box(loss.backward()?);
+        take(&loss)
+    }
+
+    /// `SsimLoss` of a prediction with alpha over white, the gradient of color and alpha included.
+    pub fn ssim_loss_over(&self) -> Result<()> {
+        let loss = self.over.forward(&self.rgba, &self.target)?;
         black_box(loss.backward()?);
         take(&loss)
     }

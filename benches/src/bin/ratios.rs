@@ -43,6 +43,7 @@ fn main() -> Result<()> {
     };
     let mut rows = large(&settings)?;
     rows.extend(variants(&settings)?);
+    rows.extend(mixed(&settings)?);
     rows.extend(batch(&settings)?);
     rows.push(small(&settings)?);
     rows.push(sizes(&settings)?);
@@ -148,6 +149,38 @@ fn large(settings: &Settings) -> Result<Vec<Row>> {
         ),
         threads(format!("SSIM, {size}"), value_alone, value),
         threads(format!("SsimLoss with gradient, {size}"), gradient_alone, gradient),
+    ])
+}
+
+/// Masks, mixtures and backgrounds beside SSIM alone.
+fn mixed(settings: &Settings) -> Result<[Row; 5]> {
+    let (scene, size) = (Scene::new(settings.large)?, label(settings.large));
+    let [value, gradient, masked, masked_gradient, mixture, apart, over] = in_turn(
+        settings.rounds,
+        [
+            &|| scene.ssim(),
+            &|| scene.ssim_loss(),
+            &|| scene.masked_ssim(),
+            &|| scene.masked_ssim_loss(),
+            &|| scene.mixture(),
+            &|| scene.mixture_apart(),
+            &|| scene.ssim_loss_over(),
+        ],
+    )?;
+    let row = |what: &str, most: f64, ours: f64, other: f64| {
+        Row::new(format!("{what}, {size}"), AtMost(most), ours / other, versus(ours, other))
+    };
+    Ok([
+        row("SSIM of a disk / SSIM", 1.35, masked, value),
+        row("SsimLoss of a disk with gradient / SsimLoss", 1.35, masked_gradient, gradient),
+        row("L1 + SSIM + MSE + Charbonnier with gradient / SsimLoss", 1.1, mixture, gradient),
+        Row::new(
+            format!("the same four losses apart / together, {size}"),
+            AtLeast(2.0),
+            apart / mixture,
+            versus(apart, mixture),
+        ),
+        row("SsimLoss of RGBA over white with gradient / SsimLoss", 1.1, over, gradient),
     ])
 }
 

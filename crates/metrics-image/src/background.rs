@@ -38,6 +38,19 @@ impl Background {
         Self { premultiplied: true, ..self }
     }
 
+    /// Images over the background, if they have an alpha channel after their channels of color, by Candle's operations:
+    /// `[N, C + 1, …]` become `[N, C, …]`, u8 and half types f32. [`Loss::over`](crate::Loss::over) needs no such tensor.
+    ///
+    /// # Errors
+    /// Another number of channels or images, or a data range that is found in the images.
+    pub fn composite(&self, images: &Tensor, data_range: impl Into<DataRange>) -> Result<Tensor> {
+        let (range, colors) = (data_range.into(), self.channels());
+        let [count, channels] = [0, 1].map(|axis| images.dims().get(axis).copied().unwrap_or(0));
+        // An image without alpha is over any background.
+        self.check("Background", range, count, [channels, colors + 1])?;
+        self.composited(images, range)
+    }
+
     /// Channels of the color.
     pub(crate) fn channels(&self) -> usize {
         match &self.color {

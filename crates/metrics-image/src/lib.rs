@@ -43,7 +43,8 @@
 //!   maps [`ssim_map()`], [`ssim_with_map()`] and [`contrast_map()`];
 //! - configurations: [`PsnrConfig`], [`SsimConfig`], [`MsSsimConfig`], [`ErrorConfig`], [`GmsdConfig`], [`VifConfig`], [`MixConfig`],
 //!   with a preset for each library they agree with;
-//! - losses: [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`GmsdLoss`], [`VifLoss`], [`L1SsimLoss`], and [`MixLoss`];
+//! - masks and pixel weights: [`Target`] for functions and losses, [`Samples::mask`](metrics_core::Samples::mask) for metrics;
+//! - losses: [`Loss`], a weighted sum of terms in one pass, over a [`Background`] for images with alpha; [`SsimLoss`], [`MsSsimLoss`], [`PsnrLoss`], [`GmsdLoss`], [`VifLoss`], [`L1SsimLoss`], and [`MixLoss`];
 //! - metrics: [`Psnr`], [`Ssim`], [`MsSsim`], [`Mae`], [`Mse`], [`Gmsd`], [`Vif`]; members of a collection share their passes
 //!   over the pixels, see [`MetricCollection::plan`](metrics_core::MetricCollection::plan).
 //!
@@ -59,6 +60,7 @@ mod measure;
 mod op;
 mod pair;
 mod planes;
+mod region;
 mod score;
 mod shared;
 mod target;
@@ -81,5 +83,6 @@ pub use measure::ssim::{
 };
 pub use measure::vif::{Vif, VifConfig, VifLoss, vif, vif_per_image};
 pub use metrics_core::{NonFinite, Reduction};
+pub use region::Region;
 pub use score::{ScoreKind, ScoreLoss, ScoreMetric};
 pub use target::Target;

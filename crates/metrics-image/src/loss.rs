@@ -582,7 +582,7 @@ impl Loss {
 
     fn alone<K: Kind>(&self, images: &Images, number: usize, config: &K::Config) -> Result<Walk> {
         let [scale, offset] = K::LOSS.map(|factor| factor * self.term_weight(number));
-        let prepared = affine(K::prepare(self.name, config, images.clone())?, scale, offset);
+        let prepared = affine(K::prepare(K::NAME, config, images.clone())?, scale, offset);
         Ok(Walk { numbers: vec![number], kind: WalkKind::Any(prepared) })
     }
 }

@@ -339,7 +339,10 @@ enum Request {
 pub(crate) type Terms = Vec<Vec<f64>>;
 
 /// What is saved of the gradients with respect to both images.
-type Saved<T> = Vec<[Option<Vec<T>>; 2]>;
+type Saved<T> = Vec<OfImages<T>>;
+
+/// Dense planes of gradients with respect to each image that wants one.
+type OfImages<T> = [Option<Vec<T>>; 2];
 
 /// Scores of one pair of images, of which the sum is wanted, as a Candle operation.
 struct Op {
@@ -514,8 +517,8 @@ impl Op {
         planes: &Planes<T>,
         upstream: &Tensor,
         wanted: [bool; 2],
-        ready: Option<[Option<Vec<T>>; 2]>,
-    ) -> candle_core::Result<([Option<Vec<T>>; 2], Vec<f64>)> {
+        ready: Option<OfImages<T>>,
+    ) -> candle_core::Result<(OfImages<T>, Vec<f64>)> {
         let ones = vec![1.0; planes.ranges().len()];
         let Request::Numbers(output) = self.request else {
             return Ok((score.map_gradients(planes, &upstream.to_vec1::<T>()?, wanted)?, ones));

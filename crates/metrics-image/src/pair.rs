@@ -199,12 +199,13 @@ impl Pair {
 pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, images: &Images) -> Result<()> {
     let Images { pred, target, mask, .. } = images;
     images.check(op, input.range)?;
-    if let Some(mask) = mask.as_ref().filter(|mask| mask.dims()[1] != 1) {
-        if channel_weights(input, images.channels()).is_some() {
-            let (dims, channels) = (mask.dims(), input.channels);
-            let message = format!("`mask` is {dims:?}, expected 1 channel: `channels` {channels:?} makes one of three");
-            return Err(Error::argument(op, message));
-        }
+    if let Some(mask) = mask
+        && mask.dims()[1] != 1
+        && channel_weights(input, images.channels()).is_some()
+    {
+        let (dims, channels) = (mask.dims(), input.channels);
+        let message = format!("`mask` is {dims:?}, expected 1 channel: `channels` {channels:?} makes one of three");
+        return Err(Error::argument(op, message));
     }
     let (dims, border) = (pred.dims(), input.crop_border);
     if let Some(side) = dims[2..].iter().find(|&&side| border.saturating_mul(2) >= side) {

@@ -1,6 +1,10 @@
 //! What a prediction is compared with.
 
 use candle_core::{Tensor, Var};
+use metrics_core::{Error, Result};
+
+use crate::Region;
+use crate::region;
 
 /// What a prediction is compared with: images, and how much each of their pixels counts.
 ///
@@ -43,6 +47,33 @@ impl Target {
     /// On a CPU weights are checked; on other devices, where that would wait for the device, one that is not above 0 counts as 0.
     pub fn mask(self, mask: &Tensor) -> Self {
         Self { mask: Some(mask.detach()), ..self }
+    }
+}
+
+impl Target {
+    /// Counts the pixels within the regions alone, of those that the mask counts.
+    ///
+    /// # Errors
+    /// A region that is empty or reaches beyond the images, or images that are not `[N, C, H, W]`.
+    pub fn within(self, regions: &[Region]) -> Result<Self> {
+        self.regions(regions, true)
+    }
+
+    /// Leaves out the pixels within the regions.
+    ///
+    /// # Errors
+    /// As [`within`](Self::within).
+    pub fn ignore(self, regions: &[Region]) -> Result<Self> {
+        self.regions(regions, false)
+    }
+
+    fn regions(self, regions: &[Region], inside: bool) -> Result<Self> {
+        let &[_, _, height, width] = self.images.dims() else {
+            let message = format!("`target` is {:?}, expected [N, C, H, W] for regions", self.images.dims());
+            return Err(Error::argument("Target", message));
+        };
+        let mask = Region::mask(regions, inside, (height, width), self.images.device())?;
+        Ok(Self { mask: Some(region::both(self.mask, mask)?), ..self })
     }
 }
 

@@ -224,7 +224,8 @@ fn with_zeros(pair: &Pair, maps: &[AxisMap], reads_zeros: bool) -> Result<Pair> 
         |image| apply_all(maps, image),
         |mask| {
             let averaged = apply_all(maps, mask)?;
-            Ok(beyond.as_ref().map_or(Ok(averaged.clone()), |beyond| averaged.broadcast_add(beyond))?)
+            let Some(beyond) = &beyond else { return Ok(averaged) };
+            Ok(averaged.broadcast_add(beyond)?)
         },
     )
 }

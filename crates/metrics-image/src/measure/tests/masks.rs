@@ -9,7 +9,7 @@ use crate::pair::{Images, Pair};
 use crate::score::Kind;
 use crate::{
     Absolute, ChannelPower, Channels, DataRange, ErrorConfig, GmsdConfig, MsSsimConfig, OddSides, Padding, PsnrConfig,
-    Squared, SsimConfig, Target, VifConfig,
+    Region, Squared, SsimConfig, Target, VifConfig,
 };
 
 /// f32 and f64: under few pixels a variance is the difference of numbers nearly as large as their squares.
@@ -335,6 +335,31 @@ fn masks_that_are_none_are_refused() -> Result<()> {
     let luma = SsimConfig::new(255.0).channels(Channels::Luma);
     let error = crate::ssim(&images, Target::new(&images).mask(&of(&[2, 3, 20, 20], 1.0)?), &luma).unwrap_err();
     assert!(error.to_string().contains("expected 1 channel"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn regions_are_masks() -> Result<()> {
+    let shape = [2, 3, 30, 41];
+    let (x, y) = (image(&shape, 1)?, image(&shape, 2)?);
+    let score = |target: Target| list(&crate::ssim_per_image(&x, target, &SsimConfig::new(255.0))?);
+    let mask = |inside: f64| -> Result<Tensor> {
+        let weights = (0..30 * 41).map(|at: usize| {
+            let is_inside = (5..12).contains(&(at / 41)) && (3..20).contains(&(at % 41)) || at / 41 == 29;
+            if is_inside { inside } else { 1.0 - inside }
+        });
+        Tensor::from_iter(weights, &Device::Cpu)?.reshape((1, 1, 30, 41))
+    };
+    let regions = [Region::new(3, 5, 17, 7), Region::new(0, 29, 41, 1)];
+    assert_eq!(score(Target::new(&y).within(&regions)?)?, score(target(&y, &mask(1.0)?))?);
+    assert_eq!(score(Target::new(&y).ignore(&regions)?)?, score(target(&y, &mask(0.0)?))?);
+    let soft = masks(&shape)?.swap_remove(1);
+    let both = (&soft * mask(0.0)?.broadcast_as(soft.shape())?)?;
+    assert_eq!(score(target(&y, &soft).ignore(&regions)?)?, score(target(&y, &both))?);
+    for bad in [Region::new(30, 0, 12, 1), Region::new(0, 0, 0, 3), Region::new(usize::MAX, 0, 2, 1)] {
+        let error = Target::new(&y).ignore(&[bad]).expect_err("a refusal").to_string();
+        assert!(error.contains("expected a part of images of 41x30 pixels"), "{error}");
+    }
     Ok(())
 }
 
