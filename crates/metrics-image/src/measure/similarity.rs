@@ -606,6 +606,10 @@ fn powers<T>(config: &MsSsimConfig, scales: &[Scale<T>], image: usize, channels:
         scales.iter().enumerate().map(|(scale, of)| of.mean(map(scale), planes.clone())).collect()
     };
     let share = |scale: usize, plane: usize| share(&scales[scale].counts, map(scale), plane, channels);
+    let has_windows = |(scale, of): (usize, &Scale<T>)| planes.clone().any(|plane| of.counts[plane][map(scale)] > 0.0);
+    if !scales.iter().enumerate().all(has_windows) {
+        return (f64::NAN, vec![vec![0.0; scales.len()]; channels]);
+    }
     match config.power {
         ChannelPower::AfterMean => {
             let (score, derivatives) = product(config, &means(planes.clone()));
@@ -615,7 +619,6 @@ fn powers<T>(config: &MsSsimConfig, scales: &[Scale<T>], image: usize, channels:
         }
         ChannelPower::PerChannel => {
             let (mut score, mut derivatives) = (0.0, Vec::with_capacity(channels));
-            let mut counted = false;
             for plane in planes {
                 let share = share(0, plane);
                 // A channel without weight has no score.
@@ -623,12 +626,11 @@ fn powers<T>(config: &MsSsimConfig, scales: &[Scale<T>], image: usize, channels:
                     let (of_plane, slopes) = product(config, &means(plane..plane + 1));
                     score += share * of_plane;
                     derivatives.push(slopes.into_iter().map(|slope| share * slope).collect());
-                    counted = true;
                 } else {
                     derivatives.push(vec![0.0; scales.len()]);
                 }
             }
-            (if counted { score } else { f64::NAN }, derivatives)
+            (score, derivatives)
         }
     }
 }

@@ -247,7 +247,12 @@ impl Score for Fidelity {
         let scaled = |image: &Tensor| image.affine(255.0, 0.0)?.broadcast_div(&unit);
         (pair.pred, pair.target) = (scaled(&pair.pred)?, scaled(&pair.target)?);
         let (mut kept, mut all) = (None, None);
-        let weights = pair.full_mask()?.map(|mask| mask.flatten_from(2)?.sum(D::Minus1)).transpose()?;
+        let inside = |mask: Tensor| {
+            let reach = WINDOWS[0] / 2;
+            let rows = mask.narrow(2, reach, mask.dim(2)? - 2 * reach)?;
+            rows.narrow(3, reach, mask.dim(3)? - 2 * reach)?.flatten_from(2)?.sum(D::Minus1)
+        };
+        let weights = pair.full_mask()?.map(inside).transpose()?;
         for scale in 0..WINDOWS.len() {
             let taps = window(scale);
             if scale > 0 {
@@ -264,7 +269,7 @@ impl Score for Fidelity {
         };
         let per_decade = std::f64::consts::LN_10.recip();
         let score = (kept.affine(per_decade, self.added)? / all.affine(per_decade, self.added)?)?;
-        // The mean of the planes that have any weight.
+        // The mean of the planes of which any window counts.
         let Some(weights) = weights else { return Ok(score.mean(D::Minus1)?) };
         let has_weight = weights.gt(0.0)?;
         let planes = has_weight.to_dtype(score.dtype())?.sum(D::Minus1)?;
@@ -281,7 +286,10 @@ impl<T: Computed> FusedScore<T> for Fidelity {
         let masks: Vec<_> = masks.iter().map(|mask| mask.as_ref().map(|mask| mask as &dyn RowReader<f64>)).collect();
         let first = (&first[..], &masks[..]);
         let (sums, scales) = self.sums(first, &ranges)?;
-        let weights = planes.weights(&planes.dims().map(|side| 0..side));
+        // A plane has a score if any window of the finest scale counts.
+        let reach = WINDOWS[0] / 2;
+        let [_, height, width] = planes.dims();
+        let weights = planes.weights(&[0..1, reach..height - reach, reach..width - reach]);
         let shares = op::shares(weights.iter().map(|weight| *weight > 0.0), channels);
         let (scores, derivatives): (Vec<_>, Vec<_>) = sums.into_iter().map(|sums| self.of(sums)).unzip();
         let numbers = op::means(&scores, &shares, channels);

@@ -15,6 +15,9 @@ use crate::{
 /// f32 and f64: under few pixels a variance is the difference of numbers nearly as large as their squares.
 const VALUE: [(DType, f64); 2] = [(DType::F64, 1e-10), (DType::F32, 1e-5)];
 
+/// The number of the mask of a few pixels: windows see one, whose variance is rounding alone.
+const FEW: usize = 3;
+
 /// Some masks for images of this shape: a disk, weights of every size, one of each channel, a few pixels, and one row.
 fn masks(shape: &[usize]) -> Result<Vec<Tensor>> {
     let (height, width) = (shape[shape.len() - 2], shape[shape.len() - 1]);
@@ -73,7 +76,11 @@ fn check<K: Kind>(config: &K::Config, shape: &[usize]) -> Result<()> {
         for (dtype, tolerance) in GRADIENT {
             for (got, want) in gradients(&x, &y, dtype, value)?.iter().zip(&want) {
                 // Of a few pixels there is no variance, but for rounding.
-                let tolerance = if dtype == DType::F32 { 1e-4 } else { 4.0 * tolerance };
+                let tolerance = match dtype {
+                    DType::F32 if number == FEW => 1e-3,
+                    DType::F32 => 1e-4,
+                    _ => 4.0 * tolerance,
+                };
                 assert_close(got, want, tolerance, &what(dtype));
             }
         }
@@ -284,7 +291,7 @@ fn an_image_without_weight_has_no_score_and_no_gradient() -> Result<()> {
 
 #[test]
 fn gradients_at_the_border_of_a_mask_are_those_of_differences() -> Result<()> {
-    let shape = [1, 1, 24, 26];
+    let shape = [1, 1, 44, 46];
     let (x, y, mask) = (image(&shape, 1)?, image(&shape, 2)?, masks(&shape)?.swap_remove(1));
     for score in scores()
         .iter()
@@ -295,7 +302,7 @@ fn gradients_at_the_border_of_a_mask_are_those_of_differences() -> Result<()> {
             Ok(list(&(score.1)(&Tensor::from_vec(pixels, &shape, &Device::Cpu)?, target(&y, &mask))?)?[0])
         };
         let (pixels, weights) = (list(&x)?, list(&mask)?);
-        for at in (0..pixels.len()).step_by(37).chain([0, 25, 23 * 26, 24 * 26 - 1]) {
+        for at in (0..pixels.len()).step_by(157).chain([0, 45, 43 * 46, 44 * 46 - 1]) {
             let moved = |by: f64| {
                 let mut pixels = pixels.clone();
                 pixels[at] += by;
