@@ -45,7 +45,7 @@ pub(crate) trait Measure: Sync {
     type Constants<T: Real>: Copy + Send + Sync;
 
     /// Whether its windows can look through a mask: the filtered features are then those of the pixels that count, over the sum of
-    /// their weights; see [`Masked`](crate::engine::Masked).
+    /// their weights, as `Masked` in `engine/mask.rs` computes them.
     const MASKS: bool;
     /// Whether [`basis`](Self::basis) wants to know how much a pixel counts.
     const WEIGHTED: bool = false;
