@@ -26,8 +26,8 @@ fn collection(policy: NonFinite) -> metrics_core::Result<MetricCollection> {
 }
 
 fn images() -> Result<[Tensor; 3]> {
-    let shape = [3, 3, 46, 53];
-    let weights = textured([3, 1, 46, 53], 7, DType::F64)?;
+    let shape = &[3, 3, 46, 53];
+    let weights = textured(&[3, 1, 46, 53], 7, DType::F64)?;
     let mask = (weights.gt(0.45)?.to_dtype(DType::F64)? * weights)?;
     Ok([textured(shape, 1, DType::F64)?, textured(shape, 2, DType::F64)?, mask])
 }

@@ -271,7 +271,7 @@ fn pivot(x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let sums = (counted(&x.detach(), mask)? * mask)?.sum_keepdim(axes.clone())?;
     let weights = mask.sum_keepdim(axes)?;
     let has_weight = weights.gt(0.0)?;
-    Ok(counted(&(sums / has_weight.where_cond(&weights, &weights.ones_like()?)?)?, &weights)?)
+    counted(&(sums / has_weight.where_cond(&weights, &weights.ones_like()?)?)?, &weights)
 }
 
 /// `x` with the value of `f(x)` and the gradient of `x`: a clamp that only removes rounding errors must not cut gradients.
