@@ -148,9 +148,9 @@ fn one_gradient_is_kept_and_a_second_backward_makes_it_again() -> Result<()> {
     Ok(())
 }
 
-/// `[N, 4, H, W]` over a color by Candle's operations.
-fn over(image: &Tensor, color: &Tensor, premultiplied: bool) -> metrics_core::Result<Tensor> {
-    let (rgb, alpha) = (image.narrow(1, 0, 3)?, image.narrow(1, 3, 1)?);
+/// `[N, 4, H, W]` over a color by Candle's operations; `opaque` is the alpha of what hides it.
+fn over(image: &Tensor, color: &Tensor, premultiplied: bool, opaque: f64) -> metrics_core::Result<Tensor> {
+    let (rgb, alpha) = (image.narrow(1, 0, 3)?, image.narrow(1, 3, 1)?.affine(1.0 / opaque, 0.0)?);
     let color = color.to_dtype(image.dtype())?.reshape(((), 3, 1, 1))?;
     let rgb = if premultiplied { rgb } else { rgb.broadcast_mul(&alpha)? };
     Ok((rgb + alpha.affine(-1.0, 1.0)?.broadcast_mul(&color)?)?)
@@ -161,10 +161,10 @@ fn backgrounds_are_those_of_images_that_were_composited_before() -> Result<()> {
     let (x, y) = (textured(&[2, 4, 30, 41], 1, DType::F64)?, textured(&[2, 4, 30, 41], 2, DType::F64)?);
     let colors = Tensor::new(&[[0.1f64, 0.7, 0.4], [0.9, 0.0, 1.0]], &Device::Cpu)?;
     let one = Tensor::new(&[[0.2f64, 0.5, 0.8]], &Device::Cpu)?;
-    for base in [
-        Loss::new(1.0).l1(0.8).ssim(0.2),
-        Loss::new((0.0, 0.6)).ssim(0.2).mse(1.0).crop_border(2),
-        Loss::new(1.0).ssim(1.0).l1(0.5).channels(Channels::Luma),
+    for (base, opaque) in [
+        (Loss::new(1.0).l1(0.8).ssim(0.2), 1.0),
+        (Loss::new((0.0, 0.6)).ssim(0.2).mse(1.0).crop_border(2), 0.6),
+        (Loss::new(1.0).ssim(1.0).l1(0.5).channels(Channels::Luma), 1.0),
     ] {
         for premultiplied in [false, true] {
             for (background, color) in [(Background::from(&colors), &colors), (Background::from([0.2, 0.5, 0.8]), &one)]
@@ -173,11 +173,11 @@ fn backgrounds_are_those_of_images_that_were_composited_before() -> Result<()> {
                 let with = base.clone().over(background);
                 let what = format!("{base:?}, premultiplied: {premultiplied}");
                 same(&what, &x, &y, &|x, y| with.forward(x, y), &|x, y| {
-                    base.forward(&over(x, color, premultiplied)?, &over(y, color, premultiplied)?)
+                    base.forward(&over(x, color, premultiplied, opaque)?, &over(y, color, premultiplied, opaque)?)
                 })?;
-                let opaque = y.narrow(1, 0, 3)?.contiguous()?;
-                same(&what, &x, &opaque, &|x, y| with.forward(x, y), &|x, y| {
-                    base.forward(&over(x, color, premultiplied)?, y)
+                let rgb = y.narrow(1, 0, 3)?.contiguous()?;
+                same(&what, &x, &rgb, &|x, y| with.forward(x, y), &|x, y| {
+                    base.forward(&over(x, color, premultiplied, opaque)?, y)
                 })?;
             }
         }
@@ -202,7 +202,7 @@ fn masks_and_backgrounds_go_together() -> Result<()> {
         (Loss::new(1.0).l1(0.8).ssim(0.2).charbonnier(0.3, 1e-2), Tensor::new(&[[0.2f64, 0.5, 0.8]], &Device::Cpu)?);
     let with = base.clone().over([0.2, 0.5, 0.8]);
     same("both", &x, &y, &|x, y| with.forward(x, Target::new(y).mask(&mask)), &|x, y| {
-        base.forward(&over(x, &color, false)?, Target::new(&over(y, &color, false)?).mask(&mask))
+        base.forward(&over(x, &color, false, 1.0)?, Target::new(&over(y, &color, false, 1.0)?).mask(&mask))
     })?;
     let hidden = mask.broadcast_as(&shape)?.where_cond(&x, &Tensor::full(f64::NAN, &shape, &Device::Cpu)?)?;
     let bits = |x: &Tensor| -> Result<Vec<f64>> {

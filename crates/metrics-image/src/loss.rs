@@ -291,7 +291,9 @@ impl Loss {
             })?;
             let weight =
                 parts.next().ok_or_else(|| fail(format!("`{name}` has no weight, expected `{name}:WEIGHT`")))?;
-            if let (LossTerm::Charbonnier(epsilon), Some(text)) = (&mut term, parts.next()) {
+            if let LossTerm::Charbonnier(epsilon) = &mut term
+                && let Some(text) = parts.next()
+            {
                 *epsilon = number(name, text)?;
             }
             if let Some(more) = parts.next() {
