@@ -230,6 +230,19 @@ fn presets_are_mixtures() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_graph_before_the_images_is_no_hindrance() -> Result<()> {
+    let (x, y) = (textured(&[2, 3, 30, 41], 1, DType::F64)?, textured(&[2, 3, 30, 41], 2, DType::F64)?);
+    let mask = textured(&[2, 1, 30, 41], 5, DType::F64)?.gt(0.5)?;
+    let (loss, var) = (PsnrLoss::new(PsnrConfig::new(1.0))?, Var::from_tensor(&x)?);
+    let pred = (var.as_tensor() * 0.5)?;
+    let (value, gradient) = loss.value_and_grad(&pred, Target::new(&y).mask(&mask))?;
+    let (want, wanted) = loss.value_and_grad(&pred.detach(), Target::new(&y).mask(&mask))?;
+    ensure!(list(&value)? == list(&want)? && list(&gradient)? == list(&wanted)?);
+    ensure!(loss.forward(&pred, Target::new(&y).mask(&mask))?.backward()?.get(&var).is_some());
+    Ok(())
+}
+
 fn refusal<T: std::fmt::Debug>(result: metrics_core::Result<T>) -> String {
     result.expect_err("a refusal").to_string()
 }
@@ -242,7 +255,7 @@ fn what_makes_no_loss_is_refused() -> Result<()> {
     assert_eq!(refusal(Loss::new(1.0).build()), "Loss: there is no term, expected at least one, as in `.l1(1.0)`");
     assert_eq!(refusal(loss().ssim(f64::NAN).build()), "Loss: `ssim` has a weight of NaN, expected a finite one");
     let message = refusal(loss().charbonnier(1.0, 0.0).forward(&rgb, &rgb));
-    assert_eq!(message, "Loss: `charbonnier` has an epsilon of 0, expected a positive finite one");
+    assert_eq!(message, "Loss: `charbonnier` has an epsilon of 0, expected 1e-18 to 1e18");
     assert!(refusal(loss().with(1.0, SsimConfig::new(1.0).sigma(0.0)).build()).contains("`sigma`"));
     assert!(refusal(loss().reduction(Reduction::Summary).build()).contains("got Summary"));
     assert_eq!(refusal(Loss::parse(1.0, "l1:0.8,ssim")), "Loss: `ssim` has no weight, expected `ssim:WEIGHT`");
@@ -258,6 +271,13 @@ fn what_makes_no_loss_is_refused() -> Result<()> {
         refusal(loss().over([1.0; 2]).forward(&rgba, &rgb))
             .contains("`over` has 2 channels, but the images have [4, 3]")
     );
+    let bytes = (&rgba * 255.0)?.to_dtype(DType::U8)?;
+    let message = refusal(loss().over([1.0; 3]).forward(&bytes, &bytes.narrow(1, 0, 3)?));
+    assert!(message.contains("expected that of u8 images"), "{message}");
+    assert!(refusal(Background::from([1.0; 3]).composite(&bytes, 1.0)).contains("expected that of u8 images"));
+    let cropped = PsnrLoss::new(PsnrConfig::new(1.0).crop_border(10))?;
+    assert!(refusal(cropped.forward(&rgb, &rgb)).contains("`crop_border` is 10"));
+    assert!(refusal(cropped.forward(&rgb.flatten_all()?, &rgb.flatten_all()?)).contains("expected [N, C, H, W]"));
     let three = Tensor::zeros((3, 3), DType::F32, &Device::Cpu)?;
     assert!(refusal(loss().over(&three).forward(&rgba, &rgb)).contains("`over` has colors of [3, 3], expected [2, C]"));
     assert!(refusal(loss().forward(&rgba, &rgb)).contains("`pred` is [2, 4, 20, 20] but `target` is [2, 3, 20, 20]"));

@@ -48,6 +48,10 @@ impl Background {
         let [count, channels] = [0, 1].map(|axis| images.dims().get(axis).copied().unwrap_or(0));
         // An image without alpha is over any background.
         self.check("Background", range, count, [channels, colors + 1])?;
+        if images.dtype() == DType::U8 && range.fixed().is_some_and(|range| range <= 1.0) {
+            let message = format!("`data_range` is {range:?}, expected that of u8 images: 255");
+            return Err(Error::argument("Background", message));
+        }
         self.composited(images, range)
     }
 
@@ -63,6 +67,7 @@ impl Background {
     pub(crate) fn check(&self, op: &str, range: DataRange, images: usize, channels: [usize; 2]) -> Result<()> {
         let colors = self.channels();
         let problem = match &self.color {
+            _ if colors == 0 => Some("`over` has no channels, expected those of the images".to_owned()),
             Color::Each(color) if color.dims() != [images, colors] => {
                 Some(format!("`over` has colors of {:?}, expected [{images}, C] for {images} images", color.dims()))
             }

@@ -173,9 +173,10 @@ impl LossTerm {
     fn validate(&self) -> Result<()> {
         match self {
             Self::L1 | Self::Mse => Ok(()),
-            Self::Charbonnier(epsilon) if *epsilon > 0.0 && epsilon.is_finite() => Ok(()),
+            // Its square neither vanishes nor overflows in f32.
+            Self::Charbonnier(epsilon) if (1e-18..=1e18).contains(epsilon) => Ok(()),
             Self::Charbonnier(epsilon) => {
-                let problem = format!("`charbonnier` has an epsilon of {epsilon}, expected a positive finite one");
+                let problem = format!("`charbonnier` has an epsilon of {epsilon}, expected 1e-18 to 1e18");
                 Err(Error::argument("Loss", problem))
             }
             Self::Ssim(config) => config.validate(),

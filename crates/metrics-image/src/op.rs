@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Storage, Tensor, Var, bail};
 use metrics_core::{Error, Reduction, Result};
+use metrics_detach::is_eval;
 
 use crate::config::Input;
 use crate::engine::{Gradients, Upstream as MapUpstream, reference};
@@ -306,6 +307,12 @@ pub(crate) fn value_and_grad(
     // Not if they were made of `pred` by Candle's operations, which then take the gradient on.
     let is_scored = prepared.iter().all(|prepared| prepared.images.pred.id() == pred.id());
     if !(pred.device().is_cpu() && is_scored && !prepared.is_empty()) {
+        if is_eval() {
+            return Err(Error::argument(
+                op,
+                "there is an eval scope, expected none: this gradient is made through a graph",
+            ));
+        }
         let var = Var::from_tensor(&pred)?;
         let value = finish(&apply_all(op, prepare(&var)?, output)?.0)?.to_dtype(dtype)?;
         let gradient = value.backward()?.remove(&var);

@@ -21,13 +21,26 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    pub(crate) fn new(pred: &Tensor, Target { images, mask }: Target) -> Self {
-        Self { pred: pred.clone(), target: images, mask, over: None }
+    pub(crate) fn new(pred: &Tensor, target: Target) -> Self {
+        Self { pred: pred.clone(), mask: target.counted(), target: target.images, over: None }
     }
 
     /// Channels without alpha.
     pub(crate) fn channels(&self) -> usize {
         self.over.as_ref().map_or(self.pred.dims()[1], Background::channels)
+    }
+
+    /// Checks the weights of a mask on a CPU, where they are not read as they are.
+    pub(crate) fn check_weights(&self, op: &str) -> Result<()> {
+        let Some(mask) = self.mask.as_ref().filter(|mask| mask.device().is_cpu()) else { return Ok(()) };
+        let weights = mask.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        match weights.into_iter().find(|weight| !(*weight >= 0.0 && weight.is_finite())) {
+            None => Ok(()),
+            Some(weight) => {
+                let message = format!("`mask` has a weight of {weight}, expected finite weights that are not negative");
+                Err(Error::argument(op, message))
+            }
+        }
     }
 
     /// Checks both images, and what they are composited over.
@@ -217,6 +230,7 @@ pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, images: &Imag
         let message = format!("`channels` Luma needs 3 channels (R, G, B), but `pred` has {}", images.channels());
         return Err(Error::argument(op, message));
     }
+    let spread = if images.over.is_some() { Spread::Larger } else { spread }; // alpha is in the data range
     check_range(op, input, spread, [pred, target])
 }
 

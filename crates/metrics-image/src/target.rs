@@ -25,16 +25,18 @@ use crate::region;
 #[derive(Clone, Debug)]
 pub struct Target {
     pub(crate) images: Tensor,
-    pub(crate) mask: Option<Tensor>,
+    mask: Option<Tensor>,
+    /// `[1, 1, H, W]` in u8.
+    regions: Option<Tensor>,
 }
 
 impl Target {
     /// These images, of which every pixel counts.
     pub fn new(images: &Tensor) -> Self {
-        Self { images: images.clone(), mask: None }
+        Self { images: images.clone(), mask: None, regions: None }
     }
 
-    /// Says how much each pixel counts: `[N, 1, H, W]` or `[N, C, H, W]` (`[N, 1, D, H, W]` or `[N, C, D, H, W]` of volumes; 1 also
+    /// Says how much each pixel counts, in place of a mask that was given before: `[N, 1, H, W]` or `[N, C, H, W]` (`[N, 1, D, H, W]` or `[N, C, D, H, W]` of volumes; 1 also
     /// stands for any `N`), u8 (Candle's boolean), f16, bf16, f32 or f64, finite and not negative. Weights are relative to one
     /// another.
     ///
@@ -51,7 +53,7 @@ impl Target {
 }
 
 impl Target {
-    /// Counts the pixels within the regions alone, of those that the mask counts.
+    /// Counts the pixels within the regions alone, of those that a mask and other regions count.
     ///
     /// # Errors
     /// A region that is empty or reaches beyond the images, or images that are not `[N, C, H, W]`.
@@ -73,7 +75,18 @@ impl Target {
             return Err(Error::argument("Target", message));
         };
         let mask = Region::mask(regions, inside, (height, width), self.images.device())?;
-        Ok(Self { mask: Some(region::both(self.mask, mask)?), ..self })
+        Ok(Self { regions: Some(region::both(self.regions, mask)?), ..self })
+    }
+
+    /// The pixels that mask and regions count.
+    pub(crate) fn counted(&self) -> Option<Tensor> {
+        match (&self.mask, &self.regions) {
+            // A mask of another size is refused later.
+            (Some(mask), Some(regions)) => {
+                Some(region::both(Some(mask.clone()), regions.clone()).unwrap_or_else(|_| mask.clone()))
+            }
+            (mask, regions) => mask.clone().or_else(|| regions.clone()),
+        }
     }
 }
 

@@ -216,14 +216,15 @@ impl Score for Deviation {
         };
         let (sums, places) = (weights.sum_keepdim(D::Minus1)?, weights.gt(0.0)?.to_dtype(d.dtype())?);
         let places = places.sum(D::Minus1)?;
+        // A plane without weight has no score; nothing is divided by 0 for it, whose gradient would be NaN.
+        let or_one = |sum: &Tensor| sum.gt(0.0)?.where_cond(sum, &sum.ones_like()?);
+        let (has_weight, sums, places) = (places.gt(0.0)?, or_one(&sums)?, or_one(&places)?);
         let mean = (&d * &weights)?.sum_keepdim(D::Minus1)?.broadcast_div(&sums)?;
         let centered = d.broadcast_sub(&mean)?;
         let one = places.ones_like()?;
         let bessel = if self.sample { ((&places - 1.0)?.maximum(&one)? / &places)? } else { one };
         let variance = (centered.sqr()? * &weights)?.sum(D::Minus1)?;
         let variance = (variance / (sums.squeeze(D::Minus1)? * bessel)?)?;
-        // A plane without weight has no score.
-        let has_weight = places.gt(0.0)?;
         let deviations = has_weight.where_cond(&safe_sqrt(&variance)?, &variance.zeros_like()?)?;
         let planes = has_weight.to_dtype(d.dtype())?.sum(D::Minus1)?;
         Ok((deviations.sum(D::Minus1)? / planes)?.to_dtype(crate::pair::sum_dtype(pair.pred.device()))?)
@@ -267,7 +268,10 @@ impl<T: Computed> FusedScore<T> for Deviation {
         let sums = scan(None)?.sums;
         let (scores, derivatives): (Vec<_>, Vec<_>) =
             sums.iter().zip(&weights).map(|(&sums, &weights)| self.of(sums, weights)).unzip();
-        let shares = op::shares(weights.iter().map(|weights| weights.sum > 0.0), channels);
+        // Zeros beyond the border have weights, but are no image.
+        let fine = planes.weights(&planes.dims().map(|side| 0..side));
+        let has_score = weights.iter().zip(&fine).map(|(weights, fine)| weights.sum > 0.0 && *fine > 0.0);
+        let shares = op::shares(has_score, channels);
         let numbers = op::means(&scores, &shares, channels);
         let Some(upstream) = upstream else { return Ok(Fused::new(numbers, [None, None])) };
         let full: usize = planes.dims().iter().product();

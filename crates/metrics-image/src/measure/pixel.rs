@@ -432,8 +432,9 @@ enum Values {
 
 impl Values {
     fn of(op: &str, images: &Images, input: &Input) -> Result<Self> {
+        check_input(op, input, Spread::Unused, images)?;
         if images.mask.is_some() {
-            return Ok(Self::Weighted(error_sum(op, images.clone(), input, PixelError::Values)?));
+            return Ok(Self::Weighted(error_sum(op, images.clone().detached(), input, PixelError::Values)?));
         }
         let dims = images.pred.dims();
         let channels = channel_weights(input, dims[1]).map_or(dims[1], |_| 1);

@@ -606,8 +606,14 @@ fn powers<T>(config: &MsSsimConfig, scales: &[Scale<T>], image: usize, channels:
         scales.iter().enumerate().map(|(scale, of)| of.mean(map(scale), planes.clone())).collect()
     };
     let share = |scale: usize, plane: usize| share(&scales[scale].counts, map(scale), plane, channels);
-    let has_windows = |(scale, of): (usize, &Scale<T>)| planes.clone().any(|plane| of.counts[plane][map(scale)] > 0.0);
-    if !scales.iter().enumerate().all(has_windows) {
+    // Of some planes, at every scale.
+    let have_windows = |planes: Range<usize>| {
+        let at = |(scale, of): (usize, &Scale<T>)| planes.clone().any(|plane| of.counts[plane][map(scale)] > 0.0);
+        scales.iter().enumerate().all(at)
+    };
+    // A channel without weight does not count, one that has no windows at some scale has no score.
+    let each_has_windows = || planes.clone().all(|plane| share(0, plane) == 0.0 || have_windows(plane..plane + 1));
+    if !have_windows(planes.clone()) || (config.power == ChannelPower::PerChannel && !each_has_windows()) {
         return (f64::NAN, vec![vec![0.0; scales.len()]; channels]);
     }
     match config.power {

@@ -583,6 +583,7 @@ fn remade(
     prepared: Prepared<Similarity>,
     make: impl FnOnce(&Pair) -> Result<Pair>,
 ) -> Result<Prepared<Similarity>> {
+    prepared.images.check_weights(op)?;
     let pair = Pair::new(op, &prepared.input, prepared.spread, prepared.images.clone())?;
     let Pair { pred, target, mask, range, .. } = make(&pair.to_float()?)?;
     let (pred, target, range) = match range {

@@ -342,7 +342,8 @@ impl Fidelity {
     /// Both sums of a scale of images in units of 0..=255, `[N, C]`, by Candle's operations.
     fn composed_scale(&self, pair: &Pair, taps: &[f64]) -> Result<[Tensor; 2]> {
         // Around a pivot, which no variance depends on.
-        let centered = |image: &Tensor| image.broadcast_sub(&image.detach().mean_keepdim((2, 3))?);
+        let mask = pair.full_mask()?;
+        let centered = |image: &Tensor| reference::centered(image, mask.as_ref());
         let (d, r) = (centered(&pair.pred)?, centered(&pair.target)?);
         let products = Pair { pred: (&d * &r)?, target: d.sqr()?, ..pair.clone() };
         let squares = Pair { pred: r.sqr()?, target: d.clone(), ..pair.clone() };

@@ -8,6 +8,6 @@ mod ssim;
 
 pub(crate) use error::{absolute, charbonnier, squared, values};
 pub(crate) use ssim::{
-    PlaneMeans, downsampled_to_matlab, filter_and_skip, filtered_valid, map, mean_pool, means, place_weights,
+    PlaneMeans, centered, downsampled_to_matlab, filter_and_skip, filtered_valid, map, mean_pool, means, place_weights,
     replicate, scales, weighted_means,
 };

@@ -264,6 +264,12 @@ fn beyond(maps: &[AxisMap], like: &Tensor) -> Result<Tensor> {
     Ok(inside.affine(-1.0, 1.0)?.to_dtype(like.dtype())?.to_device(like.device())?)
 }
 
+/// Images around their [`pivot`]; 0 where nothing counts.
+pub(crate) fn centered(image: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let centered = image.broadcast_sub(&pivot(image, mask)?)?;
+    mask.map_or(Ok(centered.clone()), |mask| counted(&centered, mask))
+}
+
 /// The mean of each plane, `[N, C, 1, …]`, without a graph: the value of SSIM does not depend on it.
 fn pivot(x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let axes: Vec<usize> = (2..x.rank()).collect();

@@ -273,6 +273,59 @@ fn what_does_not_count_changes_no_bit() -> Result<()> {
     Ok(())
 }
 
+/// As other devices compute.
+#[test]
+fn what_does_not_count_changes_nothing_in_the_composition() -> Result<()> {
+    fn of<K: Kind>(config: &K::Config, shape: &[usize]) -> Result<()> {
+        let (x, y) = (image(shape, 1)?, image(shape, 2)?);
+        for (number, mask) in masks(shape)?.iter().enumerate() {
+            let counts = mask.to_dtype(DType::F64)?.broadcast_as(shape)?.gt(0.0)?;
+            let all = |hidden: f64| -> Result<Vec<f64>> {
+                let filled = |image: &Tensor| {
+                    Var::from_tensor(&counts.where_cond(image, &Tensor::full(hidden, shape, &Device::Cpu)?)?)
+                };
+                let (x, y) = (filled(&x)?, filled(&y)?);
+                let value = composed::<K>(config, &x, target(&y, mask))?;
+                let store = value.sum_all()?.backward()?;
+                let mut all = list(&value)?;
+                for var in [&x, &y] {
+                    all.extend(list(store.get(var).unwrap())?);
+                }
+                Ok(all)
+            };
+            let (want, got) = (all(0.0)?, all(f64::NAN)?);
+            if want.iter().all(|value| value.is_finite()) {
+                assert!(got == want, "{} of mask {number}", K::NAME);
+            }
+        }
+        Ok(())
+    }
+    of::<SsimConfig>(&SsimConfig::new(255.0), &[1, 2, 29, 38])?;
+    of::<MsSsimConfig>(&MsSsimConfig::new(255.0).window(5).betas([0.4, 0.6]), &[1, 2, 29, 38])?;
+    of::<GmsdConfig>(&GmsdConfig::new(255.0), &[1, 2, 29, 38])?;
+    of::<VifConfig>(&VifConfig::new(255.0), &[1, 2, 53, 64])?;
+    of::<Squared>(&ErrorConfig::new(), &[1, 2, 29, 38])
+}
+
+/// The third channel has weights, but no place of GMSD and no window of contrast.
+#[test]
+fn channels_that_have_weights_but_no_place_have_no_gradient() -> Result<()> {
+    let (x, y) = (image(&[1, 3, 40, 44], 1)?, image(&[1, 3, 40, 44], 2)?);
+    let lone = (0..40 * 44).map(|at| if at == 44 { 1.0 } else { 0.0 });
+    let lone = Tensor::from_iter(lone, &Device::Cpu)?.reshape((1, 1, 40, 44))?;
+    let mask = Tensor::cat(&[&lone.ones_like()?, &lone.ones_like()?, &lone], 1)?;
+    let finite = |value: &Value| -> Result<()> {
+        let all = gradients(&x, &y, DType::F64, value)?.map(|gradient| list(&gradient).unwrap());
+        assert!(all.iter().flatten().all(|slope| slope.is_finite()));
+        Ok(())
+    };
+    let gmsd = GmsdConfig::new(255.0).channels(Channels::All);
+    finite(&|x, y| composed::<GmsdConfig>(&gmsd, x, target(y, &mask)))?;
+    finite(&|x, y| fused::<GmsdConfig>(&gmsd, x, target(y, &mask)))?;
+    let scales = MsSsimConfig::pytorch_msssim(255.0).window(5).betas([0.4, 0.6]);
+    finite(&|x, y| fused::<MsSsimConfig>(&scales, x, target(y, &mask)))
+}
+
 #[test]
 fn an_image_without_weight_has_no_score_and_no_gradient() -> Result<()> {
     let shape = [2, 3, 45, 58];
@@ -339,6 +392,10 @@ fn masks_that_are_none_are_refused() -> Result<()> {
         assert!(message(of(&[2, 1, 20, 20], bad)?).contains("`mask` has a weight of one that is not finite"));
     }
     assert!(message(of(&[2, 1, 20, 20], 1.0)?.to_dtype(DType::U32)?).contains("`mask` is U32"));
+    // Also where the images are made anew first.
+    let bad = Target::new(&images).mask(&of(&[1, 1, 20, 20], -0.5)?);
+    let error = crate::ssim(&images, bad, &SsimConfig::matlab(255.0)).expect_err("a refusal").to_string();
+    assert!(error.contains("`mask` has a weight of -0.5"), "{error}");
     let luma = SsimConfig::new(255.0).channels(Channels::Luma);
     let error = crate::ssim(&images, Target::new(&images).mask(&of(&[2, 3, 20, 20], 1.0)?), &luma).unwrap_err();
     assert!(error.to_string().contains("expected 1 channel"), "{error}");
@@ -361,8 +418,9 @@ fn regions_are_masks() -> Result<()> {
     assert_eq!(score(Target::new(&y).within(&regions)?)?, score(target(&y, &mask(1.0)?))?);
     assert_eq!(score(Target::new(&y).ignore(&regions)?)?, score(target(&y, &mask(0.0)?))?);
     let soft = masks(&shape)?.swap_remove(1);
-    let both = (&soft * mask(0.0)?.broadcast_as(soft.shape())?)?;
-    assert_eq!(score(target(&y, &soft).ignore(&regions)?)?, score(target(&y, &both))?);
+    let both = score(target(&y, &(&soft * mask(0.0)?.broadcast_as(soft.shape())?)?))?;
+    assert_eq!(score(target(&y, &soft).ignore(&regions)?)?, both);
+    assert_eq!(score(Target::new(&y).ignore(&regions)?.mask(&soft))?, both);
     for bad in [Region::new(30, 0, 12, 1), Region::new(0, 0, 0, 3), Region::new(usize::MAX, 0, 2, 1)] {
         let error = Target::new(&y).ignore(&[bad]).expect_err("a refusal").to_string();
         assert!(error.contains("expected a part of images of 41x30 pixels"), "{error}");
