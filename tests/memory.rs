@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Tensor, Var};
-use metrics_image::{MsSsimConfig, MsSsimLoss, PsnrConfig, SsimConfig, SsimLoss, psnr, ssim};
+use metrics_image::{Loss, MsSsimConfig, MsSsimLoss, PsnrConfig, SsimConfig, SsimLoss, Target, psnr, ssim};
 use tests::images::textured;
 
 #[global_allocator]
@@ -27,7 +27,8 @@ fn main() -> Result<()> {
     loss_keeps_one_image_beside_its_inputs()?;
     gradient_needs_one_image_for_each_input()?;
     nothing_is_left_of_a_step()?;
-    println!("test result: ok. 4 passed; 0 failed");
+    mixed_losses_keep_one_image()?;
+    println!("test result: ok. 5 passed; 0 failed");
     Ok(())
 }
 
@@ -64,6 +65,35 @@ fn loss_keeps_one_image_beside_its_inputs() -> Result<()> {
     let (value, kept, _) = measure(|| loss.forward(&pred, &target).map(drop));
     value?;
     ensure!(kept < SMALL, "a dropped MS-SSIM loss still keeps {kept} bytes");
+    Ok(())
+}
+
+fn mixed_losses_keep_one_image() -> Result<()> {
+    let shape = [1, 3, 512, 512];
+    let image = 3 * 512 * 512 * 4;
+    let target = textured(&shape, 2, DType::F32)?;
+    let pred = Var::from_tensor(&textured(&shape, 1, DType::F32)?)?;
+    let rgba = Var::from_tensor(&textured(&[1, 4, 512, 512], 1, DType::F32)?)?;
+    let mask = textured(&[1, 1, 512, 512], 3, DType::F32)?;
+    let kept = |loss: &Loss, pred: &Var, target: Target| -> Result<usize> {
+        let (value, kept, _) = measure(|| loss.forward(pred, target));
+        value?;
+        Ok(kept)
+    };
+    let one_walk = Loss::new(1.0).l1(0.3).ssim(0.5).mse(0.1).charbonnier(0.1, 1e-3).ms_ssim(0.2);
+    let windows = Loss::new(1.0).ssim(0.5).with(0.5, SsimConfig::skimage(1.0)).l1(0.1);
+    for (what, loss, pred, target) in [
+        ("one window", &one_walk, &pred, Target::new(&target)),
+        ("two windows", &windows, &pred, Target::new(&target)),
+        ("a mask", &one_walk, &pred, Target::new(&target).mask(&mask)),
+        ("a background", &one_walk.clone().over([1.0; 3]), &rgba, Target::new(&target)),
+    ] {
+        let kept = kept(loss, pred, target)?;
+        ensure!(kept < image + SMALL, "a tracked loss with {what} keeps {kept} bytes, {image} an image");
+    }
+    // GMSD scores luma: a plane of its own.
+    let kept = kept(&windows.gmsd(0.1), &pred, Target::new(&target))?;
+    ensure!(kept < image + image / 3 + SMALL, "a tracked loss with GMSD keeps {kept} bytes, {image} an image");
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use metrics_core::{Error, Reduction, Result};
 use metrics_detach::Detached;
 
 use crate::config::{Input, Settings};
+use crate::measure::errors::{self, PixelError, PixelErrors};
 use crate::measure::ms_ssim::check_scales;
-use crate::measure::pixel::{self, PixelError, PixelErrors};
 use crate::measure::similarity::{Similarity, Term};
 use crate::measure::ssim;
 use crate::op::{self, AnyPrepared, Prepared};
@@ -81,29 +81,16 @@ pub enum LossTerm {
     Vif(VifConfig),
 }
 
-impl From<SsimConfig> for LossTerm {
-    fn from(config: SsimConfig) -> Self {
-        Self::Ssim(config)
-    }
+macro_rules! term_of {
+    ($($config:ty => $term:ident),*) => {
+        $(impl From<$config> for LossTerm {
+            fn from(config: $config) -> Self {
+                Self::$term(config)
+            }
+        })*
+    };
 }
-
-impl From<MsSsimConfig> for LossTerm {
-    fn from(config: MsSsimConfig) -> Self {
-        Self::MsSsim(config)
-    }
-}
-
-impl From<GmsdConfig> for LossTerm {
-    fn from(config: GmsdConfig) -> Self {
-        Self::Gmsd(config)
-    }
-}
-
-impl From<VifConfig> for LossTerm {
-    fn from(config: VifConfig) -> Self {
-        Self::Vif(config)
-    }
-}
+term_of!(SsimConfig => Ssim, MsSsimConfig => MsSsim, GmsdConfig => Gmsd, VifConfig => Vif);
 
 impl LossTerm {
     /// `l1`, `mse`, `charbonnier`, `ssim`, `ms_ssim`, `gmsd` or `vif`.
@@ -575,7 +562,7 @@ impl Loss {
                 left.into_iter().partition(|(_, error)| !is_charbonnier(*error) || Some(*error) == first);
             let errors = own.iter().map(|(number, error)| (*error, self.term_weight(*number))).collect();
             let score = PixelErrors::mixed(errors);
-            let prepared = pixel::prepared(self.name, images.clone(), (&self.input, Spread::Unused), score)?;
+            let prepared = errors::prepared(self.name, images.clone(), (&self.input, Spread::Unused), score)?;
             let numbers = own.into_iter().map(|(number, _)| number).collect();
             walks.push(Walk { numbers, kind: WalkKind::Any(prepared) });
             left = others;

@@ -4,6 +4,7 @@
 //! features around a place (its moments, its gradients, …) give the place a *score*, and the scores are summed. A measure is those
 //! few functions and their derivatives. `docs/engine.md` walks through one.
 
+pub(crate) mod errors;
 pub(crate) mod gmsd;
 pub(crate) mod l1_ssim;
 pub(crate) mod mix;

@@ -234,6 +234,14 @@ pub(crate) fn check_input(op: &str, input: &Input, spread: Spread, images: &Imag
     check_range(op, input, spread, [pred, target])
 }
 
+/// Checks that images are planes, for scores that volumes do not have.
+pub(crate) fn check_planes(op: &str, images: &Images, why: &str) -> Result<()> {
+    match images.pred.dims() {
+        [_, _, _, _] => Ok(()),
+        dims => Err(Error::argument(op, format!("`pred` is {dims:?}, expected [N, C, H, W]: {why}"))),
+    }
+}
+
 fn check_range(op: &str, input: &Input, spread: Spread, [pred, target]: [&Tensor; 2]) -> Result<()> {
     let (dtype, Some(range)) = (compute_dtype(pred.dtype()), input.range.fixed()) else { return Ok(()) };
     if matches!(spread, Spread::Unused) {

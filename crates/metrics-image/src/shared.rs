@@ -6,8 +6,8 @@ use candle_core::Tensor;
 use metrics_core::{self as core, PlannedPass, Result, Samples, SharedPasses};
 
 use crate::config::{Channels, DataRange, Input};
+use crate::measure::errors::{PixelError, error_sum};
 use crate::measure::ms_ssim::check_scales;
-use crate::measure::pixel::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
 use crate::measure::ssim;
 use crate::op::{self, Output, Prepared};

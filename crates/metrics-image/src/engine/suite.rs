@@ -12,7 +12,7 @@ use super::reference;
 use crate::config::Input;
 use crate::engine::backend::{Program, Scales, Score};
 use crate::engine::{OddSides, Padding};
-use crate::measure::pixel::{PixelError, error_sum};
+use crate::measure::errors::{PixelError, error_sum};
 use crate::measure::similarity::{Similarity, Term};
 use crate::measure::ssim::Plan;
 use crate::op::{self, Output, Prepared};

@@ -11,7 +11,7 @@
 //! digits of it.
 
 use candle_core::{D, Tensor};
-use metrics_core::{Accumulator, Error, NonFinite, Reduction, Result};
+use metrics_core::{Accumulator, NonFinite, Reduction, Result};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use crate::engine::{
 };
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
-use crate::pair::{Images, Pair, Range, Spread, check_input};
+use crate::pair::{Images, Pair, Range, Spread, check_input, check_planes};
 use crate::planes::{Computed, Planes};
 use crate::score::{self, Kind, ScoreKind, ScoreLoss, ScoreMetric};
 
@@ -154,12 +154,7 @@ impl Kind for GmsdConfig {
     fn prepare(op: &str, config: &Self, images: Images) -> Result<AnyPrepared> {
         config.validate()?;
         check_input(op, &config.input, Spread::Larger, &images)?;
-        let dims = images.pred.dims();
-        if dims.len() != 4 {
-            let message =
-                format!("`pred` is {dims:?}, expected [N, C, H, W]: gradients are those of planes, not of volumes");
-            return Err(Error::argument(op, message));
-        }
+        check_planes(op, &images, "gradients are those of planes, not of volumes")?;
         let score = Deviation { c: config.c, sample: config.sample };
         Ok(Prepared { score, images, input: config.input.clone(), spread: Spread::Larger }.any())
     }

@@ -23,7 +23,7 @@ use crate::engine::{AxisTaps, Batch, Filters, Lanes, Padding, Real, backend, ref
 use crate::measure::ssim::Plan;
 use crate::measure::{Measure, Side};
 use crate::op::{self, AnyPrepared, Fused, FusedScore, Prepared, Score};
-use crate::pair::{Images, Pair, Range, Spread, check_input, sum_dtype};
+use crate::pair::{Images, Pair, Range, Spread, check_input, check_planes, sum_dtype};
 use crate::planes::{Computed, Planes};
 use crate::score::{Kind, ScoreKind, ScoreLoss};
 
@@ -200,11 +200,7 @@ impl Kind for MixConfig {
     fn prepare(op: &str, config: &Self, images: Images) -> Result<AnyPrepared> {
         config.validate()?;
         check_input(op, &config.input, Spread::Larger, &images)?;
-        let dims = images.pred.dims();
-        if dims.len() != 4 {
-            let message = format!("`pred` is {dims:?}, expected [N, C, H, W]: volumes have no such loss");
-            return Err(Error::argument(op, message));
-        }
+        check_planes(op, &images, "volumes have no such loss")?;
         if images.mask.is_some() {
             return Err(Error::argument(op, "there is a `mask`, expected none: this loss takes no masks"));
         }
