@@ -10,7 +10,7 @@ kernels="$PWD/crates/metrics-image/src/engine/gpu"
 suite="$(bash scripts/suite-binary.sh)"
 
 # Small images through every kernel: values, gradients, errors, scales, volumes, strided views. Those that take a moment come first.
-quick=(engine::gpu::tests::views engine::gpu::tests::few_launches)
+quick=(engine::gpu::tests::views engine::gpu::tests::few_launches engine::gpu::tests::planar::gmsd)
 slow=(engine::gpu::tests::strips_of)
 cd crates/metrics-image
 export EMULATION_WATCH=0 RUST_BACKTRACE=0
@@ -26,5 +26,5 @@ while IFS=: read -r file line _; do
     else
         echo "without the barrier at $place: tests fail"
     fi
-done < <(grep -nE 'BARRIER(_OF_DEVICE)?\(\);' "$kernels"/*.h)
+done < <(grep -nE 'BARRIER(_OF_DEVICE)?\(\);' "$kernels"/*.h "$kernels"/../../measure/*.h)
 exit "$missed"

@@ -28,7 +28,7 @@ mkdir -p "$out"
 reports=()
 for source in "${sources[@]}"; do
     # The modules that the build script of metrics-image makes; warnings are errors here.
-    for name in {u8,f16,bf16,f32,f64}_{7,9,11,any} pool; do
+    for name in {u8,f16,bf16,f32,f64}_{7,9,11,any} pool gmsd vif; do
         module="$out/$name"
         "$NVCC" --ptx -O3 --default-stream per-thread -arch compute_80 -DMODULE="$name" --Werror all-warnings -o "$module.ptx" "$source"
         reports+=("$module")
@@ -48,4 +48,4 @@ python3 scripts/occupancy.py "${reports[@]}"
 # The inner loops of the scans, as a GPU executes them.
 printf '\n'
 python3 scripts/instructions.py "$(dirname "$NVCC")/nvdisasm" "$out"/{f32,f64}_{7,9,11}.sm_90.cubin \
-    --limit value_11_f32=155 --limit gradient_11_f32=285
+    --limit value_11_f32=155 --limit gradient_11_f32=285 --border-limit value_11_f32=230 --border-limit gradient_11_f32=520

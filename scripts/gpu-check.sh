@@ -59,7 +59,7 @@ for line in open(sys.argv[1]):
     if message.get("executable") and (name := names.pop(message["target"]["name"], None)):
         shutil.copy(message["executable"], f"{sys.argv[2]}/{name}")
     # The names of the kernels, from what the build script of metrics-image made.
-    if message["reason"] == "build-script-executed" and (ptx := list(Path(message["out_dir"]).glob("f32_*.ptx"))):
+    if message["reason"] == "build-script-executed" and (ptx := [path for path in Path(message["out_dir"]).glob("*.ptx") if re.match("f32|pool|gmsd|vif", path.name)]):
         kernels = [name for part in ptx for name in re.findall(r"\.entry (\w+)", part.read_text())]
         Path(sys.argv[2], "kernels").write_text("\n".join(kernels) + "\n")
         names.pop("kernels", None)
@@ -232,7 +232,7 @@ report() {
         printf '\nWall time of a call with its result on the host, images in f32:\n\n'
         beside | grep . || echo "not timed"
         printf '\n%s\n' "$(grep -s '^What an SSIM loss holds' "logs/times of other libraries")"
-        printf '\nKernels of PSNR, SSIM and MS-SSIM, values and losses, 1×3×1080×1920, f32, with empty caches:\n\n'
+        printf '\nKernels of PSNR, SSIM, MS-SSIM, GMSD and VIFp, values and losses, 1×3×1080×1920, f32, with empty caches:\n\n'
         grep -s '^|' logs/profile || echo "not profiled"
     } | tee measured.md
     printf '\n'

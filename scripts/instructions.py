@@ -1,12 +1,13 @@
 """Reads cubins with nvdisasm, and prints how many instructions the hottest loop of each kernel executes for a result.
 
-`instructions.py NVDISASM CUBIN... [--kernels REGEX] [--limit KERNEL=NUMBER]...`. Fails if a kernel needs more than its limit, or
-keeps registers in memory.
+`instructions.py NVDISASM CUBIN... [--kernels REGEX] [--limit KERNEL=NUMBER]... [--border-limit KERNEL=NUMBER]...`. Fails if a kernel
+needs more than its limit, or keeps registers in memory.
 
 A loop counts if it has at least 100 fused multiply-adds, approximate reciprocals, and no such loop inside of it. Each result
 takes two reciprocals, so their number says how many results a pass of the loop makes, over the columns of a thread and the passes
 that the compiler unrolled. Of several loops the one with the fewest instructions a result is taken: that of tiles which touch no
-border. Every instruction of the loop counts once, also those that only some passes or threads execute; functions that it calls
+border; the one with the most is that of tiles which touch one, and as long as the slowest of these takes a launch that has but one wave
+of blocks. Every instruction of the loop counts once, also those that only some passes or threads execute; functions that it calls
 do not count.
 """
 
@@ -93,7 +94,8 @@ class Kernel:
         return sum(bool(re.match(pattern, self.code[at][1])) for at in body)
 
     def hottest(self):
-        """Instructions, results and the count of each class, of the loop with the fewest instructions a result if there is one."""
+        """Of the loop with the fewest instructions a result, if there is one: instructions, results and the count of each class. Of that
+        with the most, instructions a result."""
         large = []
         for body in self.loops():
             results = self.count(r"MUFU\.RCP", body) // RECIPROCALS
@@ -106,7 +108,7 @@ class Kernel:
         classes = dict.fromkeys([*CLASSES, "other"], 0)
         for at in body:
             classes[next((name for name, pattern in CLASSES.items() if re.match(pattern, self.code[at][1])), "other")] += 1
-        return len(body), results, classes
+        return len(body), results, classes, max(ratio for ratio, _, _ in inner)
 
 
 def kernels(nvdisasm, cubin):
@@ -127,6 +129,7 @@ def main():
     parser.add_argument("cubin", nargs="+")
     parser.add_argument("--kernels", metavar="REGEX", default="^(value|gradient)_")
     parser.add_argument("--limit", metavar="KERNEL=NUMBER", type=limit, action="append", default=[])
+    parser.add_argument("--border-limit", metavar="KERNEL=NUMBER", type=limit, action="append", default=[])
     arguments = parser.parse_args()
 
     rows = []
@@ -137,21 +140,22 @@ def main():
                 rows.append((name, *loop))
     if not rows:
         sys.exit("no kernel with such a loop was found")
-    columns = ["kernel", "instructions", "results", "instructions a result", *rows[0][3]]
+    columns = ["kernel", "instructions", "results", "instructions a result", "at a border", *rows[0][3]]
     print(f"| {' | '.join(columns)} |")
     print(f"|---{'|---:' * (len(columns) - 1)}|")
-    for name, instructions, results, classes in sorted(rows, key=lambda row: row[0]):
+    for name, instructions, results, classes, border in sorted(rows, key=lambda row: row[0]):
         counts = " | ".join(str(count) for count in classes.values())
-        print(f"| `{name}` | {instructions} | {results} | {instructions / results:.1f} | {counts} |")
+        print(f"| `{name}` | {instructions} | {results} | {instructions / results:.1f} | {border:.1f} | {counts} |")
 
-    faults = [f"{name} keeps registers in memory in its inner loop" for name, *_, classes in rows if classes["spills"]]
-    for name, most in arguments.limit:
-        found = [instructions / results for kernel, instructions, results, _ in rows if kernel == name]
-        if not found:
-            faults.append(f"{name} has no loop to hold to its limit of {most:g}")
-        for number in found:
-            if number > most:
-                faults.append(f"{name} executes {number:.1f} instructions a result, more than its limit of {most:g}")
+    faults = [f"{name} keeps registers in memory in its inner loop" for name, *_, classes, _ in rows if classes["spills"]]
+    inside = {name: instructions / results for name, instructions, results, *_ in rows}
+    borders = {name: border for name, *_, border in rows}
+    for found, where, limits in (inside, "", arguments.limit), (borders, " at a border", arguments.border_limit):
+        for name, most in limits:
+            if name not in found:
+                faults.append(f"{name} has no loop to hold to its limit of {most:g}")
+            elif found[name] > most:
+                faults.append(f"{name} executes {found[name]:.1f} instructions a result{where}, more than its limit of {most:g}")
     if faults:
         sys.exit("\n" + "\n".join(faults))
 

@@ -14,7 +14,7 @@ const KERNELS: &str = "src/engine/gpu/cuda/kernels.cu";
 const ARCH: &str = "METRICS_IMAGE_CUDA_ARCH";
 const CAPABILITY: &str = "CUDA_COMPUTE_CAP";
 const PIXELS: [&str; 5] = ["u8", "f16", "bf16", "f32", "f64"];
-/// Scans by their number of taps, and all other kernels for a type of pixels.
+/// Scans by their number of taps, and all other kernels of SSIM and errors for a type of pixels.
 const PARTS: [&str; 4] = ["7", "9", "11", "any"];
 
 fn main() {
@@ -49,7 +49,7 @@ fn main() {
 /// The names of the modules.
 fn modules() -> impl Iterator<Item = String> {
     let scans = PIXELS.iter().flat_map(|pixels| PARTS.iter().map(move |part| format!("{pixels}_{part}")));
-    scans.chain(["pool".to_owned()])
+    scans.chain(["pool", "gmsd", "vif"].map(str::to_owned))
 }
 
 fn compile(nvcc: &Path, arch: &str, capability: Option<u32>, module: &str, out: &Path) {

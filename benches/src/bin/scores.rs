@@ -1,14 +1,14 @@
 //! What this library computes of a pair of images, for another library to be held against: `scores DEVICE DTYPE FILE N C H W`.
 //!
 //! The file holds prediction and target as little-endian f32. Prints the scores of each image as JSON, and writes the gradients of
-//! the losses to the prediction as f32, to `FILE.ssim`, `FILE.ms_ssim` and `FILE.psnr`.
+//! the losses to the prediction as f32, to `FILE.ssim` and so on.
 
 use anyhow::{Context, Result, ensure};
 use benches::clock::read_f32;
 use candle_core::{DType, Device, Tensor, Var};
 use metrics_image::{
-    MsSsimConfig, MsSsimLoss, PsnrConfig, PsnrLoss, SsimConfig, SsimLoss, ms_ssim_per_image, psnr_per_image,
-    ssim_per_image,
+    GmsdConfig, GmsdLoss, MsSsimConfig, MsSsimLoss, PsnrConfig, PsnrLoss, SsimConfig, SsimLoss, VifConfig, VifLoss,
+    gmsd_per_image, ms_ssim_per_image, psnr_per_image, ssim_per_image, vif_per_image,
 };
 
 fn main() -> Result<()> {
@@ -21,16 +21,23 @@ fn main() -> Result<()> {
     let image = |values| Tensor::from_slice(values, dims.as_slice(), &Device::Cpu)?.to_device(&device)?.to_dtype(dtype);
     let (pred, target) = (Var::from_tensor(&image(pred)?)?, image(target)?);
 
+    // What makes values alone is other kernels than what makes values with gradients.
+    let plain = pred.detach();
     let (psnr, ssim, ms_ssim) = (PsnrConfig::new(1.0), SsimConfig::new(1.0), MsSsimConfig::new(1.0));
+    let (gmsd, vif) = (GmsdConfig::new(1.0), VifConfig::new(1.0));
     let scores = serde_json::json!({
-        "psnr": list(&psnr_per_image(&pred, &target, &psnr)?)?,
-        "ssim": list(&ssim_per_image(&pred, &target, &ssim)?)?,
-        "ms_ssim": list(&ms_ssim_per_image(&pred, &target, &ms_ssim)?)?,
+        "psnr": list(&psnr_per_image(&plain, &target, &psnr)?)?,
+        "ssim": list(&ssim_per_image(&plain, &target, &ssim)?)?,
+        "ms_ssim": list(&ms_ssim_per_image(&plain, &target, &ms_ssim)?)?,
+        "gmsd": list(&gmsd_per_image(&plain, &target, &gmsd)?)?,
+        "vif": list(&vif_per_image(&plain, &target, &vif)?)?,
     });
     let losses = [
         ("psnr", PsnrLoss::new(psnr)?.forward(&pred, &target)?),
         ("ssim", SsimLoss::new(ssim)?.forward(&pred, &target)?),
         ("ms_ssim", MsSsimLoss::new(ms_ssim)?.forward(&pred, &target)?),
+        ("gmsd", GmsdLoss::new(gmsd)?.forward(&pred, &target)?),
+        ("vif", VifLoss::new(vif)?.forward(&pred, &target)?),
     ];
     for (name, loss) in losses {
         let gradients = loss.backward()?;

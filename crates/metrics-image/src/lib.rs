@@ -53,6 +53,7 @@
 
 mod background;
 mod check;
+mod compare;
 mod config;
 mod engine;
 mod loss;

@@ -12,7 +12,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Storag
 use metrics_core::{Error, Reduction, Result};
 use metrics_detach::is_eval;
 
+use crate::compare::Compare;
 use crate::config::Input;
+use crate::engine::backend::{self, Planar};
 use crate::engine::{Gradients, Upstream as MapUpstream, reference};
 use crate::pair::{self, Images, Pair, Spread, compute_dtype};
 use crate::planes::{Computed, Planes, Stages, Stored, add, on_cpu, with_mask};
@@ -34,9 +36,14 @@ pub(crate) trait Score: Send + Sync + 'static {
     /// The numbers of all images, `[count, N]` (`[N]` of one), of ordinary operations.
     fn composed(&self, pair: &Pair) -> Result<Tensor>;
 
-    /// What becomes of `scale · number + offset`, by the fused kernels of the images' device, if it has any for this score.
-    fn on_gpu(&self, _pair: &Pair, _output: Output, _affine: [f64; 2]) -> Option<Result<Tensor>> {
+    /// What the kernels of GPUs make of planes, if it is made of the sums of two maps.
+    fn planar(&self) -> Option<Planar> {
         None
+    }
+
+    /// What becomes of `scale · number + offset`, by the fused kernels of the images' device, if it has any for this score.
+    fn on_gpu(&self, pair: &Pair, output: Output, affine: [f64; 2]) -> Option<Result<Tensor>> {
+        backend::planar(pair, self.planar()?, output, affine)
     }
 
     /// The score at every place, of ordinary operations, if there is one.
@@ -612,7 +619,7 @@ impl CustomOp1 for Means {
         };
         let sums = weights.flatten_from(1)?.to_dtype(upstream.dtype())?.sum(1)?;
         // An image without weight has no gradient.
-        let slope = (upstream * sums.gt(0.0)?.where_cond(&sums.recip()?, &sums.zeros_like()?)?)?;
+        let slope = (upstream * sums.above(0.0)?.where_cond(&sums.recip()?, &sums.zeros_like()?)?)?;
         Ok(Some(slope.to_dtype(map.dtype())?.reshape(of_images)?.broadcast_mul(weights)?))
     }
 }

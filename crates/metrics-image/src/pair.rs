@@ -7,6 +7,7 @@ use metrics_core::{Error, Result, Samples};
 use metrics_detach::is_eval;
 
 use crate::check;
+use crate::compare::{Compare, filled};
 use crate::config::{Channels, DataRange, Input};
 use crate::{Background, Target};
 
@@ -160,7 +161,7 @@ impl Pair {
         let (pred, target) = (prepare(&pred)?, prepare(&target)?);
         let mask = mask.map(|mask| {
             let mask = crop(&mask, input.crop_border)?.to_dtype(dtype)?;
-            Ok::<_, Error>(mask.gt(0.0)?.where_cond(&mask, &mask.zeros_like()?)?)
+            Ok::<_, Error>(mask.above(0.0)?.where_cond(&mask, &mask.zeros_like()?)?)
         });
         let mask = mask.transpose()?;
         let range = range(input.range, spread, [&pred, &target], mask.as_ref())?;
@@ -202,9 +203,27 @@ impl Pair {
 
     /// The same pair in the floating-point dtype that ordinary tensor operations compute it in.
     pub(crate) fn to_float(&self) -> Result<Self> {
-        let pred = self.pred.to_dtype(self.dtype)?;
-        let target = self.target.to_dtype(self.dtype)?;
+        self.to_dtype(self.dtype)
+    }
+
+    fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let pred = self.pred.to_dtype(dtype)?;
+        let target = self.target.to_dtype(dtype)?;
         Ok(Self { pred, target, ..self.clone() })
+    }
+
+    /// Dense images in this dtype, and their data ranges.
+    #[cfg_attr(
+        not(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal")),
+        expect(dead_code, reason = "kernels of GPUs ask for it")
+    )]
+    pub(crate) fn dense(&self, dtype: DType) -> Result<Self> {
+        let pair = self.to_dtype(dtype)?;
+        let range = match &pair.range {
+            Range::Fixed(range) => Range::Fixed(*range),
+            Range::PerImage(ranges) => Range::PerImage(ranges.to_dtype(dtype)?),
+        };
+        Ok(Self { pred: pair.pred.contiguous()?, target: pair.target.contiguous()?, range, ..pair })
     }
 }
 
@@ -277,8 +296,8 @@ fn clamp(image: &Tensor, range: DataRange) -> Result<Tensor> {
     let DataRange::Clamp(low, high) = range else { return Ok(image.clone()) };
     let image = image.to_dtype(compute_dtype(image.dtype()))?;
     let values = image.detach(); // a tracked mask would keep the graph of everything it was compared with
-    let below = values.lt(low)?.where_cond(&values.ones_like()?.affine(low, 0.0)?, &image)?;
-    Ok(values.gt(high)?.where_cond(&values.ones_like()?.affine(high, 0.0)?, &below)?)
+    let below = values.below(low)?.where_cond(&filled(&values, low)?, &image)?;
+    Ok(values.above(high)?.where_cond(&filled(&values, high)?, &below)?)
 }
 
 fn weighted_sum(image: &Tensor, weights: [f64; 3], offset: f64) -> Result<Tensor> {
@@ -313,7 +332,9 @@ fn range(range: DataRange, spread: Spread, [pred, target]: [&Tensor; 2], mask: O
         let image = image.detach().to_dtype(compute_dtype(image.dtype()))?;
         let image = match mask {
             // NaN is left out.
-            Some(mask) => mask.broadcast_as(image.shape())?.gt(0.0)?.where_cond(&image, &filled(&image, f64::NAN)?)?,
+            Some(mask) => {
+                mask.broadcast_as(image.shape())?.above(0.0)?.where_cond(&image, &filled(&image, f64::NAN)?)?
+            }
             None => image,
         };
         let (rows, count) = (image.dim(0)?, image.elem_count());
@@ -326,8 +347,8 @@ fn range(range: DataRange, spread: Spread, [pred, target]: [&Tensor; 2], mask: O
         Spread::Unused => return Ok(Range::Fixed(f64::NAN)),
     };
     // Constant images have no spread; with range 1 two equal ones score 1 instead of 0/0.
-    let found = found.eq(0.0)?.where_cond(&found.ones_like()?, &found)?;
-    let is_held = found.clamp(*held.start(), *held.end())?.eq(&found)?;
+    let found = found.equals(0.0)?.where_cond(&found.ones_like()?, &found)?;
+    let is_held = (found.at_least(*held.start())? * found.at_most(*held.end())?)?;
     let found = is_held.where_cond(&found, &filled(&found, f64::NAN)?)?;
     Ok(Range::PerImage(found.broadcast_as(pred.dim(0)?)?.contiguous()?))
 }
@@ -348,9 +369,4 @@ fn finite_spread(flat: &Tensor) -> Result<Tensor> {
     let finite = zero.eq(&zero)?;
     let or = |other: f64| finite.where_cond(flat, &filled(flat, other)?);
     Ok((or(f64::NEG_INFINITY)?.max(D::Minus1)? - or(f64::INFINITY)?.min(D::Minus1)?)?)
-}
-
-/// One number, of the shape, dtype and device of another tensor.
-fn filled(like: &Tensor, value: f64) -> candle_core::Result<Tensor> {
-    Tensor::full(value as f32, 1, like.device())?.to_dtype(like.dtype())?.broadcast_as(like.shape())
 }

@@ -51,32 +51,62 @@ pub(crate) struct Program {
     pub(crate) by_range: bool,
 }
 
-/// The numbers by the kernels of the device, as `output` says; they take no masks.
+/// Scores of planes that are made of the sums of two maps. Constants are those of images in 0..1.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(any(all(test, target_os = "linux"), feature = "cuda", feature = "metal")),
+    expect(dead_code, reason = "nothing reads it without a GPU")
+)]
+pub(crate) enum Planar {
+    /// Of `d` and `d²`; the deviation is that of a sample, or of all.
+    Gmsd { c: f64, sample: bool },
+    /// Of both logarithms at all scales, each with its window; `added` to both sums.
+    Vif { windows: Vec<Vec<f64>>, sigma_n_sq: f64, epsilon: f64, added: f64 },
+}
+
+/// The numbers by the kernels of the device, as `output` says.
 pub(crate) fn numbers(pair: &Pair, program: impl FnOnce() -> Program, output: Output) -> Option<Result<Tensor>> {
-    if pair.mask.is_some() {
-        return None;
-    }
+    kernels(pair)?.numbers(pair, program(), output)
+}
+
+/// Such a score by the kernels of the device: what becomes of `scale · number + offset`.
+pub(crate) fn planar(pair: &Pair, planar: Planar, output: Output, affine: [f64; 2]) -> Option<Result<Tensor>> {
+    Some(kernels(pair)?.planar(pair, planar, output, affine))
+}
+
+/// The kernels of the device of a pair, if this build has any. They take no masks.
+fn kernels(pair: &Pair) -> Option<Gpu> {
     match pair.pred.device() {
+        _ if pair.mask.is_some() => None,
         #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(_) => Gpu::DEVICE.numbers(pair, program(), output),
+        candle_core::Device::Cuda(_) => Some(Gpu::DEVICE),
         #[cfg(feature = "metal")]
-        candle_core::Device::Metal(_) => Gpu::DEVICE.numbers(pair, program(), output),
-        _ => {
-            let _ = (program, output);
-            None
-        }
+        candle_core::Device::Metal(_) => Some(Gpu::DEVICE),
+        _ => None,
+    }
+}
+
+/// The kernels of a build that has none.
+#[cfg(not(any(feature = "cuda", feature = "metal")))]
+enum Gpu {}
+
+#[cfg(not(any(feature = "cuda", feature = "metal")))]
+impl Gpu {
+    fn numbers(self, _: &Pair, _: Program, _: Output) -> Option<Result<Tensor>> {
+        match self {}
+    }
+
+    fn planar(self, _: &Pair, _: Planar, _: Output, _: [f64; 2]) -> Result<Tensor> {
+        match self {}
+    }
+
+    fn map(self, _: &Pair, _: &Plan, _: Score) -> Option<Result<Tensor>> {
+        match self {}
     }
 }
 
 /// SSIM or contrast at every pixel, `[N, C, …]`, in the dtype of the result; differentiable in both images.
 pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
-    let fused: Option<Result<Tensor>> = match pair.pred.device() {
-        _ if pair.mask.is_some() => None,
-        #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(_) => Gpu::DEVICE.map(pair, plan, score),
-        #[cfg(feature = "metal")]
-        candle_core::Device::Metal(_) => Gpu::DEVICE.map(pair, plan, score),
-        _ => None,
-    };
+    let fused = kernels(pair).and_then(|kernels| kernels.map(pair, plan, score));
     fused.unwrap_or_else(|| reference::map(pair, plan, score))
 }

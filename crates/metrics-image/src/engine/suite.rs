@@ -294,11 +294,16 @@ fn fused() -> Vec<Subject> {
         Subject { kernel: &Gpu::EMULATED_METAL, device: Device::Cpu },
     ]);
     #[cfg(any(feature = "cuda", feature = "metal"))]
-    if let Ok(name) = std::env::var("METRICS_TEST_DEVICE") {
-        let device = if name == "metal" { Device::new_metal(0) } else { Device::new_cuda(0) };
-        subjects.push(Subject { kernel: &Gpu::DEVICE, device: device.expect("METRICS_TEST_DEVICE") });
-    }
+    subjects.extend(test_device().map(|device| Subject { kernel: &Gpu::DEVICE, device }));
     subjects
+}
+
+/// The GPU that `METRICS_TEST_DEVICE` names.
+#[cfg(any(feature = "cuda", feature = "metal"))]
+pub(super) fn test_device() -> Option<Device> {
+    let name = std::env::var("METRICS_TEST_DEVICE").ok()?;
+    let device = if name == "metal" { Device::new_metal(0) } else { Device::new_cuda(0) };
+    Some(device.expect("METRICS_TEST_DEVICE"))
 }
 
 fn all() -> Vec<Subject> {

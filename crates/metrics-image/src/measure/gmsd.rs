@@ -16,7 +16,9 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::Target;
+use crate::compare::Compare;
 use crate::config::{Channels, DataRange, Input, check as check_config, settings};
+use crate::engine::backend::Planar;
 use crate::engine::{
     AxisTaps, Batch, Downsampling, Filters, Gradients, Lanes, Padding, Real, RowReader, add_coarser,
     add_coarser_masked, downsample, downsample_masked, reference, with_dense_pairs,
@@ -104,7 +106,7 @@ impl GmsdConfig {
 /// range of the configuration. Returns a scalar of at least 0, or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal
 /// images score 0, with gradient 0. Formula and source: [`GmsdConfig`].
 ///
-/// Fused on a CPU; on other devices it is composed of Candle's operations.
+/// Fused, but with a mask on a GPU: there it is composed of Candle's operations.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, volumes, an empty batch, or a configuration that [`GmsdConfig::build`] refuses.
@@ -209,11 +211,11 @@ impl Score for Deviation {
             None => d.ones_like()?,
             Some(mask) => composed_erosion(&mask)?.flatten_from(2)?,
         };
-        let (sums, places) = (weights.sum_keepdim(D::Minus1)?, weights.gt(0.0)?.to_dtype(d.dtype())?);
+        let (sums, places) = (weights.sum_keepdim(D::Minus1)?, weights.above(0.0)?.to_dtype(d.dtype())?);
         let places = places.sum(D::Minus1)?;
         // A plane without weight has no score; nothing is divided by 0 for it, whose gradient would be NaN.
-        let or_one = |sum: &Tensor| sum.gt(0.0)?.where_cond(sum, &sum.ones_like()?);
-        let (has_weight, sums, places) = (places.gt(0.0)?, or_one(&sums)?, or_one(&places)?);
+        let or_one = |sum: &Tensor| sum.above(0.0)?.where_cond(sum, &sum.ones_like()?);
+        let (has_weight, sums, places) = (places.above(0.0)?, or_one(&sums)?, or_one(&places)?);
         let mean = (&d * &weights)?.sum_keepdim(D::Minus1)?.broadcast_div(&sums)?;
         let centered = d.broadcast_sub(&mean)?;
         let one = places.ones_like()?;
@@ -223,6 +225,10 @@ impl Score for Deviation {
         let deviations = has_weight.where_cond(&safe_sqrt(&variance)?, &variance.zeros_like()?)?;
         let planes = has_weight.to_dtype(d.dtype())?.sum(D::Minus1)?;
         Ok((deviations.sum(D::Minus1)? / planes)?.to_dtype(crate::pair::sum_dtype(pair.pred.device()))?)
+    }
+
+    fn planar(&self) -> Option<Planar> {
+        Some(Planar::Gmsd { c: self.c / (255.0 * 255.0), sample: self.sample })
     }
 }
 
@@ -300,7 +306,7 @@ fn eroded<T: Real>(mask: &[T], [_, height, width]: [usize; 3]) -> Vec<T> {
 
 /// As [`eroded`], of Candle's operations.
 fn composed_erosion(mask: &Tensor) -> Result<Tensor> {
-    let none = mask.le(0.0)?.to_dtype(mask.dtype())?;
+    let none = mask.at_most(0.0)?.to_dtype(mask.dtype())?;
     let mut neighbors = none.clone();
     for axis in [2, 3] {
         let side = neighbors.dim(axis)?;
@@ -308,7 +314,7 @@ fn composed_erosion(mask: &Tensor) -> Result<Tensor> {
         neighbors =
             ((padded.narrow(axis, 0, side)? + padded.narrow(axis, 1, side)?)? + padded.narrow(axis, 2, side)?)?;
     }
-    Ok(neighbors.gt(0.0)?.where_cond(&mask.zeros_like()?, &mask.contiguous()?)?)
+    Ok(neighbors.above(0.0)?.where_cond(&mask.zeros_like()?, &mask.contiguous()?)?)
 }
 
 /// `Gh² + Gv²`, by Candle's operations.
@@ -326,7 +332,7 @@ fn squared_magnitude(image: &Tensor) -> Result<Tensor> {
 
 /// The root, with gradient 0 at 0.
 fn safe_sqrt(x: &Tensor) -> candle_core::Result<Tensor> {
-    let zero = x.detach().le(0.0)?;
+    let zero = x.detach().at_most(0.0)?;
     zero.where_cond(&x.zeros_like()?, &zero.where_cond(&x.ones_like()?, x)?.sqrt()?)
 }
 

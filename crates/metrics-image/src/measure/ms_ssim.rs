@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::similarity::Term;
 use super::ssim::{self, Covariance, SsimConfig};
 use crate::Target;
+use crate::compare::Compare;
 use crate::config::{DataRange, PerAxis, check, settings};
 use crate::engine::backend::Scales;
 use crate::engine::{OddSides, Padding};
@@ -352,7 +353,7 @@ pub(crate) fn product_of_powers(terms: &Tensor, config: &MsSsimConfig) -> Result
 
 /// `max(x, 0)^beta` with gradient 0 where `x <= 0`; composed of `relu` and `powf` it would be NaN there (0 · ∞).
 fn relu_pow(x: &Tensor, beta: f64) -> Result<Tensor> {
-    let positive = x.detach().gt(0.0)?;
+    let positive = x.detach().above(0.0)?;
     let nan = x.detach().ne(&x.detach())?;
     let safe = positive.where_cond(x, &x.ones_like()?)?;
     let power = positive.where_cond(&safe.powf(beta)?, &x.zeros_like()?)?;

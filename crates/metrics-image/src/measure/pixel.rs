@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::errors::{PixelError, PixelErrors, Unit, Values, prepared, shared_values, squared_ranges};
 use crate::Target;
+use crate::compare::{Compare, filled};
 use crate::config::{DataRange, Input, check, settings};
 use crate::loss::image_loss;
 use crate::op::{self, AnyPrepared, Output};
@@ -439,19 +440,18 @@ fn decibels_of(error: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
         MseFloor::AtLeast(floor) => at_least(error, floor / squared_range(config))?,
     };
     // The logarithm never sees 0: its infinite slope would meet the zero slope of the square, and their product is NaN.
-    let zero = error.detach().eq(0.0)?;
+    let zero = error.detach().equals(0.0)?;
     let safe = zero.where_cond(&error.ones_like()?, &error)?;
     let decibels = safe.log()?.affine(-10.0 / config.base.ln(), 0.0)?;
-    let best = config.cap.unwrap_or(f64::INFINITY);
-    let best_value = (decibels.zeros_like()? + best)?;
-    let capped = decibels.detach().gt(best)?;
-    let decibels = capped.where_cond(&best_value, &decibels)?;
-    Ok(zero.where_cond(&best_value, &decibels)?)
+    let best = filled(&decibels, config.cap.unwrap_or(f64::INFINITY))?;
+    let capped = decibels.detach().gt(&best)?;
+    let decibels = capped.where_cond(&best, &decibels)?;
+    Ok(zero.where_cond(&best, &decibels)?)
 }
 
 fn at_least(x: &Tensor, floor: f64) -> Result<Tensor> {
-    let below = x.detach().lt(floor)?;
-    Ok(below.where_cond(&(x.zeros_like()? + floor)?, x)?)
+    let floor = filled(x, floor)?;
+    Ok(x.detach().lt(&floor)?.where_cond(&floor, x)?)
 }
 
 fn squared_range(config: &PsnrConfig) -> f64 {

@@ -3,9 +3,9 @@
 // Pixels are divided by the data range and taken around a pivot. With `P`, `Q` the variances and `A`, `B` the squared means of
 // `u = x + y` and `v = x - y`, luminance is `1 - 2B / (A + B + c1)` and contrast `1 - 2Q / (P + Q + c2)`.
 
-// What both functions of a place need.
+// What the functions of a place need.
 template <class T>
-struct SsimConstants {
+struct PlaceConstants {
     T c1, c2;
     T pivot_u, pivot_v; // u and v of the pivots
 };
@@ -20,9 +20,17 @@ struct SsimUpstream {
 
 template <class T>
 struct Ssim {
+    enum { FIELDS = 4, LONGEST = MAX_TAPS }; // moments, and taps of a window
+    typedef SsimUpstream<T> Upstream;
+
     T mean_u, mean_v, filtered_u, filtered_v;
     T inv_luminance, inv_contrast;            // 1 / (A + B + c1), 1 / (P + Q + c2)
     T one_minus_luminance, one_minus_contrast;
+
+    static FUNCTION_MEMBER void basis(T x, T y, PRIVATE T& u, PRIVATE T& v) {
+        u = x + y;
+        v = x - y;
+    }
 
     // u, v and their squares.
     static FUNCTION_MEMBER void features(T u, T v, PRIVATE T* fields) {
@@ -32,7 +40,7 @@ struct Ssim {
         fields[3] = v * v;
     }
 
-    FUNCTION_MEMBER void set(T u, T v, T squared_u, T squared_v, PRIVATE const SsimConstants<T>& constants) {
+    FUNCTION_MEMBER void set(T u, T v, T squared_u, T squared_v, PRIVATE const PlaceConstants<T>& constants) {
         filtered_u = u;
         filtered_v = v;
         mean_u = u + constants.pivot_u;
@@ -43,6 +51,15 @@ struct Ssim {
         inv_contrast = reciprocal(var_u + var_v + constants.c2);
         one_minus_luminance = T(2) * squared_mean_v * inv_luminance;
         one_minus_contrast = T(2) * var_v * inv_contrast;
+    }
+
+    FUNCTION_MEMBER void set_moments(PRIVATE const T* moments, PRIVATE const PlaceConstants<T>& constants) {
+        set(moments[0], moments[1], moments[2], moments[3], constants);
+    }
+
+    FUNCTION_MEMBER void scores(PRIVATE T* both) {
+        both[SSIM] = one_minus_ssim();
+        both[CONTRAST] = one_minus_contrast;
     }
 
     FUNCTION_MEMBER T one_minus_ssim() {

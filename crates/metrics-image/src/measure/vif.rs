@@ -16,7 +16,9 @@ use pulp::Simd;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Compare;
 use crate::config::{Channels, DataRange, Input, check as check_config, gaussian, settings};
+use crate::engine::backend::Planar;
 use crate::engine::{
     self, AxisTaps, Batch, CoarserMasks, ErrorSlopes, Filters, Gradients, Lanes, Padding, Plane, Real, RowReader,
     Scanned, Upstream, Widened, averaged, multiply, reference, with_dense_pairs,
@@ -110,8 +112,8 @@ impl VifConfig {
 /// and device, with sides of at least 41 pixels and values in the data range of the configuration. Returns a scalar of at least 0,
 /// or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Formula and source: [`VifConfig`].
 ///
-/// Fused on a CPU and computed in f64 there, as the variances of nearly flat regions stand beside a small `σn²`; on other devices it
-/// is composed of Candle's operations in the dtype of the images.
+/// Computed in f64 but on Metal, which has none, as the variances of nearly flat regions stand beside a small `σn²`. Fused, but with a
+/// mask on a GPU: there it is composed of Candle's operations in the dtype of the images.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, volumes, an empty batch, sides below 41 pixels, or a configuration that
@@ -271,9 +273,16 @@ impl Score for Fidelity {
         let score = (kept.affine(per_decade, self.added)? / all.affine(per_decade, self.added)?)?;
         // The mean of the planes of which any window counts.
         let Some(weights) = weights else { return Ok(score.mean(D::Minus1)?) };
-        let has_weight = weights.gt(0.0)?;
+        let has_weight = weights.above(0.0)?;
         let planes = has_weight.to_dtype(score.dtype())?.sum(D::Minus1)?;
         Ok((has_weight.where_cond(&score, &score.zeros_like()?)?.sum(D::Minus1)? / planes)?)
+    }
+
+    fn planar(&self) -> Option<Planar> {
+        let &Self { sigma_n_sq, epsilon, added } = self;
+        let unit = 255.0 * 255.0;
+        let windows = (0..WINDOWS.len()).map(window).collect();
+        Some(Planar::Vif { windows, sigma_n_sq: sigma_n_sq / unit, epsilon: epsilon / unit, added })
     }
 }
 
@@ -357,11 +366,11 @@ impl Fidelity {
         let zero = var_d.zeros_like()?;
         let gain = (&cov / (&var_r + self.epsilon)?)?;
         let v = (&var_d - (&gain * &cov)?)?;
-        let varies = |variance: &Tensor| variance.detach().ge(self.epsilon);
-        let (r_varies, d_varies, positive) = (varies(&var_r)?, varies(&var_d)?, gain.detach().gt(0.0)?);
+        let varies = |variance: &Tensor| variance.detach().at_least(self.epsilon);
+        let (r_varies, d_varies, positive) = (varies(&var_r)?, varies(&var_d)?, gain.detach().above(0.0)?);
         let all = r_varies.where_cond(&var_r, &zero)?;
         let gain = positive.where_cond(&d_varies.where_cond(&r_varies.where_cond(&gain, &zero)?, &zero)?, &zero)?;
-        let above = v.detach().gt(self.epsilon)?;
+        let above = v.detach().above(self.epsilon)?;
         let v = above.where_cond(&v, &(&zero + self.epsilon)?)?;
         let kept = ((gain.sqr()? * &all)? / (v + self.sigma_n_sq)?)?;
         let places = pair.mask.is_some().then(|| reference::place_weights(&cov, pair)).transpose()?;
@@ -369,7 +378,7 @@ impl Fidelity {
             let (wide, log) = (sum_dtype(ratio.device()), (ratio + 1.0)?.log()?);
             let log = match &places {
                 None => log,
-                Some(weights) => weights.gt(0.0)?.where_cond(&(log * weights)?, &weights.zeros_like()?)?,
+                Some(weights) => weights.above(0.0)?.where_cond(&(log * weights)?, &weights.zeros_like()?)?,
             };
             Ok(log.flatten_from(2)?.to_dtype(wide)?.sum(D::Minus1)?)
         };

@@ -82,7 +82,8 @@ FUNCTION Number number(Total<T> total) {
 
 // ---- parameters
 
-// What is summed over a plane: 1 - ssim and 1 - cs at each place, squared and absolute errors of pixels.
+// What is summed over a plane: 1 - ssim and 1 - cs at each place, squared and absolute errors of pixels. GMSD and VIFp have two sums in
+// place of the first.
 enum { SSIM, CONTRAST, SQUARED, ABSOLUTE, QUANTITIES };
 
 // Where the upstream of a gradient comes from.
@@ -136,8 +137,7 @@ struct Params {
     i32 with;      // the buffers that there are
     i32 unused;
     T taps[3][MAX_TAPS];
-    T luminance;          // 2 k1²
-    T contrast;           // 2 k2² over the factor on the covariance
+    T constants[2];       // 2 k1², and 2 k2² over the factor on the covariance; c of GMSD; σn² and ε of VIFp
     T range;              // the data range, unless each image has its own
     T spread;             // 1, or 0 under a window of one pixel, which has no variance
     T known[QUANTITIES];  // the upstream, where it is known

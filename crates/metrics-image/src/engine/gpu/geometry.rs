@@ -19,6 +19,9 @@ const DEEP: [i32; 2] = [16, 32];
 pub(super) const WORKERS: usize = 128;
 pub(super) const POOL_WORKERS: usize = 256;
 pub(super) const PYRAMID_WORKERS: usize = 256;
+/// Places of the side of a square of GMSD, and the threads of its blocks. As in `gmsd.h`.
+const GMSD_SIDE: i32 = 32;
+const GMSD_WORKERS: usize = 256;
 /// Pixels of the side of what a block makes at the first scale of a pyramid, and the scales that it makes.
 const PYRAMID_SIDE: i32 = 16;
 const PYRAMID_LEVELS: i32 = 4;
@@ -151,7 +154,7 @@ impl Geometry {
         Ok(Grid { blocks: size(self.blocks(blocks)?), workers })
     }
 
-    fn blocks(&self, blocks: Option<usize>) -> Result<i32> {
+    pub(super) fn blocks(&self, blocks: Option<usize>) -> Result<i32> {
         let blocks = blocks.unwrap_or(usize::MAX);
         i32::try_from(blocks).map_err(|_| too_many(&self.dims(), "blocks of threads", blocks, i32::MAX.into()))
     }
@@ -257,6 +260,23 @@ impl Geometry {
         Ok((params, grid))
     }
 
+    /// For blocks of GMSD, which own squares of places of flat images that are averaged over 2×2 pixels.
+    pub(super) fn in_squares(&self) -> Result<(Params<f64>, Grid)> {
+        let mut params = self.params(Scales::ONE);
+        let scale = &mut params.sizes.scale[0];
+        if let Some(&side) = scale.input.iter().find(|&&side| side > LONGEST) {
+            return Err(too_many(&self.dims(), "lines under a filter", size(side), LONGEST.into()));
+        }
+        scale.map = [(scale.input[0] + 1) / 2, 1, (scale.input[2] + 1) / 2];
+        scale.owned = [GMSD_SIDE, 1, GMSD_SIDE];
+        for axis in 0..3 {
+            scale.tiles[axis] = (scale.map[axis] - 1) / scale.owned[axis] + 1;
+        }
+        let tiles = size(scale.tiles[0]).checked_mul(size(scale.tiles[2]));
+        let blocks = tiles.and_then(|tiles| tiles.checked_mul(self.planes()));
+        Ok((params, self.grid(blocks, GMSD_WORKERS)?))
+    }
+
     /// For the kernel that makes the scales after `finest`: how many, and its blocks.
     pub(super) fn pyramid(&self, params: &Params<f64>, finest: i32) -> Result<(i32, Params<f64>, Grid)> {
         let mut params = *params;
@@ -330,12 +350,15 @@ impl Geometry {
             Sizes { fields: places, window, border, mirror: (plan.padding == Padding::Reflect).into(), ..params.sizes };
         params.reals = Reals {
             taps: taps.map(padded),
-            luminance: 2.0 * plan.k1 * plan.k1,
-            contrast: 2.0 * plan.k2 * plan.k2 / plan.covariance,
+            constants: [2.0 * plan.k1 * plan.k1, 2.0 * plan.k2 * plan.k2 / plan.covariance],
             spread: if plan.is_one_pixel() { 0.0 } else { 1.0 },
             ..params.reals
         };
-        Ok(Windowed { params, geometry: *self })
+        let usual = match window {
+            [taps @ (7 | 9 | 11), _, along] if self.flat && along == taps => Some(taps),
+            _ => None,
+        };
+        Ok(Windowed { params, geometry: *self, usual })
     }
 }
 
@@ -343,21 +366,15 @@ impl Geometry {
 pub(super) struct Windowed {
     pub(super) params: Params<f64>,
     geometry: Geometry,
+    /// The number of taps, if values and gradient come from one scan; else there are two passes.
+    pub(super) usual: Option<i32>,
 }
 
 impl Windowed {
-    /// The number of taps, if values and gradient come from one scan; else there are two passes.
-    pub(super) fn usual(&self) -> Option<i32> {
-        match self.params.sizes.window {
-            [taps @ (7 | 9 | 11), _, along] if self.geometry.flat && along == taps => Some(taps),
-            _ => None,
-        }
-    }
-
     /// Cut for what is computed in `real`, with the number of threads of a block.
     pub(super) fn cut(&self, cut: Cut, real: DType, strips: Strips) -> Result<(Params<f64>, Grid)> {
         let flat = self.geometry.flat;
-        let ([rows, columns], workers) = match (self.usual(), flat, cut) {
+        let ([rows, columns], workers) = match (self.usual, flat, cut) {
             (Some(_), _, Cut::Values) => ([1, STRIP[0]], if real == DType::F64 { STRIP[0] } else { STRIP[0] / 2 }),
             (Some(taps), _, _) => {
                 ([1, STRIP[1] - (taps - 1)], if real == DType::F64 { STRIP[1] } else { STRIP[1] / 2 })
@@ -400,7 +417,7 @@ fn too_many(dims: &[usize], what: &str, number: usize, most: i64) -> Error {
     ))
 }
 
-fn padded(taps: &[f64]) -> Taps<f64> {
+pub(super) fn padded(taps: &[f64]) -> Taps<f64> {
     let mut all = Taps::default();
     for (to, &tap) in all.0.iter_mut().zip(taps) {
         *to = tap;

@@ -8,6 +8,7 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod geometry;
+mod gmsd;
 mod launch;
 mod map;
 #[cfg(feature = "metal")]
@@ -15,9 +16,12 @@ mod metal;
 mod numbers;
 mod op;
 mod params;
+mod planar;
+mod pooling;
 mod scan;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
+mod vif;
 
 use candle_core::Tensor;
 use metrics_core::Result;
@@ -31,7 +35,8 @@ use self::map::Map;
 use self::numbers::Numbers;
 use self::op::apply;
 use self::params::MAX_TERMS;
-use super::backend::{Program, Score};
+use self::planar::PlaneScores;
+use super::backend::{Planar, Program, Score};
 use crate::measure::ssim::Plan;
 use crate::op::Output;
 use crate::pair::Pair;
@@ -91,6 +96,18 @@ impl Gpu {
         });
         let parts = parts.collect::<Option<Result<Vec<Tensor>>>>()?;
         Some(parts.and_then(|parts| Ok(Tensor::cat(&parts, 0)?)))
+    }
+
+    /// Numbers of images that are made of two sums of each plane; the mean over the batch and the like of `scale · number + offset`.
+    pub(super) fn planar(self, pair: &Pair, planar: Planar, output: Output, affine: [f64; 2]) -> Result<Tensor> {
+        let mut pair = pair.to_float()?;
+        if matches!(planar, Planar::Vif { .. }) {
+            // Variances of nearly flat regions stand beside a small `σn²`: in f64, where there is f64.
+            let wide = launch::Gpu::new(self.engine, pair.pred.device().clone(), pair.pred.dtype())?.number();
+            pair = pair.dense(wide)?;
+        }
+        let pair = pair.with_short_strides()?;
+        Ok(apply(self.engine, &pair, PlaneScores::new(planar, &pair, output, affine)?)?)
     }
 
     /// A map; `None` for windows that are too long for the kernels.

@@ -7,12 +7,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::{Result, Shape, Storage};
 
-use super::geometry::{POOL_WORKERS, WORKERS};
 use super::launch::{Arg, Grid, View};
 use super::op::{Gradients, Images, Operation, for_each};
 use super::params::{
     ABSOLUTE, CONTRAST, MAX_SCALES, MAX_TERMS, MS_SSIM, Params, Pool, QUANTITIES, SQUARED, SSIM, Source, with,
 };
+use super::pooling::Pooling;
 use super::scan::{ScaleGradients, Scan, Sums, Upstream, pyramid, with_ranges};
 use crate::engine::backend::{Program, Scales};
 use crate::measure::similarity::Term;
@@ -26,9 +26,7 @@ use crate::{ChannelPower, Normalize, OddSides};
 /// that of MS-SSIM for each scale by itself. `backward` puts these together.
 pub(super) struct Numbers {
     program: Program,
-    output: Output,
-    range: Range,
-    pool: Pool<f64>,
+    pooling: Pooling,
     tracked: [bool; 2],
     /// Where the gradient that is made in `forward` gets its upstream from; a table, if there is none.
     source: Source,
@@ -63,14 +61,15 @@ impl Numbers {
             _ => Source::Table,
         };
         let (saved, kept) = (Mutex::default(), OnceLock::new());
-        Self { program, output, range, pool, tracked, source, saved, kept }
+        let pooling = Pooling { pool, output, range, scales: program.scales };
+        Self { program, pooling, tracked, source, saved, kept }
     }
 
     /// The upstream of the means and sums of every plane.
     fn known_upstream(&self, channels: f64) -> [f64; QUANTITIES] {
-        let mut known = [0.0; QUANTITIES];
+        let (mut known, pool) = ([0.0; QUANTITIES], &self.pooling.pool);
         for (number, term) in self.program.terms.iter().enumerate() {
-            let weight = self.pool.slope * if self.pool.mixed != 0 { self.pool.weights[number] } else { 1.0 };
+            let weight = pool.slope * if pool.mixed != 0 { pool.weights[number] } else { 1.0 };
             let weight = if term.is_error() { weight } else { weight / channels };
             if let Some(known) = kind(term).and_then(|kind| known.get_mut(kind)) {
                 *known += weight;
@@ -82,10 +81,7 @@ impl Numbers {
     /// What these numbers add to the parameters of a launch.
     fn refine(&self, params: &mut Params<f64>) {
         params.sizes.errors = self.program.terms.iter().any(Term::is_error).into();
-        if self.output == Output::PerChannel {
-            (params.sizes.images, params.sizes.group) = (params.sizes.planes, 1);
-        }
-        params.sizes.of_images = matches!(self.output, Output::PerImage | Output::PerChannel).into();
+        self.pooling.refine(params);
         if self.source == Source::Known {
             params.reals.known = self.known_upstream(f64::from(params.sizes.group));
         }
@@ -98,7 +94,7 @@ impl Numbers {
         f: impl FnOnce(&Scan) -> Result<R>,
     ) -> Result<Option<R>> {
         let Some(plan) = &self.program.plan else { return Ok(None) };
-        with_ranges(&self.range, |ranges, range| {
+        with_ranges(&self.pooling.range, |ranges, range| {
             let refine = |params: &mut Params<f64>| self.refine(params);
             f(&Scan::new(images, (plan, self.program.scales), (ranges, range), coarse, refine)?)
         })
@@ -139,49 +135,6 @@ impl Numbers {
         scanned.map_or_else(|| Ok((self.errors(images)?, [None, None])), Ok)
     }
 
-    /// Rows and numbers from the sums.
-    fn finish(&self, images: &Images, sums: &Sums, table: Option<&mut Storage>) -> Result<(Storage, Storage)> {
-        let (gpu, planes, mut params) = (&images.gpu, images.geometry.planes(), sums.params);
-        let per_plane = QUANTITIES * self.program.scales.count;
-        let mut rows = gpu.alloc(gpu.number(), per_plane * planes + POOL_WORKERS)?;
-        let mut numbers = gpu.alloc(gpu.number(), self.shape(images).elem_count())?;
-        params.sizes.with = if table.is_some() { with::TABLE } else { 0 };
-        with_ranges(&self.range, |ranges, _| {
-            let mut args = vec![Arg::Read(View::of(&sums.partials)?), Arg::read(ranges)];
-            args.extend([Arg::Write(&mut rows), Arg::write(table), Arg::Write(&mut numbers)]);
-            let grid = Grid { blocks: 1, workers: POOL_WORKERS };
-            gpu.launch_pool("finish", grid, args, &params, &self.pool)
-        })?;
-        Ok((rows, numbers))
-    }
-
-    fn shape(&self, images: &Images) -> Shape {
-        match (self.output, self.pool.mixed != 0 || self.program.terms.len() == 1) {
-            (Output::Mean | Output::Sum, _) => ().into(),
-            (Output::PerImage, true) => images.dims[0].into(),
-            (Output::PerImage, false) => (self.program.terms.len(), images.dims[0]).into(),
-            (Output::PerChannel, true) => (images.dims[0], images.dims[1]).into(),
-            (Output::PerChannel, false) => (self.program.terms.len(), images.dims[0], images.dims[1]).into(),
-        }
-    }
-
-    /// The derivatives with respect to all means and sums, from those with respect to the result.
-    fn distribute(&self, images: &Images, kept: &Kept, upstream: View) -> Result<Storage> {
-        let gpu = &images.gpu;
-        let mut params = images.geometry.params(self.program.scales);
-        self.refine(&mut params);
-        params.sizes.with = with::UPSTREAM;
-        let planes = images.geometry.planes();
-        let mut table = gpu.alloc(gpu.number(), QUANTITIES * self.program.scales.count * planes)?;
-        with_ranges(&self.range, |ranges, _| {
-            let args =
-                vec![Arg::Read(View::of(&kept.rows)?), Arg::read(ranges), Arg::Read(upstream), Arg::Write(&mut table)];
-            let grid = images.geometry.grid(Some(planes.div_ceil(WORKERS)), WORKERS)?;
-            gpu.launch_pool("distribute", grid, args, &params, &self.pool)
-        })?;
-        Ok(table)
-    }
-
     /// The gradient with respect to an image, from those of all scales. `upstream` is what they are still to be multiplied by.
     fn combine(
         &self,
@@ -218,9 +171,9 @@ impl Numbers {
         let (gpu, (mut params, grid)) = (&images.gpu, self.in_lines(images, Scales::ONE)?);
         params.reals.sign = if side == 0 { 1.0 } else { -1.0 };
         let mut gradient = gpu.alloc(gpu.dtype(), images.geometry.len())?;
-        with_ranges(&self.range, |ranges, _| {
+        with_ranges(&self.pooling.range, |ranges, _| {
             let mut args = images.args();
-            let by_range = self.pool.by_range != 0 && table.is_none();
+            let by_range = self.pooling.pool.by_range != 0 && table.is_none();
             params.sizes.with = if by_range { with::RANGES } else { 0 };
             match table {
                 Some(table) => {
@@ -250,15 +203,14 @@ impl Operation for Numbers {
         let coarse = pyramid(images, self.program.scales)?;
         let (sums, saved) = self.measure(images, coarse.as_ref())?;
         let tracked = self.tracked != [false; 2];
-        let len = QUANTITIES * self.program.scales.count * images.geometry.planes();
         let wants_table = tracked && self.source == Source::Unit;
-        let mut table = wants_table.then(|| images.gpu.alloc(images.gpu.number(), len)).transpose()?;
-        let (rows, numbers) = self.finish(images, &sums, table.as_mut())?;
+        let mut table = wants_table.then(|| self.pooling.table(images)).transpose()?;
+        let (rows, numbers) = self.pooling.finish(images, &sums, table.as_mut())?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = saved;
         if tracked {
             self.kept.get_or_init(|| Kept { rows, table });
         }
-        Ok((numbers, self.shape(images)))
+        Ok((numbers, self.pooling.shape(images)))
     }
 
     fn backward(&self, images: &Images, upstream: View, wanted: [bool; 2]) -> Result<Gradients> {
@@ -273,7 +225,7 @@ impl Operation for Numbers {
                 None => candle_core::bail!("{}: a gradient was taken twice", Self::NAME),
             });
         }
-        let table = if known { None } else { Some(self.distribute(images, kept, upstream)?) };
+        let table = if known { None } else { Some(self.pooling.distribute(images, &kept.rows, upstream)?) };
         if self.program.plan.is_none() {
             return for_each(wanted, |side| self.error_gradient(images, side, upstream, table.as_ref()));
         }
@@ -305,16 +257,10 @@ fn kind(term: &Term) -> Option<usize> {
 /// How results are made of sums.
 fn pool_of(program: &Program, output: Output, images: usize, range: &Range) -> Pool<f64> {
     let mut pool = Pool {
-        slope: if output == Output::Mean { 1.0 / images as f64 } else { 1.0 },
         terms: program.terms.len() as i32,
         mixed: program.mixture.is_some().into(),
-        output: match output {
-            Output::PerImage | Output::PerChannel => 0,
-            Output::Mean => 1,
-            Output::Sum => 2,
-        },
         by_range: (program.by_range && matches!(range, Range::PerImage(_))).into(),
-        ..Pool::default()
+        ..Pool::new(output, images)
     };
     if let Some((weights, offset)) = &program.mixture {
         pool.weights[..weights.len()].copy_from_slice(weights);

@@ -34,6 +34,7 @@ pub(super) fn apply<O: Operation>(engine: Engine, pair: &Pair, operation: O) -> 
 }
 
 /// Two batches of images on one device.
+#[derive(Clone)]
 pub(super) struct Images<'a> {
     pub(super) gpu: Gpu,
     pub(super) geometry: Geometry,
@@ -52,6 +53,13 @@ impl<'a> Images<'a> {
         let view = |at: usize| View { buffer: buffers[at], start: layouts[at].start_offset() };
         let gpu = Gpu::new(engine, device, dtype)?;
         Ok(Self { gpu, geometry: Geometry::of(layouts)?, dims: layouts[0].dims(), views: [view(0), view(1)] })
+    }
+
+    /// Other images on the same device, dense.
+    pub(super) fn others(&self, images: &'a [Storage; 2], layout: &'a Layout) -> Result<Self> {
+        let [x, y] = images;
+        let (geometry, views) = (Geometry::of([layout, layout])?, [View::of(x)?, View::of(y)?]);
+        Ok(Self { gpu: self.gpu.clone(), geometry, dims: layout.dims(), views })
     }
 
     /// Both images as the first arguments of a kernel.

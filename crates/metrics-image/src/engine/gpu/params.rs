@@ -1,5 +1,7 @@
 //! The parameters of a launch, as they lie in memory; see `base.h` and `pool.h`.
 
+use crate::op::Output;
+
 pub(super) const MAX_TAPS: usize = 33;
 pub(super) const MAX_VOLUME_TAPS: usize = 11;
 pub(super) const MAX_SCALES: usize = 8;
@@ -12,8 +14,10 @@ pub(super) const SSIM: usize = 0;
 pub(super) const CONTRAST: usize = 1;
 pub(super) const SQUARED: usize = 2;
 pub(super) const ABSOLUTE: usize = 3;
-/// What a number of an image is made of, besides the sums.
+/// What a number of an image is made of, besides one of the sums.
 pub(super) const MS_SSIM: usize = QUANTITIES;
+pub(super) const GMSD: usize = QUANTITIES + 1;
+pub(super) const VIF: usize = QUANTITIES + 2;
 
 /// Where the upstream of a gradient comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,8 +91,7 @@ pub(super) struct Sizes {
 #[repr(C)]
 pub(super) struct Reals<T: Copy + Default> {
     pub(super) taps: [Taps<T>; 3],
-    pub(super) luminance: T,
-    pub(super) contrast: T,
+    pub(super) constants: [T; 2],
     pub(super) range: T,
     pub(super) spread: T,
     pub(super) known: [T; QUANTITIES],
@@ -118,11 +121,10 @@ impl Params<f64> {
     /// Computed in f32.
     pub(super) fn narrow(&self) -> Params<f32> {
         let Self { sizes, reals } = *self;
-        let Reals { taps, luminance, contrast, range, spread, known, sign } = reals;
+        let Reals { taps, constants, range, spread, known, sign } = reals;
         let reals = Reals {
             taps: taps.map(|taps| Taps(taps.0.map(|tap| tap as f32))),
-            luminance: luminance as f32,
-            contrast: contrast as f32,
+            constants: constants.map(|constant| constant as f32),
             range: range as f32,
             spread: spread as f32,
             known: known.map(|slope| slope as f32),
@@ -140,6 +142,7 @@ pub(super) struct Pool<N> {
     pub(super) betas: [[N; MAX_SCALES]; MAX_TERMS],
     pub(super) offset: N,
     pub(super) slope: N,
+    pub(super) constants: [N; 2],
     pub(super) kinds: [i32; MAX_TERMS],
     pub(super) normalize: [i32; MAX_TERMS],
     pub(super) per_channel: [i32; MAX_TERMS],
@@ -150,15 +153,41 @@ pub(super) struct Pool<N> {
 }
 
 impl Pool<f64> {
+    /// What becomes of the numbers of so many images.
+    pub(super) fn new(output: Output, images: usize) -> Self {
+        Self {
+            slope: if output == Output::Mean { 1.0 / images as f64 } else { 1.0 },
+            output: match output {
+                Output::PerImage | Output::PerChannel => 0,
+                Output::Mean => 1,
+                Output::Sum => 2,
+            },
+            ..Self::default()
+        }
+    }
+
     /// For devices without f64.
     pub(super) fn narrow(&self) -> Pool<f32> {
-        let Self { weights, betas, offset, slope, kinds, normalize, per_channel, terms, mixed, output, by_range } =
-            *self;
+        let Self {
+            weights,
+            betas,
+            offset,
+            slope,
+            constants,
+            kinds,
+            normalize,
+            per_channel,
+            terms,
+            mixed,
+            output,
+            by_range,
+        } = *self;
         Pool {
             weights: weights.map(|weight| weight as f32),
             betas: betas.map(|betas| betas.map(|beta| beta as f32)),
             offset: offset as f32,
             slope: slope as f32,
+            constants: constants.map(|constant| constant as f32),
             kinds,
             normalize,
             per_channel,
@@ -184,7 +213,7 @@ pub(super) unsafe trait AsBytes: Sized {
 const _: () = assert!(size_of::<Sizes>() == 40 + MAX_SCALES * 96 + 30 * 4 && size_of::<Scale>() == 32 + 16 * 4);
 const _: () = assert!(size_of::<Params<f32>>() == size_of::<Sizes>() + 4 * 108);
 const _: () = assert!(size_of::<Params<f64>>() == size_of::<Sizes>() + 8 * 108);
-const _: () = assert!(size_of::<Pool<f32>>() == 4 * 74 + 4 * 28 && size_of::<Pool<f64>>() == 8 * 74 + 4 * 28);
+const _: () = assert!(size_of::<Pool<f32>>() == 4 * 76 + 4 * 28 && size_of::<Pool<f64>>() == 8 * 76 + 4 * 28);
 
 // SAFETY: the fields are numbers, and their sizes, summed above, leave no padding between them.
 unsafe impl AsBytes for Params<f32> {}

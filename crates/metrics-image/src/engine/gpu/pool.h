@@ -1,8 +1,8 @@
 // From the sums of all blocks to the numbers of images, to one number, and the derivatives on the way back. The formulas are those of
 // `similarity.rs`.
 
-// What a number of an image is made of: one of the sums, or those of all scales.
-enum { MS_SSIM = QUANTITIES };
+// What a number of an image is made of: one of the sums, those of all scales, or both sums of GMSD or VIFp.
+enum { MS_SSIM = QUANTITIES, GMSD, VIF };
 
 // What becomes of negative terms of MS-SSIM before they are raised to a power.
 enum { RELU, SIMPLE, NONE };
@@ -15,6 +15,7 @@ struct Pool {
     Number betas[MAX_TERMS][MAX_SCALES]; // the exponents of MS-SSIM
     Number offset;                        // of the mixture
     Number slope;                         // the derivative of the result with respect to a number of an image
+    Number constants[2];                  // of GMSD, the number of places and the degrees of freedom; of VIFp, what is added to both sums
     i32 kinds[MAX_TERMS];                // a quantity, or MS_SSIM
     i32 normalize[MAX_TERMS];            // RELU, SIMPLE or NONE
     i32 per_channel[MAX_TERMS];          // whether the mean over channels comes after the powers
@@ -75,6 +76,37 @@ FUNCTION Number ms_ssim(CONSTANT Params<T>& p, CONSTANT Pool& pool, DEVICE const
     return sum / Number(groups);
 }
 
+// GMSD of a plane, the deviation of numbers of these sums and sums of squares, and its derivatives with respect to both.
+FUNCTION Number deviation(CONSTANT Pool& pool, Number sum, Number squares, PRIVATE Number* slopes) {
+    const Number mean = sum / pool.constants[0], variance = (squares - sum * mean) / pool.constants[1];
+    slopes[0] = slopes[1] = Number(0);
+    if (!(variance > Number(0))) return sum * Number(0); // 0, unless the sum is NaN
+    const Number deviation = sqrt(variance);
+    slopes[0] = -mean / (pool.constants[1] * deviation);
+    slopes[1] = Number(0.5) / (pool.constants[1] * deviation);
+    return deviation;
+}
+
+// VIFp of a plane from its sums of logarithms over all scales, and its derivatives with respect to both.
+FUNCTION Number fidelity(CONSTANT Pool& pool, Number kept, Number all, PRIVATE Number* slopes) {
+    const Number per_decade = Number(0.43429448190325182765); // 1 / ln 10
+    kept = kept * per_decade + pool.constants[0];
+    all = all * per_decade + pool.constants[0];
+    slopes[0] = per_decade / all;
+    slopes[1] = -kept / all * slopes[0];
+    return kept / all;
+}
+
+// GMSD or VIFp of a plane.
+template <class T>
+FUNCTION Number of_two_sums(CONSTANT Params<T>& p, CONSTANT Pool& pool, DEVICE const Number* rows, i32 kind, i32 plane, PRIVATE Number* slopes) {
+    Number sums[2] = {Number(0), Number(0)};
+    for (i32 scale = 0; scale < p.scales; scale++) {
+        for (i32 quantity = 0; quantity < 2; quantity++) sums[quantity] += rows[entry(p, scale, quantity, plane)];
+    }
+    return kind == GMSD ? deviation(pool, sums[0], sums[1], slopes) : fidelity(pool, sums[0], sums[1], slopes);
+}
+
 // The data range of an image, or of the image of a channel.
 template <class T>
 FUNCTION Number range_of_image(CONSTANT Params<T>& p, DEVICE const T* ranges, i32 image) {
@@ -87,6 +119,11 @@ FUNCTION Number term_of(CONSTANT Params<T>& p, CONSTANT Pool& pool, DEVICE const
     const i32 kind = pool.kinds[term];
     if (kind == MS_SSIM) return ms_ssim(p, pool, rows, term, image);
     Number sum = Number(0);
+    if (kind > MS_SSIM) {
+        Number slopes[2];
+        for (i32 channel = 0; channel < p.group; channel++) sum += of_two_sums(p, pool, rows, kind, image * p.group + channel, slopes);
+        return sum / Number(p.group);
+    }
     for (i32 channel = 0; channel < p.group; channel++) sum += rows[entry(p, 0, kind, image * p.group + channel)];
     if (kind == SSIM || kind == CONTRAST) return sum / Number(p.group);
     return pool.by_range ? sum / range_of_image(p, ranges, image) / range_of_image(p, ranges, image) : sum;
@@ -111,6 +148,11 @@ FUNCTION void distribute(CONSTANT Params<T>& p, CONSTANT Pool& pool, DEVICE cons
             product(pool, term, p.scales, means, slopes);
             for (i32 scale = 0; scale < p.scales; scale++)
                 by[scale][term_at(p, scale)] += weight * slopes[scale] / Number(p.group);
+        } else if (kind > MS_SSIM) {
+            // With respect to the sums of any scale.
+            of_two_sums(p, pool, rows, kind, plane, by[0]);
+            by[0][0] *= weight / Number(p.group);
+            by[0][1] *= weight / Number(p.group);
         } else if (kind == SSIM || kind == CONTRAST) {
             by[0][kind] += weight / Number(p.group);
         } else {
@@ -125,8 +167,8 @@ FUNCTION void distribute(CONSTANT Params<T>& p, CONSTANT Pool& pool, DEVICE cons
 // The means and sums of all planes, from the partial sums of their tiles. Some threads share a plane, so many for its tiles alone, so that
 // a plane has the same sum in any batch.
 template <class T>
-FUNCTION void sum_planes(DEVICE const T* partials, DEVICE Number* rows, CONSTANT Params<T>& p, LOCAL T* room, i32 scale, i32 quantity,
-                         i32 worker, i32 workers) {
+FUNCTION void sum_planes(DEVICE const T* partials, DEVICE Number* rows, CONSTANT Params<T>& p, bool as_means, LOCAL T* room, i32 scale,
+                         i32 quantity, i32 worker, i32 workers) {
     CONSTANT Scale& s = p.scale[scale];
     const i32 tiles = tiles_of(s), lanes = tiles < 8 ? 1 : tiles < 64 ? 8 : 32, lane = worker % lanes;
     for (i32 first = 0; first < p.planes; first += workers / lanes) {
@@ -147,7 +189,7 @@ FUNCTION void sum_planes(DEVICE const T* partials, DEVICE Number* rows, CONSTANT
             total.low += room[workers + other];
         }
         const Number sum = number(total);
-        rows[entry(p, scale, quantity, plane)] = quantity < 2 ? Number(1) - sum / Number(s.counts[quantity]) : sum;
+        rows[entry(p, scale, quantity, plane)] = as_means && quantity < 2 ? Number(1) - sum / Number(s.counts[quantity]) : sum;
     }
 }
 
@@ -159,7 +201,7 @@ FUNCTION void finish(DEVICE const T* partials, DEVICE const T* ranges, DEVICE Nu
     for (i32 scale = 0; scale < p.scales; scale++) {
         // Errors are those of the images themselves.
         for (i32 quantity = 0; quantity < (scale == 0 && p.errors ? i32(QUANTITIES) : 2); quantity++)
-            sum_planes(partials, rows, p, room, scale, quantity, worker, workers);
+            sum_planes(partials, rows, p, pool.kinds[0] <= MS_SSIM, room, scale, quantity, worker, workers);
     }
     BARRIER_OF_DEVICE();
     DEVICE Number* sums = rows + entry(p, p.scales, 0, 0);

@@ -18,12 +18,14 @@ struct Strip {
         SHARE = (HALO + THREADS - 1) / THREADS, // pixels of a row that a thread reads
         ROW = (HALO + 1) / 2 * 2,               // room for a row of them
         RESULTS = COLUMNS - (TAPS - 1),         // columns of a gradient
-        // The memory of a block, in pixels: one row is filled while another is in use; derivatives of a row; sums of the threads.
+        // The memory of a block, in pixels: one row is filled while another is in use; derivatives of a row; the weights at which they
+        // go back; sums of the threads.
         PIXELS = 2 * ROW,
         BACK = (3 * COLUMNS + 1) / 2,
+        WEIGHTS = (TAPS * COLUMNS + 1) / 2,
         SUMS = QUANTITIES * THREADS,
         ROOM = PIXELS + SUMS,
-        ROOM_WITH_BACK = PIXELS + BACK + SUMS,
+        ROOM_WITH_BACK = PIXELS + BACK + WEIGHTS + SUMS,
     };
 };
 
@@ -141,38 +143,52 @@ FUNCTION void push(PRIVATE T* pending, T value, CONSTANT T* taps) {
     pending[TAPS - 1] = taps[TAPS - 1] * value;
 }
 
-// What padding lines that mirror pixel rows add on the way back from map row `from`.
-template <class T, int TAPS>
-FUNCTION void push_mirrored(PRIVATE T* pending, T value, CONSTANT Params<T>& p, i32 last, i32 from) {
+// What padding lines that mirror pixel rows add on the way back from map row `from`, to all fields of VEC neighboring places.
+template <class T, int TAPS, int VEC>
+FUNCTION void push_mirrored(PRIVATE T (*pending)[3][TAPS], PRIVATE const T (*derivatives)[3], CONSTANT Params<T>& p, i32 last, i32 from) {
     if (!p.mirror || (from > p.border[0] && from < last - p.border[0])) return;
     UNROLL
     for (i32 k = 0; k < TAPS; k++) {
         const i32 to = from - p.border[0] + k;
-        if (to >= 0 && to <= last)
-            pending[k] = fma(mirrored_weight(p.taps[0], TAPS, p.border[0], last, to, from), value, pending[k]);
+        if (to < 0 || to > last) continue;
+        const T weight = mirrored_weight(p.taps[0], TAPS, p.border[0], last, to, from);
+        UNROLL
+        for (i32 at = 0; at < VEC; at++) {
+            UNROLL
+            for (i32 field = 0; field < 3; field++) pending[at][field][k] = fma(weight, derivatives[at][field], pending[at][field][k]);
+        }
     }
 }
 
-// A row of derivatives in the memory of the block, filtered back to VEC neighboring pixels.
-template <class T, int TAPS, int VEC, bool INSIDE>
-FUNCTION void filter_back(LOCAL const T* row, CONSTANT Params<T>& p, i32 last, i32 to, PRIVATE T* pixels) {
+// The weights at which the derivatives around a column go back to it, for all columns of a strip: the taps, and what padding columns
+// that mirror it add. Each thread would look for its own in every row, at places of the parameters that differ from thread to thread.
+template <class T, int TAPS, int VEC, int THREADS>
+FUNCTION void weigh_columns(CONSTANT Params<T>& p, PRIVATE const Tile& tile, LOCAL T* weights, i32 worker) {
+    enum { COLUMNS = THREADS * VEC };
+    const i32 last = p.scale[tile.scale].input[2] - 1;
+    for (i32 at = worker; at < TAPS * COLUMNS; at += THREADS) {
+        const i32 k = TAPS - 1 - at / COLUMNS, to = tile.from[2] + at % COLUMNS;
+        weights[at] = p.taps[2][k];
+        if (is_mirrored(p, 2, last, to)) weights[at] += mirrored_weight(p.taps[2], TAPS, p.border[2], last, to, to + p.border[2] - k);
+    }
+}
+
+// A row of the derivatives in the memory of the block, filtered back to VEC neighboring pixels. `weights` are for columns at a border.
+template <class T, int TAPS, int VEC, int COLUMNS, bool INSIDE>
+FUNCTION void filter_back(LOCAL const T* rows, LOCAL const T* weights, CONSTANT Params<T>& p, PRIVATE T (*pixels)[VEC]) {
     UNROLL
     for (i32 at = 0; at < VEC + TAPS - 1; at++) {
-        const T value = row[at];
+        T values[3];
+        UNROLL
+        for (i32 field = 0; field < 3; field++) values[field] = rows[field * COLUMNS + at];
         UNROLL
         for (i32 column = 0; column < VEC; column++) {
             const i32 k = at - column;
             if (k < 0 || k >= TAPS) continue;
-            pixels[column] = k == 0 ? p.taps[2][TAPS - 1] * value : fma(p.taps[2][TAPS - 1 - k], value, pixels[column]);
-        }
-    }
-    if (!INSIDE) {
-        for (i32 column = 0; column < VEC; column++) {
-            if (!is_mirrored(p, 2, last, to + column)) continue;
-            for (i32 k = 0; k < TAPS; k++) {
-                const T weight = mirrored_weight(p.taps[2], TAPS, p.border[2], last, to + column, to + column + p.border[2] - k);
-                pixels[column] = fma(weight, row[column + TAPS - 1 - k], pixels[column]);
-            }
+            const T weight = INSIDE ? p.taps[2][TAPS - 1 - k] : weights[k * COLUMNS + column];
+            UNROLL
+            for (i32 field = 0; field < 3; field++)
+                pixels[field][column] = k == 0 ? weight * values[field] : fma(weight, values[field], pixels[field][column]);
         }
     }
 }
@@ -258,11 +274,9 @@ template <class P, class T, int TAPS, int VEC, int THREADS, bool FULL, bool INSI
 FUNCTION void write_pixels(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PRIVATE Pair<P, T>& pair, Cursor<P, T> x, Cursor<P, T> y,
                            DEVICE T* to, LOCAL const T* back, i32 own, PRIVATE const T* by_errors, PRIVATE T* sums) {
     typedef Strip<T, TAPS, VEC, THREADS> Sizes;
-    const i32 column = tile.from[2] + own, last = p.scale[tile.scale].input[2] - 1;
+    const i32 column = tile.from[2] + own;
     T by[3][VEC];
-    UNROLL
-    for (i32 field = 0; field < 3; field++)
-        filter_back<T, TAPS, VEC, INSIDE>(back + field * Sizes::COLUMNS + own, p, last, column, by[field]);
+    filter_back<T, TAPS, VEC, Sizes::COLUMNS, INSIDE>(back + own, back + 2 * Sizes::BACK + own, p, by);
     UNROLL
     for (i32 at = 0; at < VEC; at++) {
         if (own + at >= Sizes::RESULTS || (!INSIDE && column + at >= tile.to[2])) continue;
@@ -286,7 +300,8 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
     typedef Strip<T, TAPS, VEC, THREADS> Sizes;
     CONSTANT Scale& scale = p.scale[tile.scale];
     const i32 own = worker * VEC, column = tile.first[2] + own; // the first place of this thread
-    SsimUpstream<T> upstream = pair.upstream(p, tile, table);
+    SsimUpstream<T> upstream;
+    set_upstream(upstream, p, tile, table, pair.inv_range);
     const bool with_map = FULL && p.map_of >= 0;
     const T by_errors[2] = {upstream_of(p, table, tile.scale, SQUARED, tile.plane), upstream_of(p, table, tile.scale, ABSOLUTE, tile.plane)};
 
@@ -321,6 +336,7 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
         const bool row_in_map = INSIDE || (done >= 0 && done < scale.map[0]);
         const bool row_counts = row_in_map && done >= tile.from[0] && done < tile.to[0];
         const bool inner_row = INSIDE || (done >= p.border[0] && done < scale.map[0] - p.border[0]);
+        T derivatives[VEC][3];
         UNROLL
         for (i32 at = 0; at < VEC; at++) {
             Ssim<T> place;
@@ -331,18 +347,16 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
                 sums[SSIM] += place.one_minus_ssim();
                 if (is_inner) sums[CONTRAST] += place.one_minus_contrast;
             }
-            T derivatives[3] = {T(0), T(0), T(0)};
+            derivatives[at][0] = derivatives[at][1] = derivatives[at][2] = T(0);
             if (in_map) {
                 const i64 from = scale.places + (i64(tile.plane) * scale.map[0] + done) * scale.map[2] + column + at;
                 const SsimUpstream<T> here = upstream_at(p, upstream, pair.inv_range, with_map, map, from, is_inner);
-                place.vjp(here, p.sign, derivatives);
+                place.vjp(here, p.sign, derivatives[at]);
             }
             UNROLL
-            for (i32 field = 0; field < 3; field++) {
-                push<T, TAPS>(pending_back[at][field], derivatives[field], p.taps[0]);
-                if (!INSIDE) push_mirrored<T, TAPS>(pending_back[at][field], derivatives[field], p, scale.input[0] - 1, done);
-            }
+            for (i32 field = 0; field < 3; field++) push<T, TAPS>(pending_back[at][field], derivatives[at][field], p.taps[0]);
         }
+        if (!INSIDE) push_mirrored<T, TAPS, VEC>(pending_back, derivatives, p, scale.input[0] - 1, done);
         if (step < 2 * delay) continue;
 
         UNROLL
@@ -371,17 +385,20 @@ template <class P, class T, int TAPS, int VEC, int THREADS, bool FULL>
 FUNCTION void gradient(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coarse_x, DEVICE const T* coarse_y, DEVICE const T* ranges,
                        DEVICE const Number* table, DEVICE const T* map, DEVICE T* partials, DEVICE T* fine, DEVICE T* coarse,
                        CONSTANT Params<T>& p, LOCAL Basis<T>* room, i32 block, i32 worker) {
+    typedef Strip<T, TAPS, VEC, THREADS> Sizes;
     Tile tile = {};
     tile.set(p, block, true);
     Pair<P, T> pair = pair_of(p, tile, x, y, coarse_x, coarse_y, ranges, tile);
     CONSTANT Scale& scale = p.scale[tile.scale];
     DEVICE T* to = (tile.scale > 0 ? coarse + scale.offset : fine) + tile.plane * plane_len(scale);
-    LOCAL T* back = (LOCAL T*)(room + Strip<T, TAPS, VEC, THREADS>::PIXELS);
+    LOCAL T* back = (LOCAL T*)(room + Sizes::PIXELS);
     T sums[QUANTITIES] = {};
     if (is_inside<P, T, TAPS, THREADS * VEC>(p, tile, pair, true)) {
         gradient_strip<P, T, TAPS, VEC, THREADS, FULL, true>(p, tile, pair, table, map, to, room, back, worker, sums);
     } else {
+        // Those of others are used behind the next barrier.
+        weigh_columns<T, TAPS, VEC, THREADS>(p, tile, back + 2 * Sizes::BACK, worker);
         gradient_strip<P, T, TAPS, VEC, THREADS, FULL, false>(p, tile, pair, table, map, to, room, back, worker, sums);
     }
-    write_sums(sums, partials, back + 2 * Strip<T, TAPS, VEC, THREADS>::BACK, block, worker, THREADS);
+    write_sums(sums, partials, back + 2 * (Sizes::BACK + Sizes::WEIGHTS), block, worker, THREADS);
 }

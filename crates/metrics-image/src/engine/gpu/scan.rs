@@ -81,7 +81,7 @@ impl<'a, 'b> Scan<'a, 'b> {
         params.sizes.with = if map.is_some() { with::MAP } else { 0 };
         let mut partials = self.partials(grid)?;
         let mut args = self.args();
-        let name = match self.windowed.usual() {
+        let name = match self.windowed.usual {
             Some(taps) => {
                 args.extend([Arg::Write(&mut partials), Arg::write(map)]);
                 format!("{}_{taps}", if self.is_plain() { "value" } else { "pass" })
@@ -112,7 +112,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             params.sizes.upstream = source as i32;
             params.reals.sign = if side == 0 { 1.0 } else { -1.0 };
         };
-        let sums = match self.windowed.usual() {
+        let sums = match self.windowed.usual {
             Some(taps) => {
                 let (mut params, grid) = self.cut(Cut::Gradient)?;
                 refine(&mut params);

@@ -1,5 +1,7 @@
 //! What the shared suite does not see.
 
+mod planar;
+
 use std::collections::BTreeSet;
 
 use candle_core::{DType, Device, Layout, Result, Shape, Tensor, Var};
@@ -17,7 +19,7 @@ use crate::measure::similarity::{Mixture, Similarity, Term};
 use crate::measure::ssim::Plan;
 use crate::op::{Output, Score as _};
 use crate::pair::{Images, Pair, Spread};
-use crate::{MsSsimConfig, Padding, SsimConfig};
+use crate::{GmsdConfig, MsSsimConfig, Padding, SsimConfig, VifConfig};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Cuda, Dialect::Metal];
 
@@ -439,6 +441,7 @@ fn barriers() -> Vec<String> {
         ("window.h", include_str!("window.h")),
         ("pyramid.h", include_str!("pyramid.h")),
         ("pool.h", include_str!("pool.h")),
+        ("gmsd.h", include_str!("../../measure/gmsd.h")),
     ];
     let of_file = |(file, text): (&str, &'static str)| {
         let file = file.to_owned();
@@ -472,6 +475,8 @@ fn run_kernel(gpu: Gpu, kernel: &str) -> Result<()> {
         }
         // Three levels, between which blocks wait.
         "pyramid" | "wide_value" | "wide_adjoint" => run_window(gpu, &[1, 1, 20, 21], 3, 4),
+        "gmsd_value" | "gmsd_gradient" => planar::run(gpu, &GmsdConfig::new(255.0)),
+        "vif_value" | "vif_adjoint" => planar::run(gpu, &VifConfig::new(255.0)),
         "deep_value" | "deep_adjoint" => run_window(gpu, &[1, 1, 10, 11, 12], 5, 2),
         _ => run_window(gpu, &[1, 1, 20, 21], 11, 1),
     }
@@ -495,12 +500,18 @@ fn threads_race_without_any_barrier_of_any_kernel() -> Result<()> {
         "wide_adjoint",
         "deep_value",
         "deep_adjoint",
+        "gmsd_value",
+        "gmsd_gradient",
+        "vif_value",
+        "vif_adjoint",
     ];
     let (mut reached, mut missed) = (BTreeSet::new(), Vec::new());
     for dialect in DIALECTS {
         let gpu = Gpu { engine: Engine::Emulated(dialect, Strips::Device) };
         for (place, kernel) in barriers().iter().flat_map(|place| kernels.map(|kernel| (place, kernel))) {
-            match without_barrier(place, &format!("{kernel}_f32"), || run_kernel(gpu, kernel)) {
+            // VIFp is computed in f64 where there is f64.
+            let real = if kernel.starts_with("vif") && dialect == Dialect::Cuda { "f64" } else { "f32" };
+            match without_barrier(place, &format!("{kernel}_{real}"), || run_kernel(gpu, kernel)) {
                 (Err(error), came) => {
                     assert!(came && error.to_string().contains("the memory of the block"), "{place}: {error}");
                     reached.insert((place.clone(), kernel));
@@ -513,9 +524,9 @@ fn threads_race_without_any_barrier_of_any_kernel() -> Result<()> {
     assert!(missed.is_empty(), "nothing races without {missed:?}");
     let places: BTreeSet<_> = reached.iter().map(|(place, _)| place.clone()).collect();
     assert_eq!(places, barriers().into_iter().collect(), "some barriers are in no kernel");
-    // That of partial sums in seven kernels, two of `finish` and of the pyramid each, one of each scan, one of `wide_value`, two of
-    // `wide_adjoint` and `deep_adjoint` each, three of `deep_value`.
-    assert_eq!(reached.len(), 7 + 2 + 2 + 4 + 1 + 2 * 2 + 3, "{reached:?}");
+    // That of partial sums in nine kernels, two of `finish` and of the pyramid each, one of each scan, one of `wide_value` and `vif_value`
+    // each, two of all adjoints and of both kernels of GMSD each, three of `deep_value`.
+    assert_eq!(reached.len(), 9 + 2 + 2 + 4 + 2 + 2 * 3 + 2 * 2 + 3, "{reached:?}");
     Ok(())
 }
 

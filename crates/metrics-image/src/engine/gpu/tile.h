@@ -118,28 +118,16 @@ struct Plane {
     }
 };
 
-// Both images of a plane, and how their pixels become u = x + y and v = x - y, divided by the data range and around a pivot.
+// Both images of a plane, and how their pixels are divided by the data range and taken around a pivot.
 template <class P, class T>
 struct Pair {
     Plane<P, T> x, y;
     T inv_range;
     T shift_x, shift_y; // the pivots, divided by the range, negative
-    SsimConstants<T> constants;
+    PlaceConstants<T> constants;
 
     FUNCTION_MEMBER T basis_x(T value) { return fma(value, inv_range, shift_x); }
     FUNCTION_MEMBER T basis_y(T value) { return fma(value, inv_range, shift_y); }
-
-    // The derivatives with respect to what is summed become those with respect to each place.
-    FUNCTION_MEMBER SsimUpstream<T> upstream(CONSTANT Params<T>& p, PRIVATE const Tile& tile, DEVICE const Number* table) {
-        CONSTANT Scale& scale = p.scale[tile.scale];
-        SsimUpstream<T> upstream = {T(0), T(0), T(0)};
-        if (p.map_of >= 0) return upstream;
-        upstream.ssim = upstream_of(p, table, tile.scale, SSIM, tile.plane) / T(scale.counts[0]) * inv_range;
-        upstream.ssim_by_contrast = upstream.ssim * p.spread;
-        const T contrast = upstream_of(p, table, tile.scale, CONTRAST, tile.plane);
-        upstream.contrast = scale.counts[1] == 0 ? T(0) : contrast / T(scale.counts[1]) * inv_range * p.spread;
-        return upstream;
-    }
 };
 
 // A number near the middle of the pixels of a tile: the mean of the finite ones among 16 of them. It is subtracted from the pixels,
@@ -173,11 +161,24 @@ FUNCTION Pair<P, T> pair_of(CONSTANT Params<T>& p, PRIVATE const Tile& tile, DEV
     pair.inv_range = T(1) / range_of(p, ranges, tile.plane);
     pair.shift_x = -pivot(pair.x, sample) * pair.inv_range;
     pair.shift_y = -pivot(pair.y, sample) * pair.inv_range;
-    pair.constants.c1 = p.luminance;
-    pair.constants.c2 = p.contrast;
+    pair.constants.c1 = p.constants[0];
+    pair.constants.c2 = p.constants[1];
     pair.constants.pivot_u = -(pair.shift_x + pair.shift_y);
     pair.constants.pivot_v = -(pair.shift_x - pair.shift_y);
     return pair;
+}
+
+// The derivatives with respect to what is summed become those with respect to each place.
+template <class T>
+FUNCTION void set_upstream(PRIVATE SsimUpstream<T>& upstream, CONSTANT Params<T>& p, PRIVATE const Tile& tile, DEVICE const Number* table,
+                           T inv_range) {
+    CONSTANT Scale& scale = p.scale[tile.scale];
+    upstream.ssim = upstream.ssim_by_contrast = upstream.contrast = T(0);
+    if (p.map_of >= 0) return;
+    upstream.ssim = upstream_of(p, table, tile.scale, SSIM, tile.plane) / T(scale.counts[0]) * inv_range;
+    upstream.ssim_by_contrast = upstream.ssim * p.spread;
+    const T contrast = upstream_of(p, table, tile.scale, CONTRAST, tile.plane);
+    upstream.contrast = scale.counts[1] == 0 ? T(0) : contrast / T(scale.counts[1]) * inv_range * p.spread;
 }
 
 // The upstream at a place: by a map of it where there is one, and without contrast where the window leaves the image.

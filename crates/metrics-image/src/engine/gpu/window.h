@@ -5,21 +5,22 @@
 // filtered along columns and rows; each thread filters one place across the slices, in registers.
 
 // Sizes of a tile, and of the memory of its block in numbers.
-template <class T, int ROWS, int COLUMNS>
+template <class T, class M, int ROWS, int COLUMNS>
 struct Block {
     enum {
         THREADS = ROWS * COLUMNS,
         DEEP = ROWS > 1,
-        MAX = DEEP ? MAX_VOLUME_TAPS : MAX_TAPS,
+        MAX = DEEP ? int(MAX_VOLUME_TAPS) : int(M::LONGEST),
         // f64 takes twice the registers: there, long column filters lie in memory.
         UNROLLED = DEEP || sizeof(T) == 4,
+        BACK_UNROLLED = UNROLLED || int(M::LONGEST) < int(MAX_TAPS),
         HALO_ROWS = DEEP ? ROWS + MAX - 1 : 1,
         HALO_COLUMNS = COLUMNS + MAX - 1,
         HALO = HALO_ROWS * HALO_COLUMNS,
         SHARE = (HALO + THREADS - 1) / THREADS, // pixels of a slice that a thread reads
         BUFFERS = DEEP ? 1 : 2,                 // one is filled while the other is in use
         PIXELS = BUFFERS * 2 * HALO,
-        FIELDS = DEEP ? 4 * HALO_ROWS * COLUMNS : 0,
+        FIELDS = DEEP ? M::FIELDS * HALO_ROWS * COLUMNS : 0,
         SUMS = 2 * QUANTITIES * THREADS,
         // Metal gives a block 32 KiB: sums of volumes come where the pixels were.
         BEFORE_SUMS = DEEP ? 0 : PIXELS + FIELDS,
@@ -58,9 +59,9 @@ FUNCTION void push_any_mirrored(PRIVATE T* pending, T value, CONSTANT Params<T>&
 }
 
 // Reads slices of a tile ahead of their use.
-template <class P, class T, int ROWS, int COLUMNS>
+template <class P, class T, class M, int ROWS, int COLUMNS>
 struct SliceFeed {
-    typedef Block<T, ROWS, COLUMNS> Sizes;
+    typedef Block<T, M, ROWS, COLUMNS> Sizes;
     enum { SHARE = Sizes::SHARE, THREADS = Sizes::THREADS };
 
     i64 inner_x[SHARE], inner_y[SHARE]; // where the pixels lie in their slices
@@ -105,8 +106,7 @@ struct SliceFeed {
             }
             a = pair.basis_x(a);
             b = pair.basis_y(b);
-            u[share] = a + b;
-            v[share] = a - b;
+            M::basis(a, b, u[share], v[share]);
         }
     }
 
@@ -122,27 +122,28 @@ struct SliceFeed {
 };
 
 // The moments of this thread's place in one slice: `u`, `v` and their squares filtered along columns, and rows if there are any.
-template <class T, int ROWS, int COLUMNS>
+template <class T, class M, int ROWS, int COLUMNS>
 FUNCTION void filter_slice(LOCAL const T* room, LOCAL T* fields, CONSTANT Params<T>& p, i32 my_row, i32 my_column, PRIVATE T* moments) {
-    typedef Block<T, ROWS, COLUMNS> Sizes;
+    typedef Block<T, M, ROWS, COLUMNS> Sizes;
     const i32 columns = COLUMNS + p.window[2] - 1, rows = Sizes::DEEP ? ROWS + p.window[1] - 1 : 1;
     for (i32 row = my_row; row < rows; row += ROWS) {
-        moments[0] = moments[1] = moments[2] = moments[3] = T(0);
+        UNROLL
+        for (i32 field = 0; field < M::FIELDS; field++) moments[field] = T(0);
         LOCAL const T* u = room + row * columns + my_column;
         LOCAL const T* v = u + Sizes::HALO;
         for (i32 k = 0; k < p.window[2]; k++) {
-            T of_pixel[4];
-            Ssim<T>::features(u[k], v[k], of_pixel);
+            T of_pixel[M::FIELDS];
+            M::features(u[k], v[k], of_pixel);
             UNROLL
-            for (i32 field = 0; field < 4; field++) moments[field] = fma(p.taps[2][k], of_pixel[field], moments[field]);
+            for (i32 field = 0; field < M::FIELDS; field++) moments[field] = fma(p.taps[2][k], of_pixel[field], moments[field]);
         }
         if (Sizes::DEEP) {
-            for (i32 field = 0; field < 4; field++) fields[(field * Sizes::HALO_ROWS + row) * COLUMNS + my_column] = moments[field];
+            for (i32 field = 0; field < M::FIELDS; field++) fields[(field * Sizes::HALO_ROWS + row) * COLUMNS + my_column] = moments[field];
         }
     }
     if (Sizes::DEEP) {
         BARRIER();
-        for (i32 field = 0; field < 4; field++) {
+        for (i32 field = 0; field < M::FIELDS; field++) {
             LOCAL const T* column = fields + (field * Sizes::HALO_ROWS + my_row) * COLUMNS + my_column;
             moments[field] = T(0);
             for (i32 k = 0; k < p.window[1]; k++) moments[field] = fma(p.taps[1][k], column[k * COLUMNS], moments[field]);
@@ -151,17 +152,18 @@ FUNCTION void filter_slice(LOCAL const T* room, LOCAL T* fields, CONSTANT Params
 }
 
 // Values; where `derivatives` are wanted, the upstream is as in `gradient`.
-template <class P, class T, int ROWS, int COLUMNS>
+template <class P, class T, class M, int ROWS, int COLUMNS>
 FUNCTION void window_value(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coarse_x, DEVICE const T* coarse_y,
                            DEVICE const T* ranges, DEVICE const Number* table, DEVICE const T* upstream_map, DEVICE T* partials,
                            DEVICE T* map, DEVICE T* derivatives, CONSTANT Params<T>& p, LOCAL T* room, i32 block, i32 worker) {
-    typedef Block<T, ROWS, COLUMNS> Sizes;
+    typedef Block<T, M, ROWS, COLUMNS> Sizes;
     Tile tile = {};
     tile.set(p, block, false);
     const Tile whole = plane_of(p, tile); // both passes have the same pivots
     Pair<P, T> pair = pair_of(p, tile, x, y, coarse_x, coarse_y, ranges, whole);
     CONSTANT Scale& scale = p.scale[tile.scale];
-    SsimUpstream<T> upstream = pair.upstream(p, tile, table);
+    typename M::Upstream upstream;
+    set_upstream(upstream, p, tile, table, pair.inv_range);
 
     // The place of this thread.
     const i32 my_row = worker / COLUMNS, my_column = worker % COLUMNS;
@@ -170,11 +172,11 @@ FUNCTION void window_value(DEVICE const P* x, DEVICE const P* y, DEVICE const T*
     const bool inner = row >= p.border[1] && row < scale.map[1] - p.border[1] && column >= p.border[2] &&
                        column < scale.map[2] - p.border[2];
     T sums[QUANTITIES] = {};
-    SliceFeed<P, T, ROWS, COLUMNS> feed;
+    SliceFeed<P, T, M, ROWS, COLUMNS> feed;
     feed.start(p, pair, tile, worker);
     feed.fetch(p, pair, tile, tile.first[0], sums);
 
-    T pending[4][Sizes::MAX] = {};
+    T pending[M::FIELDS][Sizes::MAX] = {};
     const i32 delay = p.window[0] - 1, steps = tile.to[0] - tile.from[0] + delay;
     for (i32 step = 0; step < steps; step++) {
         LOCAL T* pixels = room + (Sizes::BUFFERS > 1 ? (step & 1) * 2 * Sizes::HALO : 0);
@@ -182,25 +184,29 @@ FUNCTION void window_value(DEVICE const P* x, DEVICE const P* y, DEVICE const T*
         if (step + 1 < steps) feed.fetch(p, pair, tile, tile.first[0] + step + 1, sums);
         BARRIER();
 
-        T moments[4];
-        filter_slice<T, ROWS, COLUMNS>(pixels, room + Sizes::PIXELS, p, my_row, my_column, moments);
+        T moments[M::FIELDS];
+        filter_slice<T, M, ROWS, COLUMNS>(pixels, room + Sizes::PIXELS, p, my_row, my_column, moments);
         UNROLL
-        for (i32 field = 0; field < 4; field++)
+        for (i32 field = 0; field < M::FIELDS; field++)
             push_any<T, Sizes::MAX, Sizes::UNROLLED>(pending[field], moments[field], p.taps[0], p.window[0]);
         if (step < delay || !own) continue;
 
         const i32 slice = tile.from[0] + step - delay; // the slice of the map that is complete now
         const bool is_inner = inner && slice >= p.border[0] && slice < scale.map[0] - p.border[0];
         const i64 at = scale.places + ((i64(tile.plane) * scale.map[0] + slice) * scale.map[1] + row) * scale.map[2] + column;
-        Ssim<T> place;
-        place.set(pending[0][0], pending[1][0], pending[2][0], pending[3][0], pair.constants);
-        sums[SSIM] += place.one_minus_ssim();
-        if (is_inner) sums[CONTRAST] += place.one_minus_contrast;
-        if (p.with & WITH_MAP) map[at] = T(1) - (p.map_of == SSIM ? place.one_minus_ssim() : place.one_minus_contrast);
+        UNROLL
+        for (i32 field = 0; field < M::FIELDS; field++) moments[field] = pending[field][0];
+        M place;
+        place.set_moments(moments, pair.constants);
+        T scores[2];
+        place.scores(scores);
+        sums[0] += scores[0];
+        if (is_inner) sums[1] += scores[1];
+        if (p.with & WITH_MAP) map[at] = T(1) - scores[p.map_of == SSIM ? 0 : 1];
         if (p.with & WITH_DERIVATIVES) {
             const bool with_map = p.with & WITH_UPSTREAM;
             T by[3];
-            const SsimUpstream<T> here = upstream_at(p, upstream, pair.inv_range, with_map, upstream_map, at, is_inner);
+            const typename M::Upstream here = upstream_at(p, upstream, pair.inv_range, with_map, upstream_map, at, is_inner);
             place.vjp(here, p.sign, by);
             UNROLL
             for (i32 field = 0; field < 3; field++) derivatives[field * p.fields + at] = by[field];
@@ -225,11 +231,11 @@ FUNCTION T filter_back_any(LOCAL const T* newest, i32 stride, CONSTANT Params<T>
 }
 
 // The gradient, from the derivatives of `window_value`. A tile is one of pixels here.
-template <class P, class T, int ROWS, int COLUMNS>
+template <class P, class T, class M, int ROWS, int COLUMNS>
 FUNCTION void adjoint(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coarse_x, DEVICE const T* coarse_y, DEVICE const T* ranges,
                       DEVICE const Number* table, DEVICE const T* derivatives, DEVICE T* fine, DEVICE T* coarse, CONSTANT Params<T>& p,
                       LOCAL T* room, i32 block, i32 worker) {
-    typedef Block<T, ROWS, COLUMNS> Sizes;
+    typedef Block<T, M, ROWS, COLUMNS> Sizes;
     enum { HALO = Sizes::HALO, HALO_ROWS = Sizes::HALO_ROWS };
     Tile tile = {};
     tile.set(p, block, true);
@@ -279,14 +285,16 @@ FUNCTION void adjoint(DEVICE const P* x, DEVICE const P* y, DEVICE const T* coar
         }
         UNROLL
         for (i32 field = 0; field < 3; field++) {
-            push_any<T, Sizes::MAX, Sizes::UNROLLED>(pending[field], by[field], p.taps[0], p.window[0]);
-            push_any_mirrored<T, Sizes::MAX, Sizes::UNROLLED>(pending[field], by[field], p, scale.input[0] - 1, slice);
+            push_any<T, Sizes::MAX, Sizes::BACK_UNROLLED>(pending[field], by[field], p.taps[0], p.window[0]);
+            push_any_mirrored<T, Sizes::MAX, Sizes::BACK_UNROLLED>(pending[field], by[field], p, scale.input[0] - 1, slice);
         }
         if (step < delay || !own) continue;
         const i32 done = tile.from[0] + step - delay; // the slice of pixels that is complete now
         const T pixel_x = pair.x.at(pair.x.offset(done, row, column)), pixel_y = pair.y.at(pair.y.offset(done, row, column));
         const T a = pair.basis_x(pixel_x), b = pair.basis_y(pixel_y);
-        T value = Ssim<T>::pixel_vjp(a + b, a - b, p.sign, pending[0][0], pending[1][0], pending[2][0]);
+        T u, v;
+        M::basis(a, b, u, v);
+        T value = M::pixel_vjp(u, v, p.sign, pending[0][0], pending[1][0], pending[2][0]);
         if (p.errors) value = fma(p.sign, error_slope(pixel_x - pixel_y, squared, absolute), value);
         to[(i64(done) * scale.input[1] + row) * scale.input[2] + column] = value;
     }

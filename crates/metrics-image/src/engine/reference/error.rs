@@ -1,6 +1,7 @@
 use candle_core::{D, Tensor};
 use metrics_core::Result;
 
+use crate::compare::Compare;
 use crate::pair::{Pair, sum_dtype};
 
 /// Sum of the squared errors of each image's pixels, `[N]`.
@@ -42,5 +43,5 @@ fn sums(pair: &Pair, of: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Res
 
 /// `x` where `mask` is more than 0, else 0 whatever `x` is.
 pub(super) fn counted(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    Ok(mask.gt(0.0)?.where_cond(x, &x.zeros_like()?)?)
+    Ok(mask.above(0.0)?.where_cond(x, &x.zeros_like()?)?)
 }

@@ -3,6 +3,7 @@ use metrics_core::Result;
 
 use super::axis::{AxisMap, apply_all, extended};
 use super::error::counted;
+use crate::compare::Compare;
 use crate::engine::backend::{Scales, Score};
 use crate::engine::{OddSides, Padding};
 use crate::measure::ssim::Plan;
@@ -25,7 +26,7 @@ pub(crate) fn map(pair: &Pair, plan: &Plan, score: Score) -> Result<Tensor> {
     };
     let (x, y) = (around(&pair.pred, &pivot_x)?, around(&pair.target, &pivot_y)?);
     let weight = mask.as_ref().map(|mask| window.filter(mask, &pivot_x.ones_like()?)).transpose()?;
-    let has_weight = weight.as_ref().map(|weight| weight.gt(0.0)).transpose()?;
+    let has_weight = weight.as_ref().map(|weight| weight.above(0.0)).transpose()?;
     let filter = |field: &Tensor, border: &Tensor| -> Result<Tensor> {
         let (Some(mask), Some(weight), Some(has_weight)) = (&mask, &weight, &has_weight) else {
             return window.filter(field, border);
@@ -176,7 +177,7 @@ fn averaged(
         return Ok(Pair { pred: of_images(&pair.pred)?, target: of_images(&pair.target)?, ..pair.clone() });
     };
     let coarser = of_mask(mask)?;
-    let has_weight = coarser.gt(0.0)?;
+    let has_weight = coarser.above(0.0)?;
     let weight = has_weight.where_cond(&coarser, &coarser.ones_like()?)?;
     let average = |image: &Tensor| -> Result<Tensor> {
         let mask = mask.broadcast_as(image.shape())?;
@@ -276,7 +277,7 @@ fn pivot(x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let Some(mask) = mask else { return Ok(x.detach().mean_keepdim(axes)?) };
     let sums = (counted(&x.detach(), mask)? * mask)?.sum_keepdim(axes.clone())?;
     let weights = mask.sum_keepdim(axes)?;
-    let has_weight = weights.gt(0.0)?;
+    let has_weight = weights.above(0.0)?;
     counted(&(sums / has_weight.where_cond(&weights, &weights.ones_like()?)?)?, &weights)
 }
 

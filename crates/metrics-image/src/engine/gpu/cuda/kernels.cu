@@ -65,8 +65,11 @@ FUNCTION u16 to_half(float x) {
 #include "../base.h"
 #include "../../../measure/ssim.h"
 #include "../tile.h"
+#include "../../../measure/gmsd.h"
+#include "../../../measure/vif.h"
 #include "../scan.h"
 #include "../window.h"
+#include "../blur.h"
 #include "../pyramid.h"
 #include "../pixel.h"
 #include "../pool.h"
@@ -94,20 +97,38 @@ FUNCTION u16 to_half(float x) {
         gradient<P, REAL(P), TAPS, VEC, THREADS, FULL>(x, y, coarse_x, coarse_y, ranges, table, map, partials, fine, coarse, p,   \
                                                  room, BLOCK, WORKER);                                                      \
     }
-#define WINDOW(NAME, P, ROWS, COLUMNS)                                                                                      \
+#define WINDOW(NAME, P, M, ROWS, COLUMNS)                                                                                   \
     ENTRY(NAME, ROWS* COLUMNS, 1)                                                                                           \
     (IMAGES(P), const Number* table, const REAL(P) * upstream, REAL(P) * partials, REAL(P) * map, REAL(P) * derivatives,    \
      PARAMS(P)) {                                                                                                           \
-        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::ROOM));                                                 \
-        window_value<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, upstream, partials, map,           \
-                                                derivatives, p, room, BLOCK, WORKER);                                       \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), M<REAL(P)>, ROWS, COLUMNS>::ROOM));                                     \
+        window_value<P, REAL(P), M<REAL(P)>, ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, upstream, partials,    \
+                                                            map, derivatives, p, room, BLOCK + p.scale[0].first, WORKER);   \
     }
-#define ADJOINT(NAME, P, ROWS, COLUMNS)                                                                                     \
+#define ADJOINT(NAME, P, M, ROWS, COLUMNS)                                                                                  \
     ENTRY(NAME, ROWS* COLUMNS, 1)                                                                                           \
     (IMAGES(P), const Number* table, const REAL(P) * derivatives, REAL(P) * fine, REAL(P) * coarse, PARAMS(P)) {            \
-        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::BACK));                                                 \
-        adjoint<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, derivatives, fine, coarse, p, room,     \
-                                           BLOCK, WORKER);                                                                  \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), M<REAL(P)>, ROWS, COLUMNS>::BACK));                                     \
+        adjoint<P, REAL(P), M<REAL(P)>, ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, derivatives, fine, coarse,  \
+                                                       p, room, BLOCK, WORKER);                                             \
+    }
+#define BLUR(NAME, T)                                                                                                       \
+    ENTRY(NAME, WORKERS, 1)(const T* x, const T* y, T* coarser_x, T* coarser_y, PARAMS(T)) {                                \
+        blur(x, y, coarser_x, coarser_y, p, BLOCK, WORKER, WORKERS);                                                        \
+    }
+#define BLUR_ADJOINT(NAME, T)                                                                                               \
+    ENTRY(NAME, WORKERS, 1)(const T* coarser_gradient, T* gradient, PARAMS(T)) {                                            \
+        blur_adjoint(coarser_gradient, gradient, p, BLOCK, WORKER, WORKERS);                                                \
+    }
+#define GMSD_VALUE(NAME, T)                                                                                                 \
+    ENTRY(NAME, GMSD_WORKERS, 1)(const T* x, const T* y, const T* ranges, T* partials, PARAMS(T)) {                         \
+        BLOCK_MEMORY(T, room, GmsdTile<1>::ROOM);                                                                           \
+        gmsd_value(x, y, ranges, partials, p, room, BLOCK, WORKER);                                                         \
+    }
+#define GMSD_GRADIENT(NAME, T)                                                                                              \
+    ENTRY(NAME, GMSD_WORKERS, 1)(const T* x, const T* y, const T* ranges, const Number* table, T* gradient, PARAMS(T)) {    \
+        BLOCK_MEMORY(T, room, GmsdTile<2>::ROOM);                                                                           \
+        gmsd_gradient(x, y, ranges, table, gradient, p, room, BLOCK, WORKER);                                               \
     }
 #define PYRAMID(NAME, P)                                                                                                    \
     ENTRY(NAME, PYRAMID_WORKERS, 1)(const P* x, const P* y, REAL(P) * coarse_x, REAL(P) * coarse_y, PARAMS(P)) {            \
@@ -148,6 +169,8 @@ FUNCTION u16 to_half(float x) {
 
 #ifdef MODULE
 #define KERNELS_pool POOLS_OF(f32, float) POOLS_OF(f64, double)
+#define KERNELS_gmsd GMSD_OF(f32, float) GMSD_OF(f64, double)
+#define KERNELS_vif VIF_OF(f64, double)
 #define KERNELS_OF(MODULE) KERNELS_##MODULE
 #define KERNELS(MODULE) KERNELS_OF(MODULE)
 KERNELS(MODULE)

@@ -67,6 +67,8 @@ fn module(pixels: DType, name: &str) -> Result<&'static Module> {
     let part = ["7", "9", "11"].into_iter().find(|taps| kernel.ends_with(&format!("_{taps}"))).unwrap_or("any");
     let wanted = match kernel {
         "finish" | "distribute" => "pool".to_owned(),
+        _ if kernel.starts_with("gmsd") => "gmsd".to_owned(),
+        _ if kernel.starts_with("vif") => "vif".to_owned(),
         _ => format!("{}_{part}", pixels.as_str()),
     };
     match MODULES.iter().find(|module| module.name == wanted) {

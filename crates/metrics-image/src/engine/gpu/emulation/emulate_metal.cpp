@@ -14,8 +14,11 @@ namespace {
 #include "../base.h"
 #include "../../../measure/ssim.h"
 #include "../tile.h"
+#include "../../../measure/gmsd.h"
+#include "../../../measure/vif.h"
 #include "../scan.h"
 #include "../window.h"
+#include "../blur.h"
 #include "../pyramid.h"
 #include "../pixel.h"
 #include "../pool.h"
@@ -24,7 +27,7 @@ namespace {
 
 #include "table.h"
 
-const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32};
+const emulation::Kernel KERNELS[] = {KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 VIF_OF(f32, float)};
 
 } // namespace
 

@@ -22,19 +22,39 @@
         gradient<P, REAL(P), TAPS, VEC, THREADS, FULL>(x, y, coarse_x, coarse_y, ranges, table, map, partials, fine, coarse, p,   \
                                                  room, BLOCK, WORKER);                                                      \
     }
-#define WINDOW(NAME, P, ROWS, COLUMNS)                                                                                      \
+#define WINDOW(NAME, P, M, ROWS, COLUMNS)                                                                                   \
     kernel void NAME(IMAGES(P), READS(Number, table, 5), READS(REAL(P), upstream, 6), WRITES(REAL(P), partials, 7),         \
                      WRITES(REAL(P), map, 8), WRITES(REAL(P), derivatives, 9), PARAMS(P, 10), PLACE) {                      \
-        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::ROOM));                                                 \
-        window_value<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, upstream, partials, map,           \
-                                                derivatives, p, room, BLOCK, WORKER);                                       \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), M<REAL(P)>, ROWS, COLUMNS>::ROOM));                                     \
+        window_value<P, REAL(P), M<REAL(P)>, ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, upstream, partials,    \
+                                                            map, derivatives, p, room, BLOCK + p.scale[0].first, WORKER);   \
     }
-#define ADJOINT(NAME, P, ROWS, COLUMNS)                                                                                     \
+#define ADJOINT(NAME, P, M, ROWS, COLUMNS)                                                                                  \
     kernel void NAME(IMAGES(P), READS(Number, table, 5), READS(REAL(P), derivatives, 6), WRITES(REAL(P), fine, 7),          \
                      WRITES(REAL(P), coarse, 8), PARAMS(P, 9), PLACE) {                                                     \
-        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), ROWS, COLUMNS>::BACK));                                                 \
-        adjoint<P, REAL(P), ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, derivatives, fine, coarse, p, room,     \
-                                           BLOCK, WORKER);                                                                  \
+        BLOCK_MEMORY(REAL(P), room, (Block<REAL(P), M<REAL(P)>, ROWS, COLUMNS>::BACK));                                     \
+        adjoint<P, REAL(P), M<REAL(P)>, ROWS, COLUMNS>(x, y, coarse_x, coarse_y, ranges, table, derivatives, fine, coarse,  \
+                                                       p, room, BLOCK, WORKER);                                             \
+    }
+#define BLUR(NAME, T)                                                                                                       \
+    kernel void NAME(READS(T, x, 0), READS(T, y, 1), WRITES(T, coarser_x, 2), WRITES(T, coarser_y, 3), PARAMS(T, 4),        \
+                     PLACE) {                                                                                               \
+        blur(x, y, coarser_x, coarser_y, p, BLOCK, WORKER, WORKERS);                                                        \
+    }
+#define BLUR_ADJOINT(NAME, T)                                                                                               \
+    kernel void NAME(READS(T, coarser_gradient, 0), WRITES(T, gradient, 1), PARAMS(T, 2), PLACE) {                          \
+        blur_adjoint(coarser_gradient, gradient, p, BLOCK, WORKER, WORKERS);                                                \
+    }
+#define GMSD_VALUE(NAME, T)                                                                                                 \
+    kernel void NAME(READS(T, x, 0), READS(T, y, 1), READS(T, ranges, 2), WRITES(T, partials, 3), PARAMS(T, 4), PLACE) {    \
+        BLOCK_MEMORY(T, room, GmsdTile<1>::ROOM);                                                                           \
+        gmsd_value(x, y, ranges, partials, p, room, BLOCK, WORKER);                                                         \
+    }
+#define GMSD_GRADIENT(NAME, T)                                                                                              \
+    kernel void NAME(READS(T, x, 0), READS(T, y, 1), READS(T, ranges, 2), READS(Number, table, 3), WRITES(T, gradient, 4),  \
+                     PARAMS(T, 5), PLACE) {                                                                                 \
+        BLOCK_MEMORY(T, room, GmsdTile<2>::ROOM);                                                                           \
+        gmsd_gradient(x, y, ranges, table, gradient, p, room, BLOCK, WORKER);                                               \
     }
 #define PYRAMID(NAME, P)                                                                                                    \
     kernel void NAME(READS(P, x, 0), READS(P, y, 1), WRITES(REAL(P), coarse_x, 2), WRITES(REAL(P), coarse_y, 3),            \
@@ -75,4 +95,4 @@
         if (plane < p.planes) distribute(p, pool, rows, ranges, upstream, table, plane);                                    \
     }
 
-KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32
+KERNELS_u8 KERNELS_f16 KERNELS_bf16 KERNELS_f32 VIF_OF(f32, float)

@@ -33,4 +33,6 @@ inline unsigned __float_as_uint(float x) {
     return bits;
 }
 using std::fma;
+using std::log;
 using std::pow;
+using std::sqrt;

@@ -1,0 +1,46 @@
+//! Comparisons of a tensor with one number that do not wait for a GPU.
+//!
+//! Candle's own make the number a tensor on the host and copy that to the device, which first does all that has been queued before.
+
+use candle_core::{DType, Result, Tensor};
+
+/// Each is 1 where it holds and 0 elsewhere, in u8.
+pub(crate) trait Compare {
+    fn above(&self, bound: f64) -> Result<Tensor>;
+    fn below(&self, bound: f64) -> Result<Tensor>;
+    fn at_least(&self, bound: f64) -> Result<Tensor>;
+    fn at_most(&self, bound: f64) -> Result<Tensor>;
+    fn equals(&self, number: f64) -> Result<Tensor>;
+}
+
+impl Compare for Tensor {
+    fn above(&self, bound: f64) -> Result<Tensor> {
+        self.gt(&filled(self, bound)?)
+    }
+
+    fn below(&self, bound: f64) -> Result<Tensor> {
+        self.lt(&filled(self, bound)?)
+    }
+
+    fn at_least(&self, bound: f64) -> Result<Tensor> {
+        self.ge(&filled(self, bound)?)
+    }
+
+    fn at_most(&self, bound: f64) -> Result<Tensor> {
+        self.le(&filled(self, bound)?)
+    }
+
+    fn equals(&self, number: f64) -> Result<Tensor> {
+        self.eq(&filled(self, number)?)
+    }
+}
+
+/// One number, of the shape, dtype and device of another tensor.
+pub(crate) fn filled(like: &Tensor, value: f64) -> Result<Tensor> {
+    let one = match like.dtype() {
+        DType::F64 => Tensor::full(value, (), like.device())?,
+        // Metal has no f64.
+        dtype => Tensor::full(value as f32, (), like.device())?.to_dtype(dtype)?,
+    };
+    one.broadcast_as(like.shape())
+}
