@@ -38,15 +38,21 @@ FUNCTION void pyramid(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, 
         const bool present = busy && row >= 0 && row < scale.input[0] && column >= 0 && column < scale.input[2];
         T sum = T(0);
         if (present) {
-            UNROLL
-            for (i32 corner = 0; corner < 4; corner++) {
-                i32 at_row = 2 * row + (corner >> 1) - finer.lead[0], at_column = 2 * column + (corner & 1) - finer.lead[2];
-                // A line before the first.
-                if ((at_row < 0 || at_column < 0) && !p.repeat) continue;
-                const i32 in_row = 2 * my_row + (corner >> 1) + (at_row < 0), in_column = 2 * my_column + (corner & 1) + (at_column < 0);
-                at_row = at_row < 0 ? 0 : at_row;
-                at_column = at_column < 0 ? 0 : at_column;
-                sum += level == 1 ? plane.at(plane.offset(at_row, 0, at_column)) : room[in_row * PYRAMID_SIDE + in_column];
+            const i32 top = 2 * row - finer.lead[0], left = 2 * column - finer.lead[2];
+            if (level == 1 && top >= 0 && left >= 0) {
+                const i64 at = plane.offset(top, 0, left), below = at + plane.strides[0];
+                sum = plane.at(at) + plane.at(at + plane.strides[2]) + plane.at(below) + plane.at(below + plane.strides[2]);
+            } else {
+                UNROLL
+                for (i32 corner = 0; corner < 4; corner++) {
+                    i32 at_row = top + (corner >> 1), at_column = left + (corner & 1);
+                    // A line before the first.
+                    if ((at_row < 0 || at_column < 0) && !p.repeat) continue;
+                    const i32 in_row = 2 * my_row + (corner >> 1) + (at_row < 0), in_column = 2 * my_column + (corner & 1) + (at_column < 0);
+                    at_row = at_row < 0 ? 0 : at_row;
+                    at_column = at_column < 0 ? 0 : at_column;
+                    sum += level == 1 ? plane.at(plane.offset(at_row, 0, at_column)) : room[in_row * PYRAMID_SIDE + in_column];
+                }
             }
             mean = sum * T(0.25);
             coarse[scale.offset + (i64(tile.plane) * scale.input[0] + row) * scale.input[2] + column] = mean;
@@ -97,6 +103,12 @@ FUNCTION bool is_halved(CONSTANT Params<T>& p, i32 axis) {
     return !(axis == 1 && p.flat);
 }
 
+// How much of a pixel of the next scale a line is on one axis: half of it, but for a first line that comes twice.
+template <class T>
+FUNCTION T share_of(CONSTANT Params<T>& p, i32 lead, i32 line) {
+    return line == 0 && lead == 1 && p.repeat ? T(1) : T(0.5);
+}
+
 // What all gradients of an image make together, times what comes from above: that of the image itself is in `fine`, or in
 // `gradient` where that has the same type. `upstream` has one number, or one for each image.
 template <class P, class T>
@@ -114,27 +126,46 @@ FUNCTION void combine(DEVICE const T* fine, DEVICE const T* coarse, DEVICE const
     T weight[MAX_SCALES];
     for (i32 scale = 0; scale < p.scales; scale++)
         weight[scale] = unit ? above * T(table[entry(p, scale, term_at(p, scale), plane)]) : above;
-    const i64 start = plane * plane_len(first) + i64(run.first) * first.input[2];
-    for (i32 at = worker; at < run.count * first.input[2]; at += workers) {
-        T value = weight[0] * (apart ? fine[start + at] : load((DEVICE const P*)gradient, start + at));
-        const i32 in_plane = run.first + at / first.input[2];
-        i32 line[3] = {in_plane / first.input[1], in_plane % first.input[1], at % first.input[2]};
+    for (i32 line = 0; line < run.count; line++) {
+        const i32 in_plane = run.first + line;
+        const i64 start = plane * plane_len(first) + i64(in_plane) * first.input[2];
+        // At each coarser scale: where the line that this one went into starts, and the weight of its pixels; as far as there is one.
+        i64 begin[MAX_SCALES];
+        T share[MAX_SCALES];
+        i32 scales = 1, down[2] = {in_plane / first.input[1], in_plane % first.input[1]};
         T weight_here = T(1);
-        for (i32 scale = 1; scale < p.scales; scale++) {
+        UNROLL
+        for (i32 scale = 1; scale < MAX_SCALES; scale++) {
+            if (scale >= p.scales || scale != scales) continue;
             CONSTANT Scale& finer = p.scale[scale - 1];
             CONSTANT Scale& coarser = p.scale[scale];
             bool present = true;
-            for (i32 axis = 0; axis < 3; axis++) {
+            UNROLL
+            for (i32 axis = 0; axis < 2; axis++) {
                 if (!is_halved(p, axis)) continue;
-                const i32 lead = finer.lead[axis];
-                weight_here *= line[axis] == 0 && lead == 1 && p.repeat ? T(1) : T(0.5);
-                line[axis] = (line[axis] + lead) / 2;
-                present = present && line[axis] < coarser.input[axis];
+                weight_here *= share_of(p, finer.lead[axis], down[axis]);
+                down[axis] = (down[axis] + finer.lead[axis]) / 2;
+                present = present && down[axis] < coarser.input[axis];
             }
-            if (!present) break;
-            const i64 place = ((i64(plane) * coarser.input[0] + line[0]) * coarser.input[1] + line[1]) * coarser.input[2] + line[2];
-            value = fma(weight[scale] * weight_here, coarse[coarser.offset + place], value);
+            if (!present) continue;
+            begin[scale] = coarser.offset + ((i64(plane) * coarser.input[0] + down[0]) * coarser.input[1] + down[1]) * coarser.input[2];
+            share[scale] = weight[scale] * weight_here;
+            scales++;
         }
-        store(gradient, start + at, value);
+        for (i32 column = worker; column < first.input[2]; column += workers) {
+            T value = weight[0] * (apart ? fine[start + column] : load((DEVICE const P*)gradient, start + column));
+            i32 at = column;
+            T along = T(1);
+            UNROLL
+            for (i32 scale = 1; scale < MAX_SCALES; scale++) {
+                if (scale >= scales) break;
+                const i32 lead = p.scale[scale - 1].lead[2];
+                along *= share_of(p, lead, at);
+                at = (at + lead) / 2;
+                if (at >= p.scale[scale].input[2]) break;
+                value = fma(share[scale] * along, coarse[begin[scale] + at], value);
+            }
+            store(gradient, start + column, value);
+        }
     }
 }

@@ -160,8 +160,8 @@ fn gmsd_is_its_composition() -> Result<()> {
     check(&GmsdConfig::new(DataRange::PerImage), &shapes[1..2], [1e-5, 1e-5])
 }
 
-/// A gradient that is made in f64 and stored in f32.
-const ROUNDED: f64 = 1e-7;
+/// Of what is computed in f64: luma is made in f32, and a gradient is stored in it.
+const ROUNDED: f64 = 2e-6;
 
 #[test]
 fn vif_is_its_composition() -> Result<()> {
