@@ -37,10 +37,9 @@ impl Compare for Tensor {
 
 /// One number, of the shape, dtype and device of another tensor.
 pub(crate) fn filled(like: &Tensor, value: f64) -> Result<Tensor> {
-    let one = match like.dtype() {
-        DType::F64 => Tensor::full(value, (), like.device())?,
+    match like.dtype() {
+        DType::F64 => Tensor::full(value, like.shape(), like.device()),
         // Metal has no f64.
-        dtype => Tensor::full(value as f32, (), like.device())?.to_dtype(dtype)?,
-    };
-    one.broadcast_as(like.shape())
+        dtype => Tensor::full(value as f32, like.shape(), like.device())?.to_dtype(dtype),
+    }
 }

@@ -439,10 +439,14 @@ fn decibels_of(error: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
         MseFloor::Add(floor) => (error + floor)?,
         MseFloor::AtLeast(floor) => at_least(error, floor / squared_range(config))?,
     };
+    let factor = -10.0 / config.base.ln();
+    if !error.track_op() && config.cap.is_none() {
+        return Ok(error.log()?.affine(factor, 0.0)?);
+    }
     // The logarithm never sees 0: its infinite slope would meet the zero slope of the square, and their product is NaN.
     let zero = error.detach().equals(0.0)?;
     let safe = zero.where_cond(&error.ones_like()?, &error)?;
-    let decibels = safe.log()?.affine(-10.0 / config.base.ln(), 0.0)?;
+    let decibels = safe.log()?.affine(factor, 0.0)?;
     let best = filled(&decibels, config.cap.unwrap_or(f64::INFINITY))?;
     let capped = decibels.detach().gt(&best)?;
     let decibels = capped.where_cond(&best, &decibels)?;

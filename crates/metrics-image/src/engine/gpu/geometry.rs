@@ -25,8 +25,6 @@ const GMSD_WORKERS: usize = 256;
 /// Pixels of the side of what a block makes at the first scale of a pyramid, and the scales that it makes.
 const PYRAMID_SIDE: i32 = 16;
 const PYRAMID_LEVELS: i32 = 4;
-/// Pixels that a block goes through line by line.
-const RUN: i32 = 4096;
 /// Columns that a block goes through: a step beyond the last one is still counted in 32 bits.
 const WIDEST: i32 = i32::MAX - 1024;
 /// Lines of the longest side that a window is moved over: kernels add up to two sides and two windows in 32 bits.
@@ -47,34 +45,41 @@ pub(super) enum Cut {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Strips {
     /// On devices: few enough to keep a GPU busy, many enough to make the halo cheap. By the size of a plane alone, so that a plane
-    /// has the same bits in any batch. These are what a first form of the scans was fastest with on an H100.
+    /// has the same bits in any batch. These are what the scans were fastest with on an H100.
     Device,
     /// Always so many, for tests.
     #[cfg(all(test, target_os = "linux"))]
     Of(i32),
 }
 
+/// Pixels of a plane from which on it is not small, and is large: 128×128 and 1024×1024.
+const SMALL: usize = 1 << 14;
+const LARGE: usize = 1 << 20;
+/// Those between them, and of coarser scales, at which strips change their length.
+const MEDIUM: usize = 1 << 16;
+const HUGE: usize = 1 << 22;
+const COARSE_LARGE: usize = 1 << 18;
+
 impl Strips {
     fn slices(self, cut: Cut, flat: bool, scale: usize, pixels: usize) -> i32 {
         match self {
-            Self::Device => match (cut, scale) {
-                _ if !flat => 32,
-                (_, 1..) => {
-                    if pixels >= 1 << 18 {
-                        32
-                    } else {
-                        16
-                    }
-                }
-                (Cut::Gradient, _) => [(1 << 20, 128), (1 << 16, 64)]
-                    .into_iter()
-                    .find(|&(least, _)| pixels >= least)
-                    .map_or(16, |(_, slices)| slices),
-                (_, _) => [(1 << 20, 64), (1 << 16, 32)]
-                    .into_iter()
-                    .find(|&(least, _)| pixels >= least)
-                    .map_or(16, |(_, slices)| slices),
+            Self::Device if !flat => 32,
+            // Coarser scales are scanned beside the first.
+            Self::Device if scale > 0 => match (cut, pixels) {
+                (_, COARSE_LARGE..) => 32,
+                (Cut::Gradient, _) => 24,
+                _ => 16,
             },
+            Self::Device => {
+                let [values, gradient] = match pixels {
+                    0..SMALL => [8, 8],
+                    SMALL..MEDIUM => [16, 16],
+                    MEDIUM..LARGE => [32, 64],
+                    LARGE..HUGE => [64, 128],
+                    HUGE.. => [64, 96],
+                };
+                if cut == Cut::Gradient { gradient } else { values }
+            }
             #[cfg(all(test, target_os = "linux"))]
             Self::Of(slices) => slices,
         }
@@ -251,7 +256,7 @@ impl Geometry {
         let Some(all) = all else {
             return Err(too_many(&self.dims(), "lines", slices.saturating_mul(rows), i32::MAX.into()));
         };
-        let lines = (size(RUN) / columns.max(1)).max(1);
+        let lines = (run(slices.saturating_mul(rows).saturating_mul(columns)) / columns.max(1)).max(1);
         let runs = all.div_ceil(lines);
         let grid = self.grid(self.planes().checked_mul(runs), WORKERS)?;
         let mut params = params;
@@ -299,7 +304,7 @@ impl Geometry {
             }
         }
         params.sizes.scale[size(finest) + 1].tiles = [blocks[0], 1, blocks[1]];
-        let tiles = size(blocks[0]).checked_mul(size(blocks[1])).and_then(|tiles| tiles.checked_mul(2));
+        let tiles = size(blocks[0]).checked_mul(size(blocks[1]));
         let grid = self.grid(tiles.and_then(|tiles| tiles.checked_mul(self.planes())), PYRAMID_WORKERS)?;
         Ok((levels, params, grid))
     }
@@ -399,6 +404,15 @@ impl Windowed {
             first = first.zip(tiles).and_then(|(first, tiles)| first.checked_add(tiles));
         }
         Ok((params, self.geometry.grid(first, size(workers))?))
+    }
+}
+
+/// Pixels of a plane that a block goes through line by line: what was fastest on an H100, by the size of the plane alone.
+fn run(pixels: usize) -> usize {
+    match pixels {
+        0..SMALL => 1 << 10,
+        SMALL..LARGE => 1 << 12,
+        LARGE.. => 1 << 13,
     }
 }
 

@@ -5,7 +5,7 @@
 // `wide` ones have any number of taps up to MAX_TAPS, and `deep` ones up to MAX_VOLUME_TAPS on three axes. In f64, which takes twice the
 // registers, a thread has one column of a strip, and tiles of volumes are half as wide. VIFp is computed in f64 where there is f64.
 
-enum { LINE = 128, DEEP_ROWS = 16, DEEP_COLUMNS = 32, WORKERS = 128, POOL_WORKERS = 256, PYRAMID_WORKERS = 256 };
+enum { LINE = 128, DEEP_ROWS = 16, DEEP_COLUMNS = 32, WORKERS = 128, POOL_WORKERS = 256 };
 
 // Of a number of taps. `WIDTH` is the number of threads of a gradient, `BLOCKS` that of blocks of values that a multiprocessor holds.
 #define VALUES_OF(NAME, P, TAPS, VEC, WIDTH, BLOCKS)                          \

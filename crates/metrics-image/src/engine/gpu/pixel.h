@@ -12,6 +12,19 @@ FUNCTION i64 place_of(CONSTANT Params<T>& p, i32 which, i32 first, i32 at) {
 
 enum { TOGETHER = 8 }; // pixels that a thread reads, and adds plainly, at a time
 
+// The differences of pixel `first` and of every one that is so many threads further, 0 beyond the last. Reading them all before their use
+// keeps memory busy.
+template <class P, class T>
+FUNCTION void read_differences(DEVICE const P* x, DEVICE const P* y, CONSTANT Params<T>& p, i32 first_line, i32 first, i32 pixels, i32 workers,
+                               PRIVATE T* difference) {
+    UNROLL
+    for (i32 next = 0; next < TOGETHER; next++) {
+        const i32 at = first + next * workers;
+        const bool present = at < pixels;
+        difference[next] = present ? load(x, place_of(p, 0, first_line, at)) - load(y, place_of(p, 1, first_line, at)) : T(0);
+    }
+}
+
 // Sums of errors of some lines of a plane.
 template <class P, class T>
 FUNCTION void errors(DEVICE const P* x, DEVICE const P* y, DEVICE T* partials, CONSTANT Params<T>& p, LOCAL T* room, i32 block,
@@ -24,12 +37,7 @@ FUNCTION void errors(DEVICE const P* x, DEVICE const P* y, DEVICE T* partials, C
     Total<T> totals[QUANTITIES] = {};
     for (i32 first = worker; first < pixels; first += TOGETHER * workers) {
         T difference[TOGETHER];
-        UNROLL
-        for (i32 next = 0; next < TOGETHER; next++) {
-            const i32 at = first + next * workers;
-            const bool present = at < pixels;
-            difference[next] = present ? load(x, place_of(p, 0, run.first, at)) - load(y, place_of(p, 1, run.first, at)) : T(0);
-        }
+        read_differences(x, y, p, run.first, first, pixels, workers, difference);
         T squared = T(0), absolute = T(0);
         UNROLL
         for (i32 next = 0; next < TOGETHER; next++) {
@@ -55,8 +63,14 @@ FUNCTION void error_gradient(DEVICE const P* x, DEVICE const P* y, DEVICE const 
     T above = p.with & WITH_UPSTREAM ? T(upstream[p.of_images ? plane / p.group : 0]) : T(1);
     if (p.with & WITH_RANGES) above = above / ranges[plane / p.channels] / ranges[plane / p.channels];
     const T squared = above * upstream_of(p, table, 0, SQUARED, plane), absolute = above * upstream_of(p, table, 0, ABSOLUTE, plane);
-    for (i32 at = worker; at < run.count * p.scale[0].input[2]; at += workers) {
-        const T difference = load(x, place_of(p, 0, run.first, at)) - load(y, place_of(p, 1, run.first, at));
-        store(gradient, start + at, p.sign * error_slope(difference, squared, absolute));
+    const i32 pixels = run.count * p.scale[0].input[2];
+    for (i32 first = worker; first < pixels; first += TOGETHER * workers) {
+        T difference[TOGETHER];
+        read_differences(x, y, p, run.first, first, pixels, workers, difference);
+        UNROLL
+        for (i32 next = 0; next < TOGETHER; next++) {
+            const i32 at = first + next * workers;
+            if (at < pixels) store(gradient, start + at, p.sign * error_slope(difference[next], squared, absolute));
+        }
     }
 }

@@ -1,9 +1,11 @@
 // Images at the coarser scales of MS-SSIM, and the way back from there.
 
-enum { PYRAMID_SIDE = 16, PYRAMID_LEVELS = 4 };
+enum { PYRAMID_SIDE = 16, PYRAMID_LEVELS = 4, PYRAMID_WORKERS = PYRAMID_SIDE * PYRAMID_SIDE };
+
+enum { ABREAST = 4 }; // columns whose gradients a thread reads at once
 
 // Up to four coarser scales of both flat images, from reading them once. A block makes 16×16 pixels of the first scale after
-// `finest`, and 8×8, 4×4 and 2×2 of those that follow; blocks are counted by column, row, plane and image.
+// `finest` of both, and 8×8, 4×4 and 2×2 of those that follow; blocks are counted by column, row and plane.
 template <class P, class T>
 FUNCTION void pyramid(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, DEVICE T* coarse_y, CONSTANT Params<T>& p,
                       LOCAL T* room, i32 block, i32 worker) {
@@ -20,46 +22,49 @@ FUNCTION void pyramid(DEVICE const P* x, DEVICE const P* y, DEVICE T* coarse_x, 
     const i32 across = first.tiles[2], down = first.tiles[0];
     Tile tile = {};
     tile.scale = finest;
-    tile.plane = block / (across * down) % p.planes;
-    const i32 which = block / (across * down) / p.planes;
+    tile.plane = block / (across * down);
     const i32 origin[2] = {block / across % down, block % across};
     const i32 my_row = worker / PYRAMID_SIDE, my_column = worker % PYRAMID_SIDE;
-    DEVICE T* coarse = which == 0 ? coarse_x : coarse_y;
-    Plane<P, T> plane;
-    plane.set(p, tile, which, which == 0 ? x : y, coarse);
+    Plane<P, T> plane_x, plane_y;
+    plane_x.set(p, tile, 0, x, coarse_x);
+    plane_y.set(p, tile, 1, y, coarse_y);
+    LOCAL T* room_y = room + PYRAMID_WORKERS;
 
     i32 side = PYRAMID_SIDE;
-    T mean = T(0);
+    T mean_x = T(0), mean_y = T(0);
     for (i32 level = 1; level <= levels; level++, side /= 2) {
         CONSTANT Scale& finer = p.scale[finest + level - 1];
         CONSTANT Scale& scale = p.scale[finest + level];
         const i32 row = origin[0] * side - shift[level][0] + my_row, column = origin[1] * side - shift[level][1] + my_column;
         const bool busy = my_row < side && my_column < side;
         const bool present = busy && row >= 0 && row < scale.input[0] && column >= 0 && column < scale.input[2];
-        T sum = T(0);
+        T sum_x = T(0), sum_y = T(0);
         if (present) {
             const i32 top = 2 * row - finer.lead[0], left = 2 * column - finer.lead[2];
-            if (level == 1 && top >= 0 && left >= 0) {
-                const i64 at = plane.offset(top, 0, left), below = at + plane.strides[0];
-                sum = plane.at(at) + plane.at(at + plane.strides[2]) + plane.at(below) + plane.at(below + plane.strides[2]);
-            } else {
-                UNROLL
-                for (i32 corner = 0; corner < 4; corner++) {
-                    i32 at_row = top + (corner >> 1), at_column = left + (corner & 1);
-                    // A line before the first.
-                    if ((at_row < 0 || at_column < 0) && !p.repeat) continue;
-                    const i32 in_row = 2 * my_row + (corner >> 1) + (at_row < 0), in_column = 2 * my_column + (corner & 1) + (at_column < 0);
-                    at_row = at_row < 0 ? 0 : at_row;
-                    at_column = at_column < 0 ? 0 : at_column;
-                    sum += level == 1 ? plane.at(plane.offset(at_row, 0, at_column)) : room[in_row * PYRAMID_SIDE + in_column];
-                }
+            UNROLL
+            for (i32 corner = 0; corner < 4; corner++) {
+                i32 at_row = top + (corner >> 1), at_column = left + (corner & 1);
+                // A line before the first.
+                if ((at_row < 0 || at_column < 0) && !p.repeat) continue;
+                const i32 in_row = 2 * my_row + (corner >> 1) + (at_row < 0), in_column = 2 * my_column + (corner & 1) + (at_column < 0);
+                at_row = at_row < 0 ? 0 : at_row;
+                at_column = at_column < 0 ? 0 : at_column;
+                const i32 in_room = in_row * PYRAMID_SIDE + in_column;
+                sum_x += level == 1 ? plane_x.at(plane_x.offset(at_row, 0, at_column)) : room[in_room];
+                sum_y += level == 1 ? plane_y.at(plane_y.offset(at_row, 0, at_column)) : room_y[in_room];
             }
-            mean = sum * T(0.25);
-            coarse[scale.offset + (i64(tile.plane) * scale.input[0] + row) * scale.input[2] + column] = mean;
+            mean_x = sum_x * T(0.25);
+            mean_y = sum_y * T(0.25);
+            const i64 to = scale.offset + (i64(tile.plane) * scale.input[0] + row) * scale.input[2] + column;
+            coarse_x[to] = mean_x;
+            coarse_y[to] = mean_y;
         }
         if (level == levels) return;
         BARRIER();
-        if (busy) room[my_row * PYRAMID_SIDE + my_column] = mean;
+        if (busy) {
+            room[my_row * PYRAMID_SIDE + my_column] = mean_x;
+            room_y[my_row * PYRAMID_SIDE + my_column] = mean_y;
+        }
         BARRIER();
     }
 }
@@ -152,20 +157,33 @@ FUNCTION void combine(DEVICE const T* fine, DEVICE const T* coarse, DEVICE const
             share[scale] = weight[scale] * weight_here;
             scales++;
         }
-        for (i32 column = worker; column < first.input[2]; column += workers) {
-            T value = weight[0] * (apart ? fine[start + column] : load((DEVICE const P*)gradient, start + column));
-            i32 at = column;
-            T along = T(1);
+        for (i32 next = worker; next < first.input[2]; next += ABREAST * workers) {
+            T value[ABREAST] = {}, along[ABREAST];
+            i32 at[ABREAST];
+            UNROLL
+            for (i32 part = 0; part < ABREAST; part++) {
+                at[part] = next + part * workers;
+                along[part] = T(1);
+                if (at[part] >= first.input[2]) continue;
+                value[part] = weight[0] * (apart ? fine[start + at[part]] : load((DEVICE const P*)gradient, start + at[part]));
+            }
             UNROLL
             for (i32 scale = 1; scale < MAX_SCALES; scale++) {
                 if (scale >= scales) break;
                 const i32 lead = p.scale[scale - 1].lead[2];
-                along *= share_of(p, lead, at);
-                at = (at + lead) / 2;
-                if (at >= p.scale[scale].input[2]) break;
-                value = fma(share[scale] * along, coarse[begin[scale] + at], value);
+                UNROLL
+                for (i32 part = 0; part < ABREAST; part++) {
+                    along[part] *= share_of(p, lead, at[part]);
+                    at[part] = (at[part] + lead) / 2;
+                    // Where one scale lacks a column, so do all that follow.
+                    if (at[part] >= p.scale[scale].input[2]) continue;
+                    value[part] = fma(share[scale] * along[part], coarse[begin[scale] + at[part]], value[part]);
+                }
             }
-            store(gradient, start + column, value);
+            UNROLL
+            for (i32 part = 0; part < ABREAST; part++) {
+                if (next + part * workers < first.input[2]) store(gradient, start + next + part * workers, value[part]);
+            }
         }
     }
 }

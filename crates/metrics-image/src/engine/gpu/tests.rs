@@ -270,10 +270,12 @@ fn a_pixel_that_is_not_finite_spoils_its_own_surroundings_only() -> Result<()> {
 fn strips_depend_on_the_size_of_a_plane_alone() -> Result<()> {
     let plan = |axes| SsimConfig::new(1.0).plan("test", axes);
     for (shape, [values, gradient]) in [
-        (&[1, 1, 64, 64][..], [16, 16]),
+        (&[1, 1, 64, 64][..], [8, 8]),
+        (&[1, 1, 160, 160], [16, 16]),
         (&[16, 3, 256, 256], [32, 64]),
         (&[1, 3, 256, 256], [32, 64]),
         (&[1, 3, 1080, 1920], [64, 128]),
+        (&[1, 1, 2160, 3840], [64, 96]),
         (&[1, 1, 128, 128, 128], [32, 32]),
     ] {
         let layout = Layout::contiguous(shape);

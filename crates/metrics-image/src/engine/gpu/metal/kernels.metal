@@ -59,7 +59,7 @@
 #define PYRAMID(NAME, P)                                                                                                    \
     kernel void NAME(READS(P, x, 0), READS(P, y, 1), WRITES(REAL(P), coarse_x, 2), WRITES(REAL(P), coarse_y, 3),            \
                      PARAMS(P, 4), PLACE) {                                                                                 \
-        BLOCK_MEMORY(REAL(P), room, PYRAMID_WORKERS);                                                                       \
+        BLOCK_MEMORY(REAL(P), room, 2 * PYRAMID_WORKERS);                                                                   \
         pyramid(x, y, coarse_x, coarse_y, p, room, BLOCK, WORKER);                                                          \
     }
 #define HALVE(NAME, P)                                                                                                      \
