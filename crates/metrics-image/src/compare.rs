@@ -1,6 +1,6 @@
-//! Comparisons of a tensor with one number that do not wait for a GPU.
+//! Comparisons of a tensor with one number that stay on its device.
 //!
-//! Candle's own make the number a tensor on the host and copy that to the device, which first does all that has been queued before.
+//! Candle's own make the number a tensor on the host, convert it there and copy it to the device.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -17,16 +17,16 @@ enum { LINE = 128, DEEP_ROWS = 16, DEEP_COLUMNS = 32, WORKERS = 128, POOL_WORKER
     GRADIENT(gradient_##TAPS##_##NAME, P, TAPS, VEC, WIDTH, GRADIENT_BLOCKS, false) \
     GRADIENT(pass_gradient_##TAPS##_##NAME, P, TAPS, VEC, WIDTH, GRADIENT_BLOCKS, true)
 
-// Of any number.
-#define ANY_VALUES_OF(NAME, P, COLUMNS)                                       \
+// Of any number. `BLOCKS` is the number of blocks of pyramids that a multiprocessor holds.
+#define ANY_VALUES_OF(NAME, P, COLUMNS, BLOCKS)                               \
     WINDOW(wide_value_##NAME, P, Ssim, 1, LINE)                               \
     WINDOW(deep_value_##NAME, P, Ssim, DEEP_ROWS, COLUMNS)                    \
-    PYRAMID(pyramid_##NAME, P)                                                \
+    PYRAMID(pyramid_##NAME, P, BLOCKS)                                        \
     HALVE(halve_##NAME, P)                                                    \
     ERRORS(errors_##NAME, P)
 
-#define ANY_OF(NAME, P, COLUMNS)                                              \
-    ANY_VALUES_OF(NAME, P, COLUMNS)                                           \
+#define ANY_OF(NAME, P, COLUMNS, BLOCKS)                                      \
+    ANY_VALUES_OF(NAME, P, COLUMNS, BLOCKS)                                   \
     ADJOINT(wide_adjoint_##NAME, P, Ssim, 1, LINE)                            \
     ADJOINT(deep_adjoint_##NAME, P, Ssim, DEEP_ROWS, COLUMNS)                 \
     COMBINE(combine_##NAME, P)                                                \
@@ -50,27 +50,27 @@ enum { LINE = 128, DEEP_ROWS = 16, DEEP_COLUMNS = 32, WORKERS = 128, POOL_WORKER
 #define KERNELS_u8_7 VALUES_OF(u8, u8, 7, 2, 32, 6)
 #define KERNELS_u8_9 VALUES_OF(u8, u8, 9, 2, 32, 6)
 #define KERNELS_u8_11 VALUES_OF(u8, u8, 11, 2, 32, 6)
-#define KERNELS_u8_any ANY_VALUES_OF(u8, u8, DEEP_COLUMNS)
+#define KERNELS_u8_any ANY_VALUES_OF(u8, u8, DEEP_COLUMNS, 4)
 
 #define KERNELS_f16_7 SCANS_OF(f16, Half, 7, 2, 32, 6, 8)
 #define KERNELS_f16_9 SCANS_OF(f16, Half, 9, 2, 32, 6, 8)
 #define KERNELS_f16_11 SCANS_OF(f16, Half, 11, 2, 32, 6, 8)
-#define KERNELS_f16_any ANY_OF(f16, Half, DEEP_COLUMNS)
+#define KERNELS_f16_any ANY_OF(f16, Half, DEEP_COLUMNS, 4)
 
 #define KERNELS_bf16_7 SCANS_OF(bf16, Bfloat, 7, 2, 32, 6, 8)
 #define KERNELS_bf16_9 SCANS_OF(bf16, Bfloat, 9, 2, 32, 6, 8)
 #define KERNELS_bf16_11 SCANS_OF(bf16, Bfloat, 11, 2, 32, 6, 8)
-#define KERNELS_bf16_any ANY_OF(bf16, Bfloat, DEEP_COLUMNS)
+#define KERNELS_bf16_any ANY_OF(bf16, Bfloat, DEEP_COLUMNS, 4)
 
 #define KERNELS_f32_7 SCANS_OF(f32, float, 7, 2, 32, 8, 8)
 #define KERNELS_f32_9 SCANS_OF(f32, float, 9, 2, 32, 8, 8)
 #define KERNELS_f32_11 SCANS_OF(f32, float, 11, 2, 32, 8, 8)
-#define KERNELS_f32_any ANY_OF(f32, float, DEEP_COLUMNS)
+#define KERNELS_f32_any ANY_OF(f32, float, DEEP_COLUMNS, 5)
 
 #define KERNELS_f64_7 SCANS_OF(f64, double, 7, 1, 64, 1, 1)
 #define KERNELS_f64_9 SCANS_OF(f64, double, 9, 1, 64, 1, 1)
 #define KERNELS_f64_11 SCANS_OF(f64, double, 11, 1, 64, 1, 1)
-#define KERNELS_f64_any ANY_OF(f64, double, DEEP_COLUMNS / 2)
+#define KERNELS_f64_any ANY_OF(f64, double, DEEP_COLUMNS / 2, 4)
 
 #define KERNELS_u8 KERNELS_u8_7 KERNELS_u8_9 KERNELS_u8_11 KERNELS_u8_any
 #define KERNELS_f16 KERNELS_f16_7 KERNELS_f16_9 KERNELS_f16_11 KERNELS_f16_any

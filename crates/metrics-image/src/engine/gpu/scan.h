@@ -336,7 +336,7 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
         const bool row_in_map = INSIDE || (done >= 0 && done < scale.map[0]);
         const bool row_counts = row_in_map && done >= tile.from[0] && done < tile.to[0];
         const bool inner_row = INSIDE || (done >= p.border[0] && done < scale.map[0] - p.border[0]);
-        T derivatives[VEC][3];
+        T derivatives[VEC][3] = {};
         UNROLL
         for (i32 at = 0; at < VEC; at++) {
             Ssim<T> place;
@@ -347,7 +347,6 @@ FUNCTION void gradient_strip(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PR
                 sums[SSIM] += place.one_minus_ssim();
                 if (is_inner) sums[CONTRAST] += place.one_minus_contrast;
             }
-            derivatives[at][0] = derivatives[at][1] = derivatives[at][2] = T(0);
             if (in_map) {
                 const i64 from = scale.places + (i64(tile.plane) * scale.map[0] + done) * scale.map[2] + column + at;
                 const SsimUpstream<T> here = upstream_at(p, upstream, pair.inv_range, with_map, map, from, is_inner);

@@ -56,7 +56,7 @@
         BLOCK_MEMORY(T, room, GmsdTile<2>::ROOM);                                                                           \
         gmsd_gradient(x, y, ranges, table, gradient, p, room, BLOCK, WORKER);                                               \
     }
-#define PYRAMID(NAME, P)                                                                                                    \
+#define PYRAMID(NAME, P, BLOCKS)                                                                                            \
     kernel void NAME(READS(P, x, 0), READS(P, y, 1), WRITES(REAL(P), coarse_x, 2), WRITES(REAL(P), coarse_y, 3),            \
                      PARAMS(P, 4), PLACE) {                                                                                 \
         BLOCK_MEMORY(REAL(P), room, 2 * PYRAMID_WORKERS);                                                                   \
