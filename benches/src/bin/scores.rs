@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     let image = |values| Tensor::from_slice(values, dims.as_slice(), &Device::Cpu)?.to_device(&device)?.to_dtype(dtype);
     let (pred, target) = (Var::from_tensor(&image(pred)?)?, image(target)?);
 
-    // What makes values alone is other kernels than what makes values with gradients.
+    // Values without a gradient come from other kernels.
     let plain = pred.detach();
     let (psnr, ssim, ms_ssim) = (PsnrConfig::new(1.0), SsimConfig::new(1.0), MsSsimConfig::new(1.0));
     let (gmsd, vif) = (GmsdConfig::new(1.0), VifConfig::new(1.0));

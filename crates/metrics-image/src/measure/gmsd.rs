@@ -106,7 +106,7 @@ impl GmsdConfig {
 /// range of the configuration. Returns a scalar of at least 0, or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Equal
 /// images score 0, with gradient 0. Formula and source: [`GmsdConfig`].
 ///
-/// Fused, but with a mask on a GPU: there it is composed of Candle's operations.
+/// Fused, except with a mask on a GPU: there it is composed of Candle's operations.
 ///
 /// # Errors
 /// Shapes, dtypes or devices that differ, volumes, an empty batch, or a configuration that [`GmsdConfig::build`] refuses.

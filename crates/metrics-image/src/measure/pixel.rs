@@ -440,7 +440,8 @@ fn decibels_of(error: &Tensor, config: &PsnrConfig) -> Result<Tensor> {
         MseFloor::AtLeast(floor) => at_least(error, floor / squared_range(config))?,
     };
     let factor = -10.0 / config.base.ln();
-    if !error.track_op() && config.cap.is_none() {
+    // The logarithm of 0 is infinite as it should be; but Candle's kernels for Metal may assume that nothing is.
+    if !error.track_op() && config.cap.is_none() && !error.device().is_metal() {
         return Ok(error.log()?.affine(factor, 0.0)?);
     }
     // The logarithm never sees 0: its infinite slope would meet the zero slope of the square, and their product is NaN.

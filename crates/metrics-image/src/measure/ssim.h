@@ -3,7 +3,7 @@
 // Pixels are divided by the data range and taken around a pivot. With `P`, `Q` the variances and `A`, `B` the squared means of
 // `u = x + y` and `v = x - y`, luminance is `1 - 2B / (A + B + c1)` and contrast `1 - 2Q / (P + Q + c2)`.
 
-// What the functions of a place need.
+// What the functions of a place need; of VIFp, c1 and c2 are σn² and ε.
 template <class T>
 struct PlaceConstants {
     T c1, c2;

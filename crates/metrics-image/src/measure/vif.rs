@@ -112,7 +112,7 @@ impl VifConfig {
 /// and device, with sides of at least 41 pixels and values in the data range of the configuration. Returns a scalar of at least 0,
 /// or `[N]` for `Reduction::None`; f64 for f64 images, else f32. Formula and source: [`VifConfig`].
 ///
-/// Computed in f64 but on Metal, which has none, as the variances of nearly flat regions stand beside a small `σn²`. Fused, but with a
+/// Computed in f64 except on Metal, which has none, as the variances of nearly flat regions stand beside a small `σn²`. Fused, except with a
 /// mask on a GPU: there it is composed of Candle's operations in the dtype of the images.
 ///
 /// # Errors

@@ -83,7 +83,7 @@ FUNCTION Number number(Total<T> total) {
 // ---- parameters
 
 // What is summed over a plane: 1 - ssim and 1 - cs at each place, squared and absolute errors of pixels. GMSD and VIFp have two sums in
-// place of the first.
+// place of the first two.
 enum { SSIM, CONTRAST, SQUARED, ABSOLUTE, QUANTITIES };
 
 // Where the upstream of a gradient comes from.

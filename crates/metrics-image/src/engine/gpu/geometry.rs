@@ -55,7 +55,7 @@ pub(super) enum Strips {
 /// Pixels of a plane from which on it is not small, and is large: 128×128 and 1024×1024.
 const SMALL: usize = 1 << 14;
 const LARGE: usize = 1 << 20;
-/// Those between them, and of coarser scales, at which strips change their length.
+/// Other sizes at which strips change their length; the last is that of coarser scales.
 const MEDIUM: usize = 1 << 16;
 const HUGE: usize = 1 << 22;
 const COARSE_LARGE: usize = 1 << 18;

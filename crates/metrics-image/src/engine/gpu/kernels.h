@@ -36,7 +36,7 @@ enum { LINE = 128, DEEP_ROWS = 16, DEEP_COLUMNS = 32, WORKERS = 128, POOL_WORKER
     FINISH(finish_##NAME, T)                                                  \
     DISTRIBUTE(distribute_##NAME, T)
 
-// Of dense planes of f32 or f64.
+// Of planes of f32 or f64; those of VIFp lie dense.
 #define GMSD_OF(NAME, T)                                                      \
     GMSD_VALUE(gmsd_value_##NAME, T)                                          \
     GMSD_GRADIENT(gmsd_gradient_##NAME, T)

@@ -1,7 +1,7 @@
 //! Fused kernels for GPUs: one text for CUDA and Metal, and one order of launches.
 //!
 //! A block of threads goes down the rows of a strip, which it filters in its own memory and in registers. Of the size of images are the
-//! gradients that a loss saves, the coarser scales of MS-SSIM, and for windows of other lengths than 7, 9 and 11 the derivatives of a
+//! gradients that a loss saves, the coarser scales of MS-SSIM and VIFp, VIFp's images in f64, and for windows of other lengths than 7, 9 and 11 the derivatives of a
 //! map, until their scan is done. Planes are cut into strips by their size alone and the sums of strips are added in order, so that
 //! an image scores the same alone and in a batch. Nothing is read back to the host. `docs/gpu.md` says what was measured.
 

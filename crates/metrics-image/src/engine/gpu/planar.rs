@@ -41,6 +41,7 @@ impl PlaneScores {
         pool.terms = 1;
         (pool.kinds[0], pool.constants) = (kind as i32, constants);
         (pool.weights[0], pool.offset, pool.mixed) = (scale, offset, 1);
+        // Nothing but their number is asked for.
         let scales = Scales { count: scales, odd_sides: OddSides::Drop };
         let pooling = Pooling { pool, output, range: pair.range.clone(), scales };
         let tracked = pair.pred.track_op() || pair.target.track_op();

@@ -1,5 +1,5 @@
 // From the sums of all blocks to the numbers of images, to one number, and the derivatives on the way back. The formulas are those of
-// `similarity.rs`.
+// `similarity.rs`, `gmsd.rs` and `vif.rs`.
 
 // What a number of an image is made of: one of the sums, those of all scales, or both sums of GMSD or VIFp.
 enum { MS_SSIM = QUANTITIES, GMSD, VIF };
@@ -16,7 +16,7 @@ struct Pool {
     Number offset;                        // of the mixture
     Number slope;                         // the derivative of the result with respect to a number of an image
     Number constants[2];                  // of GMSD, the number of places and the degrees of freedom; of VIFp, what is added to both sums
-    i32 kinds[MAX_TERMS];                // a quantity, or MS_SSIM
+    i32 kinds[MAX_TERMS];                // a quantity, MS_SSIM, GMSD or VIF
     i32 normalize[MAX_TERMS];            // RELU, SIMPLE or NONE
     i32 per_channel[MAX_TERMS];          // whether the mean over channels comes after the powers
     i32 terms;
@@ -149,7 +149,7 @@ FUNCTION void distribute(CONSTANT Params<T>& p, CONSTANT Pool& pool, DEVICE cons
             for (i32 scale = 0; scale < p.scales; scale++)
                 by[scale][term_at(p, scale)] += weight * slopes[scale] / Number(p.group);
         } else if (kind > MS_SSIM) {
-            // With respect to the sums of any scale.
+            // The only term. The same at every scale, whose sums are added.
             of_two_sums(p, pool, rows, kind, plane, by[0]);
             by[0][0] *= weight / Number(p.group);
             by[0][1] *= weight / Number(p.group);

@@ -161,7 +161,7 @@ FUNCTION void push_mirrored(PRIVATE T (*pending)[3][TAPS], PRIVATE const T (*der
 }
 
 // The weights at which the derivatives around a column go back to it, for all columns of a strip: the taps, and what padding columns
-// that mirror it add. Each thread would look for its own in every row, at places of the parameters that differ from thread to thread.
+// that mirror it add. Otherwise each thread would look for its own in every row, at places of the parameters that differ from thread to thread.
 template <class T, int TAPS, int VEC, int THREADS>
 FUNCTION void weigh_columns(CONSTANT Params<T>& p, PRIVATE const Tile& tile, LOCAL T* weights, i32 worker) {
     enum { COLUMNS = THREADS * VEC };

@@ -123,6 +123,7 @@ pub(super) fn sums(planar: &Planar, images: &Images, ranges: Ranges) -> Result<S
         blocks += grid.blocks;
         cuts.push((images, params, grid));
     }
+    images.geometry.blocks(Some(blocks))?; // which kernels count
     let mut partials = gpu.alloc(gpu.real(), 2 * QUANTITIES * blocks)?;
     let mut all = images.geometry.params(Scales::ONE);
     for (number, (images, params, grid)) in cuts.iter().enumerate() {

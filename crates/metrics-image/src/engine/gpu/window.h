@@ -11,7 +11,7 @@ struct Block {
         THREADS = ROWS * COLUMNS,
         DEEP = ROWS > 1,
         MAX = DEEP ? int(MAX_VOLUME_TAPS) : int(M::LONGEST),
-        // f64 takes twice the registers: there, long column filters lie in memory.
+        // f64 takes twice the registers: there, long column filters lie in memory. Three fields of up to 17 taps fit on the way back.
         UNROLLED = DEEP || sizeof(T) == 4,
         BACK_UNROLLED = UNROLLED || int(M::LONGEST) < int(MAX_TAPS),
         HALO_ROWS = DEEP ? ROWS + MAX - 1 : 1,
@@ -106,7 +106,10 @@ struct SliceFeed {
             }
             a = pair.basis_x(a);
             b = pair.basis_y(b);
-            M::basis(a, b, u[share], v[share]);
+            T of_u, of_v;
+            M::basis(a, b, of_u, of_v);
+            u[share] = of_u;
+            v[share] = of_v;
         }
     }
 
@@ -121,7 +124,7 @@ struct SliceFeed {
     }
 };
 
-// The moments of this thread's place in one slice: `u`, `v` and their squares filtered along columns, and rows if there are any.
+// The moments of this thread's place in one slice: what the measure makes of `u` and `v`, filtered along columns, and rows if there are any.
 template <class T, class M, int ROWS, int COLUMNS>
 FUNCTION void filter_slice(LOCAL const T* room, LOCAL T* fields, CONSTANT Params<T>& p, i32 my_row, i32 my_column, PRIVATE T* moments) {
     typedef Block<T, M, ROWS, COLUMNS> Sizes;

@@ -131,7 +131,7 @@ FUNCTION u16 to_half(float x) {
         gmsd_gradient(x, y, ranges, table, gradient, p, room, BLOCK, WORKER);                                               \
     }
 #define PYRAMID(NAME, P, BLOCKS)                                                                                            \
-    ENTRY(NAME, PYRAMID_WORKERS, BLOCKS)(const P* x, const P* y, REAL(P) * coarse_x, REAL(P) * coarse_y, PARAMS(P)) {            \
+    ENTRY(NAME, PYRAMID_WORKERS, BLOCKS)(const P* x, const P* y, REAL(P) * coarse_x, REAL(P) * coarse_y, PARAMS(P)) {       \
         BLOCK_MEMORY(REAL(P), room, 2 * PYRAMID_WORKERS);                                                                   \
         pyramid(x, y, coarse_x, coarse_y, p, room, BLOCK, WORKER);                                                          \
     }

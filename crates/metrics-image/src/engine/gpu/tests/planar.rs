@@ -1,6 +1,7 @@
 //! GMSD and VIFp, beside their composition of Candle's operations in f64.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use kernel_emulation::launches;
 
 use super::{Engine, Gpu, Pair, Strips, distance};
 use crate::op::{AnyPrepared, Output};
@@ -197,6 +198,23 @@ fn equal_and_flat_images_have_finite_gradients() -> Result<()> {
             assert!(all.iter().flatten().flatten().all(|number| number.is_finite()), "{}", subject.gpu.name());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn few_launches_stand_between_images_and_result() -> Result<()> {
+    fn count<K: Kind<Config = K>>(gpu: Gpu, config: &K) -> Result<[u64; 2]> {
+        let (x, y) = (Var::from_tensor(&image(&[2, 1, 50, 60], 1)?)?, image(&[2, 1, 50, 60], 2)?);
+        let before = launches();
+        let value = score(Some(gpu), config, [&x, &y], Output::Mean, [1.0, 0.0])?;
+        let forward = launches() - before;
+        value.backward()?;
+        Ok([forward, launches() - before - forward].map(|launches| launches as u64))
+    }
+    // The sums and the result; what they ask of the sums, and the gradient.
+    assert_eq!(count(Gpu::EMULATED_CUDA, &GmsdConfig::new(255.0))?, [2, 2]);
+    // Three coarser scales, the sums of four and the result; what it asks of the sums, the scales again, two passes of each, and three ways back.
+    assert_eq!(count(Gpu::EMULATED_CUDA, &VifConfig::new(255.0))?, [8, 15]);
     Ok(())
 }
 
