@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Leaves out each barrier of the GPU kernels in turn, and expects the tests of their values to fail in emulation.
 #
+# `check-barriers.sh [--of-device]`: with the option, only those that order the accesses of a block to the memory of the device.
+#
 # The emulation's watch over memory is off: this shows that wrong numbers are noticed too. With the watch, the unit test
 # `threads_race_without_any_barrier_of_any_kernel` goes through the barriers of each kernel.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+barriers='BARRIER(_OF_DEVICE)?\(\);'
+[ "${1:-}" != --of-device ] || barriers='BARRIER_OF_DEVICE\(\);'
 kernels="$PWD/crates/metrics-image/src/engine/gpu"
 suite="$(bash scripts/suite-binary.sh)"
 
@@ -26,5 +30,5 @@ while IFS=: read -r file line _; do
     else
         echo "without the barrier at $place: tests fail"
     fi
-done < <(grep -nE 'BARRIER(_OF_DEVICE)?\(\);' "$kernels"/*.h "$kernels"/../../measure/*.h)
+done < <(grep -nE "$barriers" "$kernels"/*.h "$kernels"/../../measure/*.h)
 exit "$missed"

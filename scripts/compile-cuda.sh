@@ -28,11 +28,10 @@ mkdir -p "$out"
 reports=()
 for source in "${sources[@]}"; do
     # The modules that the build script of metrics-image makes; warnings are errors here.
-    for name in {u8,f16,bf16,f32,f64}_{7,9,11,any} pool gmsd vif; do
-        module="$out/$name"
-        "$NVCC" --ptx -O3 --default-stream per-thread -arch compute_80 -DMODULE="$name" --Werror all-warnings -o "$module.ptx" "$source"
-        reports+=("$module")
-    done
+    modules=({u8,f16,bf16,f32,f64}_{7,9,11,any} pool gmsd vif)
+    printf '%s\n' "${modules[@]}" | xargs -P "$(nproc)" -I{} "$NVCC" --ptx -O3 --default-stream per-thread -arch compute_80 -DMODULE={} \
+        --Werror all-warnings -o "$out/{}.ptx" "$source"
+    reports+=("${modules[@]/#/$out/}")
 done
 # A driver compiles that text for the card it finds: so does this, for an H100 or H200 and for what came before and after.
 assemble() {
