@@ -280,8 +280,8 @@ FUNCTION void write_pixels(CONSTANT Params<T>& p, PRIVATE const Tile& tile, PRIV
     UNROLL
     for (i32 at = 0; at < VEC; at++) {
         if (own + at >= Sizes::RESULTS || (!INSIDE && column + at >= tile.to[2])) continue;
-        const T pixel_x = x.at(INSIDE ? i64(at) : i64(at) * pair.x.strides[2]);
-        const T pixel_y = y.at(INSIDE ? i64(at) : i64(at) * pair.y.strides[2]);
+        const T pixel_x = x.at(INSIDE ? at : at * pair.x.strides[2]);
+        const T pixel_y = y.at(INSIDE ? at : at * pair.y.strides[2]);
         const T a = pair.basis_x(pixel_x), b = pair.basis_y(pixel_y);
         T value = Ssim<T>::pixel_vjp(a + b, a - b, p.sign, by[0][at], by[1][at], by[2][at]);
         if (FULL && p.errors) {
